@@ -1,0 +1,130 @@
+//! Which request for a checkpoint may begin, and when (Flink: `CheckpointRequestDecider`).
+
+use super::lifecycle::Job;
+use super::pending::Stage;
+use super::{Coordinator, FailureReason, Kind, Output};
+use crate::ids::{AttemptId, CheckpointId};
+use crate::timer::Timer;
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+use core::fmt::Debug;
+use core::hash::Hash;
+
+/// How many requests may wait.
+const MOST_REQUESTS: usize = 1000;
+
+/// A wish for a checkpoint. Savepoints first, then a user's, then the timer's; among equals the older.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Request {
+    pub(super) kind: Kind,
+    place: u64,
+}
+
+/// What triggers, and what waits to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Scheduler {
+    queue: BTreeSet<Request>,
+    /// It has run for an earlier attempt.
+    started_before: bool,
+    /// The minimum pause after this checkpoint runs.
+    pub(super) pausing: Option<CheckpointId>,
+    /// A periodic checkpoint came too early: it is triggered when the pause is over.
+    refused: bool,
+}
+
+impl Scheduler {
+    /// Returns the request that had to give way, if there are too many.
+    fn enqueue(&mut self, kind: Kind) -> Option<Request> {
+        let place = self.queue.iter().map(|request| request.place + 1).max().unwrap_or(0);
+        let request = Request { kind, place };
+        self.queue.insert(request);
+        if self.queue.len() <= MOST_REQUESTS {
+            return None;
+        }
+        let last = *self.queue.last().expect("it was just added to");
+        let loser = if last.kind == Kind::Periodic { last } else { request };
+        self.queue.remove(&loser);
+        Some(loser)
+    }
+}
+
+impl<S: Clone + Eq + Hash + Debug> Coordinator<S> {
+    /// All tasks run: periodic checkpoints begin.
+    pub(super) fn start_scheduler(&mut self, out: &mut Vec<Output<S>>) {
+        let Some(interval) = self.plan.checkpoints.interval else { return };
+        let pause = self.plan.checkpoints.min_pause;
+        // A restarted job should not wait another whole interval; many fresh ones should not trigger in step.
+        let to = if self.scheduler.started_before { pause } else { interval.max(pause) };
+        self.scheduler.started_before = true;
+        out.push(Output::Arm { timer: Timer::Trigger(self.attempt), from: pause, to });
+    }
+
+    /// The attempt is over: nothing is triggered any more, and what waits fails.
+    pub(super) fn stop_scheduler(&mut self, reason: FailureReason, out: &mut Vec<Output<S>>) {
+        self.scheduler.refused = false;
+        for _ in core::mem::take(&mut self.scheduler.queue) {
+            out.push(Output::Aborted { checkpoint: None, reason });
+        }
+    }
+
+    pub(super) fn trigger_due(&mut self, attempt: AttemptId, out: &mut Vec<Output<S>>) {
+        if attempt == self.attempt && self.job == Job::Running {
+            self.trigger_periodic(out);
+        } else {
+            out.push(Output::Ignored("that attempt does not run"));
+        }
+    }
+
+    fn trigger_periodic(&mut self, out: &mut Vec<Output<S>>) {
+        if let Some(interval) = self.plan.checkpoints.interval {
+            out.push(Output::Arm { timer: Timer::Trigger(self.attempt), from: interval, to: interval });
+            self.request(Kind::Periodic, out);
+        }
+    }
+
+    pub(super) fn min_pause_over(&mut self, checkpoint: CheckpointId, out: &mut Vec<Output<S>>) {
+        if self.scheduler.pausing != Some(checkpoint) {
+            out.push(Output::Ignored("a later pause counts"));
+            return;
+        }
+        self.scheduler.pausing = None;
+        if core::mem::take(&mut self.scheduler.refused) && self.job == Job::Running {
+            self.trigger_periodic(out);
+        }
+    }
+
+    pub(super) fn request(&mut self, kind: Kind, out: &mut Vec<Output<S>>) {
+        if self.job != Job::Running {
+            out.push(Output::Aborted { checkpoint: None, reason: FailureReason::NotAllRequiredTasksRunning });
+        } else if self.scheduler.enqueue(kind).is_some() {
+            out.push(Output::Aborted { checkpoint: None, reason: FailureReason::TooManyRequests });
+        }
+    }
+
+    /// Begins what may begin now. Called after every input, as any may have made room.
+    pub(super) fn admit(&mut self, out: &mut Vec<Output<S>>) {
+        let most = self.plan.checkpoints.max_concurrent as usize;
+        while let Some(&first) = self.scheduler.queue.first() {
+            assert!(self.job == Job::Running, "requests wait only while the job runs");
+            let on_its_way = self.in_stage(Stage::Locating).next().is_some();
+            let crowded = self.pending.len() >= most && first.kind != Kind::Savepoint;
+            if on_its_way || crowded || self.cleaning.len() > most {
+                return;
+            }
+            if first.kind == Kind::Periodic && self.scheduler.pausing.is_some() {
+                self.scheduler.queue.remove(&first);
+                self.scheduler.refused = true;
+                let reason = FailureReason::MinimumTimeBetweenCheckpoints;
+                out.push(Output::Aborted { checkpoint: None, reason });
+                out.push(Output::Disarm(Timer::Trigger(self.attempt)));
+                continue;
+            }
+            if self.last_used >= self.ledger.durable.reserved {
+                self.reserve_numbers();
+                return;
+            }
+            self.scheduler.queue.remove(&first);
+            self.begin(first, out);
+        }
+    }
+}

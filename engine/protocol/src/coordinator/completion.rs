@@ -1,0 +1,92 @@
+//! Metadata, then the journal, then everything that follows from being complete.
+
+use super::journal::Change;
+use super::lifecycle::Job;
+use super::pending::{By, Stage};
+use super::{Coordinator, Ended, FailureReason, Kind, Output};
+use crate::ids::CheckpointId;
+use crate::timer::Timer;
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+use core::fmt::Debug;
+use core::hash::Hash;
+
+impl<S: Clone + Eq + Hash + Debug> Coordinator<S> {
+    /// All tasks have acknowledged.
+    pub(super) fn publish(&mut self, checkpoint: CheckpointId, out: &mut Vec<Output<S>>) {
+        let attempt = self.attempt;
+        let pending = self.pending.get_mut(&checkpoint).expect("only a pending checkpoint is published");
+        pending.stage = Stage::Publishing;
+        let snapshots = core::mem::take(&mut pending.snapshots);
+        // Why: a cut with a missing piece would silently lose that task's records on restore.
+        assert!(snapshots.keys().eq(self.plan.tasks.iter()), "{checkpoint} is published with the part of every task");
+        out.push(Output::WriteMetadata { attempt, checkpoint, kind: pending.kind, snapshots });
+    }
+
+    pub(super) fn metadata_durable(&mut self, checkpoint: CheckpointId, out: &mut Vec<Output<S>>) {
+        match self.pending.get_mut(&checkpoint) {
+            Some(pending) if pending.stage == Stage::Publishing => {
+                if pending.kind == Kind::Savepoint {
+                    self.savepoint_complete(checkpoint, out);
+                } else {
+                    pending.stage = Stage::Queued;
+                    self.ledger.wanted.push_back(Change::Complete(checkpoint));
+                }
+            }
+            Some(_) | None => self.answered_too_late(checkpoint, Stage::Publishing, out),
+        }
+    }
+
+    pub(super) fn metadata_failed(&mut self, checkpoint: CheckpointId, out: &mut Vec<Output<S>>) {
+        match self.pending.get(&checkpoint) {
+            Some(pending) if pending.stage == Stage::Publishing => {
+                self.abort(checkpoint, FailureReason::FinalizeFailure, By::Answer, out);
+            }
+            Some(_) | None => self.answered_too_late(checkpoint, Stage::Publishing, out),
+        }
+    }
+
+    /// A savepoint is the user's: not a restore point, subsumes nothing, commits nothing (FLINK-25191).
+    fn savepoint_complete(&mut self, checkpoint: CheckpointId, out: &mut Vec<Output<S>>) {
+        self.pending.remove(&checkpoint);
+        self.savepoints.insert(checkpoint);
+        out.push(Output::Disarm(Timer::CheckpointDeadline(checkpoint)));
+        out.push(Output::Completed { checkpoint, kind: Kind::Savepoint });
+        self.tally.succeeded(checkpoint);
+        self.pause(checkpoint, out);
+    }
+
+    /// The journal names it: it is a restore point.
+    pub(super) fn stored(&mut self, checkpoint: CheckpointId, unneeded: BTreeSet<CheckpointId>, out: &mut Vec<Output<S>>) {
+        let pending = self.pending.remove(&checkpoint).expect("a checkpoint is pending until its entry is answered");
+        out.push(Output::Disarm(Timer::CheckpointDeadline(checkpoint)));
+        out.push(Output::Completed { checkpoint, kind: pending.kind });
+        let older = self.pending.range(..checkpoint).filter(|(_, pending)| pending.kind != Kind::Savepoint);
+        let older: Vec<CheckpointId> = older.map(|(&older, _)| older).collect();
+        for older in older {
+            self.abort(older, FailureReason::Subsumed, By::Coordinator, out);
+        }
+        self.tally.succeeded(checkpoint);
+        let running = self.job == Job::Running;
+        if running {
+            out.push(Output::NotifyComplete { attempt: self.attempt, checkpoint });
+            self.pause(checkpoint, out);
+        }
+        self.discard_all(unneeded, out);
+        if running && pending.is_final {
+            self.end(Ended::Finished, out);
+        }
+    }
+
+    /// The next periodic trigger keeps its distance from this completion.
+    fn pause(&mut self, checkpoint: CheckpointId, out: &mut Vec<Output<S>>) {
+        let pause = self.plan.checkpoints.min_pause;
+        if pause.is_zero() {
+            return;
+        }
+        if let Some(earlier) = self.scheduler.pausing.replace(checkpoint) {
+            out.push(Output::Disarm(Timer::MinPause(earlier)));
+        }
+        out.push(Output::Arm { timer: Timer::MinPause(checkpoint), from: pause, to: pause });
+    }
+}

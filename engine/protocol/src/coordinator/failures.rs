@@ -1,0 +1,138 @@
+//! Which failed checkpoint counts against the job, and which failed attempt is followed by another.
+
+use super::pending::By;
+use super::{Coordinator, FailureReason, Output};
+use crate::ids::{AttemptId, CheckpointId};
+use crate::settings::RestartStrategy;
+use crate::timer::Timer;
+use alloc::collections::BTreeSet;
+use alloc::format;
+use alloc::vec::Vec;
+use core::fmt::Debug;
+use core::hash::Hash;
+use core::time::Duration;
+
+/// Consecutive counted failures (Flink: `CheckpointFailureManager`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct FailureTally {
+    /// Those since the last success; a set, so that each counts once.
+    failed: BTreeSet<CheckpointId>,
+    last_success: CheckpointId,
+}
+
+impl FailureTally {
+    pub(super) fn succeeded(&mut self, checkpoint: CheckpointId) {
+        if checkpoint > self.last_success {
+            self.last_success = checkpoint;
+            self.failed.clear();
+        }
+    }
+
+    /// Whether the failures have become too many; if so, counting begins anew.
+    fn failed(&mut self, checkpoint: CheckpointId, tolerable: u32) -> bool {
+        if checkpoint < self.last_success {
+            return false;
+        }
+        self.failed.insert(checkpoint);
+        let too_many = self.failed.len() > tolerable as usize;
+        if too_many {
+            self.failed.clear();
+        }
+        too_many
+    }
+}
+
+/// What the restart strategy remembers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Backoff {
+    /// Fixed delay: restarts so far.
+    restarts: u32,
+    /// Exponential delay: the delay before the latest restart.
+    delay: Option<Duration>,
+    /// Failure rate: failed attempts that still count.
+    recent: BTreeSet<AttemptId>,
+}
+
+/// How long to wait before a restart: evenly from the closed range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Delay {
+    pub(super) from: Duration,
+    pub(super) to: Duration,
+}
+
+impl Backoff {
+    pub(super) fn forget(&mut self, attempt: AttemptId) {
+        self.recent.remove(&attempt);
+    }
+
+    pub(super) fn reset(&mut self) {
+        self.delay = None;
+    }
+
+    /// The attempt has failed. `None`: no further one.
+    fn failed(&mut self, attempt: AttemptId, strategy: &RestartStrategy) -> Option<Delay> {
+        match *strategy {
+            RestartStrategy::None => None,
+            RestartStrategy::FixedDelay { attempts, delay } => {
+                let again = self.restarts < attempts;
+                self.restarts = self.restarts.saturating_add(1);
+                again.then_some(Delay { from: delay, to: delay })
+            }
+            RestartStrategy::ExponentialDelay { initial, max, growth_percent, jitter_percent, reset_after: _ } => {
+                let grown = |delay: Duration| delay.checked_mul(growth_percent).map_or(max, |delay| delay / 100);
+                let delay = self.delay.map_or(initial, grown).min(max);
+                self.delay = Some(delay);
+                let jitter = delay.checked_mul(jitter_percent).map_or(delay, |jitter| jitter / 100);
+                Some(Delay { from: delay.saturating_sub(jitter), to: delay.saturating_add(jitter).min(max) })
+            }
+            RestartStrategy::FailureRate { failures, interval: _, delay } => {
+                self.recent.insert(attempt);
+                (self.recent.len() <= failures as usize).then_some(Delay { from: delay, to: delay })
+            }
+        }
+    }
+}
+
+impl<S: Clone + Eq + Hash + Debug> Coordinator<S> {
+    /// Counts a failed checkpoint if it counts, and fails the attempt when there were too many in a row.
+    /// Of savepoints only what a task says counts.
+    pub(super) fn count_failure(
+        &mut self,
+        checkpoint: CheckpointId,
+        reason: FailureReason,
+        savepoint: bool,
+        by: By,
+        out: &mut Vec<Output<S>>,
+    ) {
+        if !reason.counted() || (savepoint && by != By::Task) {
+            return;
+        }
+        let tolerable = self.plan.checkpoints.tolerable_failures;
+        if self.tally.failed(checkpoint, tolerable) {
+            let cause = format!("more than {tolerable} checkpoints in a row failed, {checkpoint} as the last: {reason}");
+            self.fail_attempt(cause, out);
+        }
+    }
+
+    /// Asks the restart strategy about the attempt that has just failed.
+    pub(super) fn next_delay(&mut self, out: &mut Vec<Output<S>>) -> Option<Delay> {
+        let delay = self.backoff.failed(self.attempt, &self.plan.restart);
+        match self.plan.restart {
+            RestartStrategy::FailureRate { interval, .. } => {
+                out.push(Output::Arm { timer: Timer::FailureForgotten(self.attempt), from: interval, to: interval });
+            }
+            RestartStrategy::None | RestartStrategy::FixedDelay { .. } | RestartStrategy::ExponentialDelay { .. } => {}
+        }
+        delay
+    }
+
+    /// The attempt runs: from here on its time without a failure counts.
+    pub(super) fn arm_backoff_reset(&mut self, out: &mut Vec<Output<S>>) {
+        match self.plan.restart {
+            RestartStrategy::ExponentialDelay { reset_after, .. } => {
+                out.push(Output::Arm { timer: Timer::BackoffReset(self.attempt), from: reset_after, to: reset_after });
+            }
+            RestartStrategy::None | RestartStrategy::FixedDelay { .. } | RestartStrategy::FailureRate { .. } => {}
+        }
+    }
+}

@@ -1,0 +1,414 @@
+//! Workers, deployment, failure, restart, end.
+
+use super::failures::Delay;
+use super::journal::Change;
+use super::pending::Stage;
+use super::{Coordinator, Ended, FailureReason, Output, Status};
+use crate::ids::{AttemptId, CheckpointId, Incarnation, TaskId, WorkerId};
+use crate::settings::RestartStrategy;
+use crate::timer::Timer;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt::Debug;
+use core::hash::Hash;
+
+/// A worker that is believed alive.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Worker {
+    incarnation: Incarnation,
+    slots: u32,
+}
+
+/// What the job does.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Job {
+    /// The epoch is not durable yet.
+    TakingOver { cancelled: bool },
+    /// For slots, or for certainty about the newest restore point. `said`: how many slots people know to be missing.
+    Waiting { said: Option<u32> },
+    /// Some tasks do not run yet.
+    Deploying { starting: BTreeSet<TaskId> },
+    /// All tasks run.
+    Running,
+    /// Some workers have not stopped their tasks yet.
+    Failing { cause: String, verdict: Verdict, stopping: BTreeSet<WorkerId> },
+    /// The delay runs.
+    Restarting,
+    /// The last journal entry is not durable yet.
+    Ending,
+    /// It is over.
+    Ended,
+    /// Another coordinator has taken over.
+    SteppedDown,
+}
+
+/// What follows a failed attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Verdict {
+    Again(Delay),
+    Over,
+}
+
+impl<S: Clone + Eq + Hash + Debug> Coordinator<S> {
+    pub(super) fn taken_over(&mut self, old_reserved: CheckpointId, out: &mut Vec<Output<S>>) {
+        let Job::TakingOver { cancelled } = self.job else { unreachable!("a coordinator takes over once") };
+        self.sweep(old_reserved, out);
+        self.job = Job::Waiting { said: None };
+        if let Some(ended) = self.ledger.durable.ended.clone() {
+            self.job = Job::Ended;
+            self.set_status(Status::Ended(ended), out);
+        } else if cancelled {
+            self.end(Ended::Cancelled, out);
+        }
+    }
+
+    pub(super) fn worker_joined(&mut self, worker: WorkerId, incarnation: Incarnation, slots: u32, out: &mut Vec<Output<S>>) {
+        let known = self.workers.get(&worker).map(|known| known.incarnation);
+        if known.is_some_and(|known| known > incarnation) {
+            out.push(Output::Ignored("a later life of the worker has joined"));
+            return;
+        }
+        if let Some(earlier) = known.filter(|&known| known < incarnation) {
+            self.worker_lost(worker, earlier, "replaced", out);
+        }
+        self.workers.insert(worker, Worker { incarnation, slots });
+        self.heartbeat(worker, incarnation, out);
+        if self.job == Job::Ended {
+            // Whoever was cut off when the job ended may still run its tasks.
+            out.push(Output::Stop { attempt: self.attempt });
+        }
+    }
+
+    pub(super) fn heartbeat(&mut self, worker: WorkerId, incarnation: Incarnation, out: &mut Vec<Output<S>>) {
+        if self.lives(worker, incarnation) {
+            let timeout = self.plan.heartbeat_timeout;
+            out.push(Output::Arm { timer: Timer::WorkerSilent(worker, incarnation), from: timeout, to: timeout });
+        } else {
+            out.push(Output::Ignored("that life of the worker is over"));
+        }
+    }
+
+    fn lives(&self, worker: WorkerId, incarnation: Incarnation) -> bool {
+        self.workers.get(&worker).is_some_and(|known| known.incarnation == incarnation)
+    }
+
+    pub(super) fn worker_lost(&mut self, worker: WorkerId, incarnation: Incarnation, how: &str, out: &mut Vec<Output<S>>) {
+        if !self.lives(worker, incarnation) {
+            out.push(Output::Ignored("that life of the worker is over"));
+            return;
+        }
+        self.workers.remove(&worker);
+        out.push(Output::Disarm(Timer::WorkerSilent(worker, incarnation)));
+        match &mut self.job {
+            Job::Deploying { .. } | Job::Running => {
+                if self.placement.values().any(|&used| used == worker) {
+                    self.fail_attempt(format!("worker {worker} {how}"), out);
+                }
+            }
+            Job::Failing { stopping, .. } => {
+                if stopping.remove(&worker) && stopping.is_empty() {
+                    self.all_stopped(out);
+                }
+            }
+            Job::TakingOver { .. } | Job::Waiting { .. } | Job::Restarting | Job::Ending | Job::Ended | Job::SteppedDown => {}
+        }
+    }
+
+    /// Slots in the order in which they are used: round after round over the workers, so that the job spreads.
+    fn slots(&self) -> Vec<WorkerId> {
+        let rounds = self.workers.values().map(|worker| worker.slots).max().unwrap_or(0);
+        let round = |round: u32| self.workers.iter().filter(move |(_, worker)| worker.slots > round).map(|(&id, _)| id);
+        (0..rounds).flat_map(round).collect()
+    }
+
+    /// One slot holds one subtask of every vertex.
+    fn slots_needed(&self) -> usize {
+        self.plan.tasks.iter().map(|task| task.subtask.0 as usize + 1).max().expect("a job has tasks")
+    }
+
+    /// Called after every input, as any may have brought the missing slot or the missing certainty.
+    pub(super) fn deploy_if_possible(&mut self, out: &mut Vec<Output<S>>) {
+        let Job::Waiting { said } = self.job else { return };
+        let slots = self.slots();
+        let missing = self.slots_needed().saturating_sub(slots.len());
+        if missing > 0 {
+            let slots_missing = u32::try_from(missing).expect("subtasks are counted in 32 bits");
+            if said != Some(slots_missing) {
+                self.job = Job::Waiting { said: Some(slots_missing) };
+                self.set_status(Status::WaitingForWorkers { slots_missing }, out);
+            }
+        } else if self.restore_point_is_certain() {
+            self.deploy(&slots, out);
+        }
+    }
+
+    fn deploy(&mut self, slots: &[WorkerId], out: &mut Vec<Output<S>>) {
+        // Why: what it restores from must be what any later coordinator would restore from.
+        assert!(self.pending.is_empty(), "no checkpoint of an earlier attempt is open when the next one begins");
+        let place = |&task: &TaskId| (task, slots[task.subtask.0 as usize]);
+        self.placement = self.plan.tasks.iter().map(place).collect();
+        self.attempt = self.attempt.next();
+        self.drained = BTreeSet::new();
+        self.job = Job::Deploying { starting: self.plan.tasks.clone() };
+        let (attempt, restore, placement) = (self.attempt, self.latest_completed(), self.placement.clone());
+        out.push(Output::Deploy { attempt, restore, placement });
+        let timeout = self.plan.deploy_timeout;
+        out.push(Output::Arm { timer: Timer::DeployDeadline(attempt), from: timeout, to: timeout });
+        self.set_status(Status::Deploying(attempt), out);
+    }
+
+    fn is_live(&self, attempt: AttemptId) -> bool {
+        let live = match self.job {
+            Job::Deploying { .. } | Job::Running => true,
+            Job::TakingOver { .. } | Job::Waiting { .. } | Job::Failing { .. } | Job::Restarting => false,
+            Job::Ending | Job::Ended | Job::SteppedDown => false,
+        };
+        live && attempt == self.attempt
+    }
+
+    pub(super) fn task_running(&mut self, attempt: AttemptId, task: TaskId, out: &mut Vec<Output<S>>) {
+        match &mut self.job {
+            Job::Deploying { starting } if attempt == self.attempt && starting.contains(&task) => {
+                starting.remove(&task);
+                if starting.is_empty() {
+                    self.all_run(out);
+                }
+            }
+            Job::Deploying { .. } | Job::Running => out.push(Output::Ignored("the task is not being started")),
+            Job::TakingOver { .. } | Job::Waiting { .. } | Job::Failing { .. } | Job::Restarting | Job::Ending => {
+                out.push(Output::Ignored("the attempt is not being deployed"));
+            }
+            Job::Ended | Job::SteppedDown => out.push(Output::Ignored("the attempt is not being deployed")),
+        }
+    }
+
+    fn all_run(&mut self, out: &mut Vec<Output<S>>) {
+        self.job = Job::Running;
+        out.push(Output::Disarm(Timer::DeployDeadline(self.attempt)));
+        self.set_status(Status::Running(self.attempt), out);
+        self.arm_backoff_reset(out);
+        self.start_scheduler(out);
+        self.end_of_input(out);
+    }
+
+    pub(super) fn task_drained(&mut self, attempt: AttemptId, task: TaskId, out: &mut Vec<Output<S>>) {
+        let news = self.is_live(attempt) && self.plan.tasks.contains(&task) && self.drained.insert(task);
+        if news {
+            self.end_of_input(out);
+        } else {
+            out.push(Output::Ignored("the attempt does not run, or the task was drained before"));
+        }
+    }
+
+    /// Once all tasks are drained: the final checkpoint, or the end at once where there are no checkpoints.
+    fn end_of_input(&mut self, out: &mut Vec<Output<S>>) {
+        if self.job != Job::Running || self.drained != self.plan.tasks {
+            return;
+        }
+        if self.plan.checkpoints.interval.is_some() {
+            self.request(super::Kind::Requested, out);
+        } else {
+            self.end(Ended::Finished, out);
+        }
+    }
+
+    pub(super) fn task_failed(&mut self, attempt: AttemptId, task: TaskId, cause: &str, out: &mut Vec<Output<S>>) {
+        if self.is_live(attempt) {
+            self.fail_attempt(format!("task {task} failed: {cause}"), out);
+        } else {
+            out.push(Output::Ignored("the attempt does not run"));
+        }
+    }
+
+    pub(super) fn deploy_expired(&mut self, attempt: AttemptId, out: &mut Vec<Output<S>>) {
+        match &self.job {
+            Job::Deploying { starting } if attempt == self.attempt => {
+                let first = starting.first().expect("a deployment waits for some task");
+                let cause = format!("{} tasks did not start in time, {first} among them", starting.len());
+                self.fail_attempt(cause, out);
+            }
+            Job::Deploying { .. } | Job::Running | Job::TakingOver { .. } | Job::Waiting { .. } | Job::Failing { .. } => {
+                out.push(Output::Ignored("that attempt is not being deployed"));
+            }
+            Job::Restarting | Job::Ending | Job::Ended | Job::SteppedDown => {
+                out.push(Output::Ignored("that attempt is not being deployed"));
+            }
+        }
+    }
+
+    /// What it was to be restored from cannot be read: an older checkpoint would bring back what was committed since.
+    pub(super) fn restore_failed(&mut self, attempt: AttemptId, cause: String, out: &mut Vec<Output<S>>) {
+        if attempt != self.attempt {
+            out.push(Output::Ignored("a later attempt counts"));
+            return;
+        }
+        match &mut self.job {
+            Job::Deploying { .. } | Job::Running => self.fail(cause, true, out),
+            Job::Failing { cause: known, verdict, .. } => {
+                *known = cause;
+                *verdict = Verdict::Over;
+            }
+            Job::Restarting | Job::Waiting { .. } => self.end(Ended::Failed(cause), out),
+            Job::TakingOver { .. } | Job::Ending | Job::Ended | Job::SteppedDown => {
+                out.push(Output::Ignored("the attempt does not run"));
+            }
+        }
+    }
+
+    /// The attempt has failed; the restart strategy decides whether there is another.
+    pub(super) fn fail_attempt(&mut self, cause: String, out: &mut Vec<Output<S>>) {
+        self.fail(cause, false, out);
+    }
+
+    fn fail(&mut self, cause: String, for_good: bool, out: &mut Vec<Output<S>>) {
+        if !self.is_live(self.attempt) {
+            // Failures of one attempt are one failure.
+            return;
+        }
+        let attempt = self.attempt;
+        let next = self.next_delay(out);
+        let verdict = if for_good { Verdict::Over } else { next.map_or(Verdict::Over, Verdict::Again) };
+        let placement = core::mem::take(&mut self.placement);
+        let stopping: BTreeSet<WorkerId> = placement.into_values().filter(|worker| self.workers.contains_key(worker)).collect();
+        let nobody_left = stopping.is_empty();
+        self.leave_for(Job::Failing { cause: cause.clone(), verdict, stopping }, out);
+        self.stop_scheduler(FailureReason::CoordinatorSuspend, out);
+        self.abort_all(FailureReason::TaskFailure, out);
+        self.set_status(Status::Failing { attempt, cause }, out);
+        out.push(Output::Stop { attempt });
+        if nobody_left {
+            self.all_stopped(out);
+        } else {
+            let timeout = self.plan.stop_timeout;
+            out.push(Output::Arm { timer: Timer::StopDeadline(attempt), from: timeout, to: timeout });
+        }
+    }
+
+    pub(super) fn worker_stopped(&mut self, attempt: AttemptId, worker: WorkerId, out: &mut Vec<Output<S>>) {
+        match &mut self.job {
+            Job::Failing { stopping, .. } if attempt == self.attempt && stopping.contains(&worker) => {
+                stopping.remove(&worker);
+                if stopping.is_empty() {
+                    self.all_stopped(out);
+                }
+            }
+            Job::Failing { .. } | Job::TakingOver { .. } | Job::Waiting { .. } | Job::Deploying { .. } | Job::Running => {
+                out.push(Output::Ignored("nobody waits for it to stop"));
+            }
+            Job::Restarting | Job::Ending | Job::Ended | Job::SteppedDown => {
+                out.push(Output::Ignored("nobody waits for it to stop"));
+            }
+        }
+    }
+
+    pub(super) fn stop_expired(&mut self, attempt: AttemptId, out: &mut Vec<Output<S>>) {
+        if matches!(self.job, Job::Failing { .. }) && attempt == self.attempt {
+            // Whoever still runs is fenced by its attempt.
+            self.all_stopped(out);
+        } else {
+            out.push(Output::Ignored("nobody waits for this attempt to stop"));
+        }
+    }
+
+    fn all_stopped(&mut self, out: &mut Vec<Output<S>>) {
+        let Job::Failing { cause, verdict, .. } = &mut self.job else { unreachable!("only a failed attempt is waited for") };
+        let (cause, verdict) = (core::mem::take(cause), *verdict);
+        match verdict {
+            Verdict::Over => self.end(Ended::Failed(cause), out),
+            Verdict::Again(Delay { from, to }) => {
+                self.leave_for(Job::Restarting, out);
+                out.push(Output::Arm { timer: Timer::Restart(self.attempt), from, to });
+                self.set_status(Status::Restarting { after: self.attempt }, out);
+            }
+        }
+    }
+
+    pub(super) fn restart_due(&mut self, attempt: AttemptId, out: &mut Vec<Output<S>>) {
+        if self.job == Job::Restarting && attempt == self.attempt {
+            self.job = Job::Waiting { said: None };
+        } else {
+            out.push(Output::Ignored("no restart is due"));
+        }
+    }
+
+    pub(super) fn ran_long_enough(&mut self, attempt: AttemptId, out: &mut Vec<Output<S>>) {
+        if self.job == Job::Running && attempt == self.attempt {
+            self.backoff.reset();
+        } else {
+            out.push(Output::Ignored("that attempt does not run"));
+        }
+    }
+
+    pub(super) fn cancel(&mut self, out: &mut Vec<Output<S>>) {
+        match &mut self.job {
+            Job::TakingOver { cancelled } => *cancelled = true,
+            Job::Waiting { .. } | Job::Deploying { .. } | Job::Running | Job::Failing { .. } | Job::Restarting => {
+                self.end(Ended::Cancelled, out);
+            }
+            Job::Ending | Job::Ended | Job::SteppedDown => out.push(Output::Ignored("the job is over")),
+        }
+    }
+
+    /// The job is to be over: first the journal says so, then tasks stop and files go.
+    pub(super) fn end(&mut self, ended: Ended, out: &mut Vec<Output<S>>) {
+        self.leave_for(Job::Ending, out);
+        self.stop_scheduler(FailureReason::CoordinatorShutdown, out);
+        self.abort_all(FailureReason::CoordinatorShutdown, out);
+        if let Some(checkpoint) = self.scheduler.pausing.take() {
+            out.push(Output::Disarm(Timer::MinPause(checkpoint)));
+        }
+        self.ledger.wanted.push_back(Change::End(ended));
+    }
+
+    /// What only the phase that is left waited for is not waited for any more.
+    fn leave_for(&mut self, next: Job, out: &mut Vec<Output<S>>) {
+        let attempt = self.attempt;
+        match core::mem::replace(&mut self.job, next) {
+            Job::TakingOver { .. } | Job::Waiting { .. } => {}
+            Job::Deploying { .. } => out.push(Output::Disarm(Timer::DeployDeadline(attempt))),
+            Job::Running => {
+                if self.plan.checkpoints.interval.is_some() {
+                    out.push(Output::Disarm(Timer::Trigger(attempt)));
+                }
+                match self.plan.restart {
+                    RestartStrategy::ExponentialDelay { .. } => out.push(Output::Disarm(Timer::BackoffReset(attempt))),
+                    RestartStrategy::None | RestartStrategy::FixedDelay { .. } | RestartStrategy::FailureRate { .. } => {}
+                }
+            }
+            Job::Failing { .. } => out.push(Output::Disarm(Timer::StopDeadline(attempt))),
+            Job::Restarting => out.push(Output::Disarm(Timer::Restart(attempt))),
+            Job::Ending | Job::Ended | Job::SteppedDown => unreachable!("a job ends once"),
+        }
+    }
+
+    pub(super) fn end_durable(&mut self, ended: Ended, unneeded: BTreeSet<CheckpointId>, out: &mut Vec<Output<S>>) {
+        self.job = Job::Ended;
+        self.placement = BTreeMap::new();
+        if self.attempt.number > 0 {
+            out.push(Output::Stop { attempt: self.attempt });
+        }
+        self.discard_all(unneeded, out);
+        self.sweep(self.ledger.durable.reserved, out);
+        self.set_status(Status::Ended(ended), out);
+    }
+
+    pub(super) fn check_job(&self) {
+        let over = self.ledger.durable.ended.is_some();
+        let taking_over = matches!(self.job, Job::TakingOver { .. });
+        // Why: a takeover would deploy what is over, or never deploy what is not.
+        assert!(over == (self.job == Job::Ended) || taking_over, "the job is over exactly when the journal says so");
+        let only_storing = self.pending.values().all(|pending| pending.stage == Stage::Storing);
+        assert!(only_storing || self.job == Job::Running, "checkpoints are open only while all tasks run");
+        assert!(self.drained.is_subset(&self.plan.tasks), "only tasks of the job are drained");
+        if self.is_live(self.attempt) {
+            let lost = self.placement.values().find(|worker| !self.workers.contains_key(worker));
+            assert!(lost.is_none(), "a live attempt has no task on a lost worker, but on {lost:?}");
+            assert!(self.placement.keys().eq(self.plan.tasks.iter()), "a live attempt has a place for every task");
+        }
+        if let Job::Failing { stopping, .. } = &self.job {
+            assert!(!stopping.is_empty(), "a failed attempt waits for somebody");
+        }
+    }
+}

@@ -1,0 +1,376 @@
+//! What the coordinator is told, what it wants done, and what it keeps.
+
+use crate::ids::{AttemptId, CheckpointId, Epoch, Incarnation, TaskId, WorkerId};
+use crate::settings::{CheckpointSettings, RestartStrategy};
+use crate::timer::Timer;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
+use core::time::Duration;
+use serde::{Deserialize, Serialize};
+
+/// What does not change over the life of the job.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Plan {
+    /// Every subtask of the job.
+    pub tasks: BTreeSet<TaskId>,
+    /// Those that barriers are injected at.
+    pub sources: BTreeSet<TaskId>,
+    /// `execution.checkpointing.*`, validated.
+    pub checkpoints: CheckpointSettings,
+    /// `restart-strategy.*`.
+    pub restart: RestartStrategy,
+    /// A worker that is silent for so long is lost (`heartbeat.timeout`).
+    pub heartbeat_timeout: Duration,
+    /// An attempt whose tasks do not all run after so long has failed.
+    pub deploy_timeout: Duration,
+    /// A restart waits no longer than this for the tasks of the failed attempt to stop.
+    pub stop_timeout: Duration,
+}
+
+/// What survives the coordinator, as one journal entry. Small on purpose: each entry is the whole of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Journal {
+    /// Whose entry this is.
+    pub epoch: Epoch,
+    /// Checkpoint numbers up to and with this one may have been used.
+    pub reserved: CheckpointId,
+    /// The retained completed checkpoints.
+    pub completed: BTreeSet<CheckpointId>,
+    /// Set once the job has ended; nothing is deployed after that.
+    pub ended: Option<Ended>,
+}
+
+/// How a job ended.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Ended {
+    /// All input was processed and the final checkpoint completed.
+    Finished,
+    /// The restart strategy gave up, or the latest checkpoint cannot be read.
+    Failed(String),
+    /// The user asked for it.
+    Cancelled,
+}
+
+/// What became of a journal write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Written {
+    /// It is durable.
+    Durable,
+    /// The answer was an error, but it may have happened. Nothing that it may refer to can be deleted.
+    Unknown,
+    /// Another coordinator has taken over: this one must stop, and touch nothing any more.
+    Fenced,
+}
+
+/// Why a checkpoint is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// A savepoint: first in the queue, exempt from min-pause and max-concurrent, never stored, never subsumed, never notified
+    /// (FLINK-25191).
+    Savepoint,
+    /// A user's request for an ordinary checkpoint.
+    Requested,
+    /// The timer's.
+    Periodic,
+}
+
+/// Why a checkpoint failed or was never begun (Flink: `CheckpointFailureReason`). [`counted`](Self::counted) ones work
+/// towards `tolerable-failed-checkpoints`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum FailureReason {
+    /// The queue of requests is full.
+    TooManyRequests,
+    /// A periodic one came too early after the last completed one.
+    MinimumTimeBetweenCheckpoints,
+    /// Some task does not run.
+    NotAllRequiredTasksRunning,
+    /// The timeout passed. Counted.
+    Expired,
+    /// A task could not write its snapshot. Counted.
+    AsyncException,
+    /// A task said no. Counted.
+    Declined,
+    /// A task gave it up for a newer one.
+    DeclinedSubsumed,
+    /// A task is not running, or not any more.
+    DeclinedNotReady,
+    /// A newer one completed first.
+    Subsumed,
+    /// The place for its files could not be made. Counted.
+    IoException,
+    /// Metadata or the journal entry could not be written. Counted.
+    FinalizeFailure,
+    /// A task failed.
+    TaskFailure,
+    /// The coordinator stopped taking checkpoints because the job is not running any more.
+    CoordinatorSuspend,
+    /// The job ended.
+    CoordinatorShutdown,
+}
+
+impl FailureReason {
+    /// Whether it works towards `tolerable-failed-checkpoints` (Flink: `CheckpointFailureManager.checkFailureCounter`).
+    #[must_use]
+    pub fn counted(self) -> bool {
+        match self {
+            Self::Expired | Self::AsyncException | Self::Declined | Self::IoException | Self::FinalizeFailure => true,
+            Self::TooManyRequests
+            | Self::MinimumTimeBetweenCheckpoints
+            | Self::NotAllRequiredTasksRunning
+            | Self::DeclinedSubsumed
+            | Self::DeclinedNotReady
+            | Self::Subsumed
+            | Self::TaskFailure
+            | Self::CoordinatorSuspend
+            | Self::CoordinatorShutdown => false,
+        }
+    }
+}
+
+/// What the world tells the coordinator. `S` is what one task acknowledges with.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Input<S> {
+    /// The answer to the oldest unanswered [`Output::Write`].
+    Journal(Written),
+    /// A worker has come, or come back (a larger incarnation replaces the old one, whose tasks are lost).
+    WorkerJoined {
+        /// Which worker.
+        worker: WorkerId,
+        /// Which life of it.
+        incarnation: Incarnation,
+        /// How many slots it offers.
+        slots: u32,
+    },
+    /// Its connection broke.
+    WorkerLost {
+        /// Which worker.
+        worker: WorkerId,
+        /// Which life of it.
+        incarnation: Incarnation,
+    },
+    /// It is alive.
+    Heartbeat {
+        /// Which worker.
+        worker: WorkerId,
+        /// Which life of it.
+        incarnation: Incarnation,
+    },
+    /// The task is restored and ready for records.
+    TaskRunning {
+        /// Of which attempt.
+        attempt: AttemptId,
+        /// Which task.
+        task: TaskId,
+    },
+    /// The task has failed; `cause` is for people.
+    TaskFailed {
+        /// Of which attempt.
+        attempt: AttemptId,
+        /// Which task.
+        task: TaskId,
+        /// Why, for people.
+        cause: String,
+    },
+    /// The task has processed all its input and flushed what it holds. It still takes barriers.
+    TaskDrained {
+        /// Of which attempt.
+        attempt: AttemptId,
+        /// Which task.
+        task: TaskId,
+    },
+    /// No task of this attempt (or of an older one) is left on the worker.
+    WorkerStopped {
+        /// Of which attempt.
+        attempt: AttemptId,
+        /// Which worker.
+        worker: WorkerId,
+    },
+    /// What the attempt was to be restored from cannot be read, ever.
+    RestoreFailed {
+        /// Of which attempt.
+        attempt: AttemptId,
+        /// Why, for people.
+        cause: String,
+    },
+    /// The task's part of the checkpoint is durable.
+    Acknowledged {
+        /// Of which attempt.
+        attempt: AttemptId,
+        /// Which checkpoint.
+        checkpoint: CheckpointId,
+        /// Which task.
+        task: TaskId,
+        /// What the task handed over.
+        snapshot: S,
+    },
+    /// The task will not deliver its part.
+    Declined {
+        /// Of which attempt.
+        attempt: AttemptId,
+        /// Which checkpoint.
+        checkpoint: CheckpointId,
+        /// Which task.
+        task: TaskId,
+        /// Why.
+        reason: FailureReason,
+    },
+    /// The answer to [`Output::CreateLocation`].
+    LocationReady(CheckpointId),
+    /// The answer to [`Output::CreateLocation`].
+    LocationFailed(CheckpointId),
+    /// The answer to [`Output::WriteMetadata`].
+    MetadataDurable(CheckpointId),
+    /// The answer to [`Output::WriteMetadata`].
+    MetadataFailed(CheckpointId),
+    /// The answer to [`Output::Discard`]: gone, or given up on.
+    Discarded(CheckpointId),
+    /// The user, or a test, asks for a checkpoint.
+    Requested(Kind),
+    /// The user cancels the job.
+    CancelRequested,
+    /// A timer fired.
+    Fired(Timer),
+}
+
+/// What the coordinator wants done.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Output<S> {
+    /// Fire this timer after a time that the driver draws evenly from the closed range (often a single value).
+    Arm {
+        /// Which.
+        timer: Timer,
+        /// Not before.
+        from: Duration,
+        /// Not after.
+        to: Duration,
+    },
+    /// The timer is not needed any more.
+    Disarm(Timer),
+    /// Append this journal entry; answered by [`Input::Journal`]. At most one is unanswered.
+    Write(Journal),
+    /// Make the place for the files of a checkpoint durable; answered.
+    CreateLocation(CheckpointId, Kind),
+    /// Inject barriers at these sources.
+    Trigger {
+        /// Of which attempt.
+        attempt: AttemptId,
+        /// Which checkpoint.
+        checkpoint: CheckpointId,
+        /// Of which kind.
+        kind: Kind,
+        /// At which tasks.
+        tasks: BTreeSet<TaskId>,
+    },
+    /// Publish the metadata; answered.
+    WriteMetadata {
+        /// Of which attempt.
+        attempt: AttemptId,
+        /// Which checkpoint.
+        checkpoint: CheckpointId,
+        /// Of which kind.
+        kind: Kind,
+        /// What the tasks acknowledged with.
+        snapshots: BTreeMap<TaskId, S>,
+    },
+    /// Tell every task of the attempt.
+    NotifyComplete {
+        /// Of which attempt.
+        attempt: AttemptId,
+        /// Which checkpoint.
+        checkpoint: CheckpointId,
+    },
+    /// Tell every task of the attempt. One that missed the completion of `latest_completed` commits that first.
+    NotifyAbort {
+        /// Of which attempt.
+        attempt: AttemptId,
+        /// Which checkpoint.
+        checkpoint: CheckpointId,
+        /// The newest that is complete, if there is one.
+        latest_completed: Option<CheckpointId>,
+    },
+    /// Delete all files of a checkpoint that nothing needs; answered by [`Input::Discarded`].
+    Discard(CheckpointId),
+    /// Delete the private files of one late acknowledgement.
+    DiscardSnapshot {
+        /// Which checkpoint.
+        checkpoint: CheckpointId,
+        /// What the task handed over.
+        snapshot: S,
+    },
+    /// Delete the files of every checkpoint up to and with `up_to` but these (after a takeover, and at the end).
+    Sweep {
+        /// These stay.
+        keep: BTreeSet<CheckpointId>,
+        /// Later ones are not touched.
+        up_to: CheckpointId,
+    },
+    /// Start all tasks as the given attempt, restored from the checkpoint.
+    Deploy {
+        /// Of which attempt.
+        attempt: AttemptId,
+        /// From which checkpoint; `None` starts empty.
+        restore: Option<CheckpointId>,
+        /// What goes where.
+        placement: BTreeMap<TaskId, WorkerId>,
+    },
+    /// Tell every worker to stop the tasks of this attempt and of older ones; answered by [`Input::WorkerStopped`].
+    Stop {
+        /// Of which attempt.
+        attempt: AttemptId,
+    },
+    /// For statistics: the checkpoint has begun.
+    Triggered {
+        /// Which checkpoint.
+        checkpoint: CheckpointId,
+        /// Of which kind.
+        kind: Kind,
+    },
+    /// For statistics: it is durable and stored.
+    Completed {
+        /// Which checkpoint.
+        checkpoint: CheckpointId,
+        /// Of which kind.
+        kind: Kind,
+    },
+    /// For statistics: it failed. `None` stands for one that failed before it had a number.
+    Aborted {
+        /// Which checkpoint, if it had got a number.
+        checkpoint: Option<CheckpointId>,
+        /// Why.
+        reason: FailureReason,
+    },
+    /// For people and tests: what the job does now.
+    Status(Status),
+    /// Another coordinator has taken over: stop this process.
+    SteppedDown,
+    /// The input came too late to matter.
+    Ignored(&'static str),
+}
+
+/// What the job does.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Status {
+    /// Not enough slots: this many are missing.
+    WaitingForWorkers {
+        /// How many.
+        slots_missing: u32,
+    },
+    /// Tasks are starting.
+    Deploying(AttemptId),
+    /// All tasks run.
+    Running(AttemptId),
+    /// The attempt has failed and its tasks are being stopped.
+    Failing {
+        /// Of which attempt.
+        attempt: AttemptId,
+        /// Why, for people.
+        cause: String,
+    },
+    /// The restart strategy's delay runs.
+    Restarting {
+        /// The attempt that failed.
+        after: AttemptId,
+    },
+    /// It is over, durably.
+    Ended(Ended),
+}

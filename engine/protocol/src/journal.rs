@@ -1,0 +1,117 @@
+//! The stored format of the coordinator's journal: one entry is the whole of [`Journal`].
+//!
+//! Lives here: an entry's bytes. Never here: files, and how entries follow each other (the runtime's `storage::journal`).
+
+use crate::block::{frame, unframe, FileKind};
+use crate::coordinator::{Ended, Journal};
+use crate::ids::{CheckpointId, Epoch};
+use crate::stored::{Reader, Stored, StoredError};
+use alloc::collections::BTreeSet;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// One entry, as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct JournalEntry {
+    /// Its place in the sequence, as in its file name.
+    pub number: u64,
+    /// Drawn at random by each coordinator process. Without it, two processes that take over at the same moment would write
+    /// the same bytes, and each could mistake the other's entry for its own.
+    pub writer: u64,
+    /// What the coordinator needs to know after a crash.
+    pub journal: Journal,
+}
+
+impl JournalEntry {
+    /// The bytes of the file, in the frame of [`block`](crate::block).
+    #[must_use]
+    pub fn to_file(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.write(&mut out);
+        frame(FileKind::Journal, &out)
+    }
+
+    /// Reads the bytes of the file.
+    ///
+    /// # Errors
+    /// Whatever is wrong with them; offsets are of the file for its frame, and of the encoding for what is inside.
+    pub fn from_file(bytes: &[u8]) -> Result<Self, StoredError> {
+        let encoding = unframe(FileKind::Journal, bytes)?;
+        let mut input = Reader::new(&encoding, 0);
+        let entry = Self::read(&mut input)?;
+        input.finish("a journal entry")?;
+        Ok(entry)
+    }
+}
+
+impl Stored for JournalEntry {
+    fn write(&self, out: &mut Vec<u8>) {
+        self.number.write(out);
+        self.writer.write(out);
+        self.journal.write(out);
+    }
+
+    fn read(input: &mut Reader<'_>) -> Result<Self, StoredError> {
+        Ok(Self { number: u64::read(input)?, writer: u64::read(input)?, journal: Journal::read(input)? })
+    }
+}
+
+impl Stored for Journal {
+    fn write(&self, out: &mut Vec<u8>) {
+        // Without `..`, so that a new field cannot be forgotten here.
+        let Self { epoch, reserved, completed, ended } = self;
+        epoch.0.write(out);
+        reserved.0.write(out);
+        u32::try_from(completed.len()).expect("few checkpoints are retained").write(out);
+        for checkpoint in completed {
+            checkpoint.0.write(out);
+        }
+        ended.write(out);
+    }
+
+    fn read(input: &mut Reader<'_>) -> Result<Self, StoredError> {
+        let epoch = Epoch(u64::read(input)?);
+        let reserved = CheckpointId(u64::read(input)?);
+        let count = input.count(8, "completed checkpoints")?;
+        let mut completed = BTreeSet::new();
+        for _ in 0..count {
+            let offset = input.offset();
+            let checkpoint = CheckpointId(u64::read(input)?);
+            if completed.last().is_some_and(|last| *last >= checkpoint) {
+                return Err(StoredError::Invalid { offset, what: "completed checkpoints are not in order".into() });
+            }
+            completed.insert(checkpoint);
+        }
+        Ok(Self { epoch, reserved, completed, ended: Option::read(input)? })
+    }
+}
+
+const TAG_FINISHED: u8 = 0;
+const TAG_FAILED: u8 = 1;
+const TAG_CANCELLED: u8 = 2;
+
+impl Stored for Ended {
+    fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Finished => TAG_FINISHED.write(out),
+            Self::Failed(cause) => {
+                TAG_FAILED.write(out);
+                cause.write(out);
+            }
+            Self::Cancelled => TAG_CANCELLED.write(out),
+        }
+    }
+
+    fn read(input: &mut Reader<'_>) -> Result<Self, StoredError> {
+        let offset = input.offset();
+        match u8::read(input)? {
+            TAG_FINISHED => Ok(Self::Finished),
+            TAG_FAILED => Ok(Self::Failed(String::read(input)?)),
+            TAG_CANCELLED => Ok(Self::Cancelled),
+            other => Err(StoredError::Invalid { offset, what: alloc::format!("{other} is not a way to end") }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,72 @@
+//! Facts about journal entries.
+
+use super::*;
+use alloc::format;
+use proptest::prelude::*;
+
+fn entry() -> JournalEntry {
+    let journal = Journal {
+        epoch: Epoch(3),
+        reserved: CheckpointId(16),
+        completed: BTreeSet::from([CheckpointId(11), CheckpointId(14)]),
+        ended: Some(Ended::Failed("gone".into())),
+    };
+    JournalEntry { number: 9, writer: 0x1122_3344_5566_7788, journal }
+}
+
+#[test]
+fn an_entry_has_the_bytes_it_always_had() {
+    let hex: String = entry().to_file().iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(hex, concat!(
+        "4346444a524e4c00010000006d09291d3e000000a534e62f090000000000000088776655443322110300000000000000",
+        "1000000000000000020000000b000000000000000e00000000000000010104000000676f6e6500000000208792eb3e00",
+        "000000000000",
+    ));
+}
+
+#[test]
+fn every_damage_is_an_error() {
+    let bytes = entry().to_file();
+    assert_eq!(JournalEntry::from_file(&bytes), Ok(entry()));
+    for length in 0..bytes.len() {
+        assert!(JournalEntry::from_file(&bytes[..length]).is_err(), "cut to {length}");
+    }
+    for bit in 0..bytes.len() * 8 {
+        let mut bent = bytes.clone();
+        bent[bit / 8] ^= 1 << (bit % 8);
+        assert!(JournalEntry::from_file(&bent).is_err(), "bit {bit}");
+    }
+}
+
+fn ended() -> impl Strategy<Value = Option<Ended>> {
+    prop_oneof![
+        Just(None),
+        Just(Some(Ended::Finished)),
+        Just(Some(Ended::Cancelled)),
+        ".{0,20}".prop_map(|cause| Some(Ended::Failed(cause))),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn what_is_read_is_what_was_written(
+        number in any::<u64>(),
+        writer in any::<u64>(),
+        epoch in any::<u64>(),
+        reserved in any::<u64>(),
+        completed in prop::collection::btree_set(any::<u64>().prop_map(CheckpointId), 0..5),
+        ended in ended(),
+    ) {
+        let journal = Journal { epoch: Epoch(epoch), reserved: CheckpointId(reserved), completed, ended };
+        let entry = JournalEntry { number, writer, journal };
+        prop_assert_eq!(JournalEntry::from_file(&entry.to_file()), Ok(entry));
+    }
+
+    #[test]
+    fn arbitrary_bytes_in_a_good_frame_are_never_a_panic(encoding in prop::collection::vec(any::<u8>(), 0..80)) {
+        let file = frame(FileKind::Journal, &encoding);
+        if let Ok(entry) = JournalEntry::from_file(&file) {
+            prop_assert_eq!(entry.to_file(), file);
+        }
+    }
+}

@@ -1,0 +1,392 @@
+//! What a checkpoint consists of, and its bytes (Flink: `CheckpointMetadata`, `MetadataV4Serializer`).
+//!
+//! Lives here: which state of which operator is where, in one value that says everything a restore needs.
+//! Never here: files (the runtime's storage), who restores what ([`restore`](crate::restore)).
+
+use crate::block::{frame, unframe, FileKind};
+use crate::ids::{AttemptId, CheckpointId, Epoch, KeyGroup, SubtaskIndex, TaskId, VertexId};
+use crate::key_group::{KeyGroupRange, MaxParallelism};
+use crate::snapshot::{KeyedHandle, ListState, StateLocation, TaskSnapshot};
+use crate::stored::{read_bytes, write_bytes, Reader, Stored, StoredError};
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
+
+/// An operator of a job as far as its state is concerned.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct OperatorShape {
+    /// The stable name that its state is found by.
+    pub uid: String,
+    /// How many subtasks it has.
+    pub parallelism: u32,
+    /// How many key groups it has.
+    pub max_parallelism: MaxParallelism,
+    /// The chain that it is part of; several operators may share one.
+    pub vertex: VertexId,
+}
+
+/// The whole of one completed checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct CheckpointMetadata {
+    /// The job that took it.
+    pub job: String,
+    /// Its number.
+    pub checkpoint: CheckpointId,
+    /// The attempt whose tasks took it.
+    pub attempt: AttemptId,
+    /// Whether it belongs to the user: a savepoint is never deleted by us.
+    pub savepoint: bool,
+    /// The state of every operator, by ascending uid.
+    pub operators: Vec<OperatorState>,
+}
+
+/// The state of one operator (Flink: `OperatorState`).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct OperatorState {
+    /// The operator's stable name.
+    pub uid: String,
+    /// How many subtasks it had.
+    pub parallelism: u32,
+    /// How many key groups it had.
+    pub max_parallelism: MaxParallelism,
+    /// What each subtask put in; one that had nothing is here with empty state.
+    pub subtasks: BTreeMap<SubtaskIndex, SubtaskState>,
+}
+
+/// The state of one subtask of one operator (Flink: `OperatorSubtaskState`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SubtaskState {
+    /// Keyed state.
+    pub keyed: Vec<KeyedHandle>,
+    /// Operator list state.
+    pub lists: Vec<ListState>,
+}
+
+/// State that contradicts itself: restoring it would lose or double something. A bug of whoever wrote it; restore another
+/// checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Inconsistent {
+    /// Two handles of one operator hold the same key group.
+    #[error("{uid}: {group} is in two handles")]
+    GroupTwice {
+        /// The operator.
+        uid: String,
+        /// The key group.
+        group: KeyGroup,
+    },
+    /// A handle's range is empty or beyond the number of key groups.
+    #[error("{uid}: a handle holds {groups}, but there are {max_parallelism} key groups")]
+    GroupsOutside {
+        /// The operator.
+        uid: String,
+        /// The handle's range.
+        groups: KeyGroupRange,
+        /// How many key groups there are.
+        max_parallelism: MaxParallelism,
+    },
+    /// There is state of a subtask that cannot have existed.
+    #[error("{uid}: there is state of {subtask}, but there were {parallelism} subtasks")]
+    SubtaskOutside {
+        /// The operator.
+        uid: String,
+        /// The subtask.
+        subtask: SubtaskIndex,
+        /// How many there were.
+        parallelism: u32,
+    },
+}
+
+/// Acknowledgements that do not make up a checkpoint. A bug of ours or a worker of another release: abort the checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CollectError {
+    /// Two operators of the job have the same name.
+    #[error("two operators are called {uid}")]
+    DuplicateOperator {
+        /// The name.
+        uid: String,
+    },
+    /// A task of the job has not acknowledged.
+    #[error("{task} has not acknowledged")]
+    TaskMissing {
+        /// The task.
+        task: TaskId,
+    },
+    /// A task has acknowledged with state of an operator that is not in its chain, or twice with the same one.
+    #[error("{task} acknowledged with state of {uid}, which is not in its chain or was there before")]
+    UnexpectedState {
+        /// The task.
+        task: TaskId,
+        /// The operator.
+        uid: String,
+    },
+    /// The parts contradict each other.
+    #[error(transparent)]
+    Inconsistent(#[from] Inconsistent),
+}
+
+impl SubtaskState {
+    /// Whether there is nothing to restore: no keyed state, and no list (an empty list counts as state, since its name does).
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.keyed.is_empty() && self.lists.is_empty()
+    }
+}
+
+impl OperatorState {
+    /// Whether any subtask has state.
+    #[must_use]
+    pub fn has_state(&self) -> bool {
+        self.subtasks.values().any(|state| !state.is_empty())
+    }
+
+    /// Whether any subtask has keyed state.
+    #[must_use]
+    pub fn has_keyed_state(&self) -> bool {
+        self.subtasks.values().any(|state| !state.keyed.is_empty())
+    }
+
+    /// Checks that every key group is held at most once and within bounds, and that every subtask can have existed.
+    ///
+    /// # Errors
+    /// The first contradiction.
+    pub fn check(&self) -> Result<(), Inconsistent> {
+        if let Some((&subtask, _)) = self.subtasks.range(SubtaskIndex(self.parallelism)..).next() {
+            return Err(Inconsistent::SubtaskOutside { uid: self.uid.clone(), subtask, parallelism: self.parallelism });
+        }
+        let max_parallelism = self.max_parallelism;
+        let mut ranges = Vec::new();
+        for handle in self.subtasks.values().flat_map(|state| &state.keyed) {
+            let groups = handle.groups;
+            if groups.first > groups.last || u32::from(groups.last.0) >= max_parallelism.get() {
+                return Err(Inconsistent::GroupsOutside { uid: self.uid.clone(), groups, max_parallelism });
+            }
+            ranges.push(groups);
+        }
+        ranges.sort_unstable();
+        for pair in ranges.windows(2) {
+            if pair[1].first <= pair[0].last {
+                return Err(Inconsistent::GroupTwice { uid: self.uid.clone(), group: pair[1].first });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl CheckpointMetadata {
+    /// Puts the acknowledgements of all tasks together. Every operator of the job gets an entry, with or without state, so
+    /// that a restore can tell "had nothing" from "is missing".
+    ///
+    /// # Errors
+    /// If a task is missing, or a part does not belong to its task or contradicts another.
+    pub fn collect(
+        job: &str,
+        checkpoint: CheckpointId,
+        attempt: AttemptId,
+        savepoint: bool,
+        shapes: &[OperatorShape],
+        snapshots: &BTreeMap<TaskId, TaskSnapshot>,
+    ) -> Result<Self, CollectError> {
+        let mut operators: BTreeMap<&str, (VertexId, OperatorState)> = BTreeMap::new();
+        for shape in shapes {
+            let mut subtasks = BTreeMap::new();
+            for subtask in (0..shape.parallelism).map(SubtaskIndex) {
+                let task = TaskId { vertex: shape.vertex, subtask };
+                if !snapshots.contains_key(&task) {
+                    return Err(CollectError::TaskMissing { task });
+                }
+                subtasks.insert(subtask, SubtaskState::default());
+            }
+            let OperatorShape { uid, parallelism, max_parallelism, vertex } = shape.clone();
+            let state = OperatorState { uid, parallelism, max_parallelism, subtasks };
+            if operators.insert(&shape.uid, (vertex, state)).is_some() {
+                return Err(CollectError::DuplicateOperator { uid: shape.uid.clone() });
+            }
+        }
+        for (&task, snapshot) in snapshots {
+            let mut seen = BTreeSet::new();
+            for part in &snapshot.operators {
+                let place = operators.get_mut(part.uid.as_str()).filter(|(vertex, _)| *vertex == task.vertex);
+                let subtask = place.and_then(|(_, operator)| operator.subtasks.get_mut(&task.subtask));
+                let Some(subtask) = subtask.filter(|_| seen.insert(&part.uid)) else {
+                    return Err(CollectError::UnexpectedState { task, uid: part.uid.clone() });
+                };
+                *subtask = SubtaskState { keyed: part.keyed.clone(), lists: part.lists.clone() };
+            }
+        }
+        let operators: Vec<OperatorState> = operators.into_values().map(|(_, state)| state).collect();
+        for operator in &operators {
+            operator.check()?;
+        }
+        Ok(Self { job: job.into(), checkpoint, attempt, savepoint, operators })
+    }
+
+    /// The stored format of the value, without a frame.
+    ///
+    /// # Panics
+    /// If the operators are not sorted by uid, which [`collect`](Self::collect) and [`decode`](Self::decode) see to.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.write(&mut out);
+        out
+    }
+
+    /// Reads what [`encode`](Self::encode) wrote, all of it.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the bytes, with the offset.
+    pub fn decode(bytes: &[u8]) -> Result<Self, StoredError> {
+        let mut input = Reader::new(bytes, 0);
+        let metadata = Self::read(&mut input)?;
+        input.finish("checkpoint metadata")?;
+        Ok(metadata)
+    }
+
+    /// The bytes of `_metadata`: the encoding in the frame of [`block`](crate::block).
+    ///
+    /// # Panics
+    /// As [`encode`](Self::encode).
+    #[must_use]
+    pub fn to_file(&self) -> Vec<u8> {
+        frame(FileKind::Metadata, &self.encode())
+    }
+
+    /// Reads the bytes of `_metadata`.
+    ///
+    /// # Errors
+    /// Whatever is wrong with them; offsets are of the file for its frame, and of the encoding for what is inside.
+    pub fn from_file(bytes: &[u8]) -> Result<Self, StoredError> {
+        Self::decode(&unframe(FileKind::Metadata, bytes)?)
+    }
+}
+
+impl Stored for CheckpointMetadata {
+    fn write(&self, out: &mut Vec<u8>) {
+        // Why: equal checkpoints have equal bytes, and a uid that stands twice would shadow the other's state.
+        assert!(self.operators.is_sorted_by(|a, b| a.uid < b.uid), "operators are sorted by uid, each once");
+        self.job.write(out);
+        self.checkpoint.0.write(out);
+        (self.attempt.epoch.0, self.attempt.number).write(out);
+        self.savepoint.write(out);
+        self.operators.write(out);
+    }
+
+    fn read(input: &mut Reader<'_>) -> Result<Self, StoredError> {
+        let job = String::read(input)?;
+        let checkpoint = CheckpointId(u64::read(input)?);
+        let attempt = AttemptId { epoch: Epoch(u64::read(input)?), number: u32::read(input)? };
+        let savepoint = bool::read(input)?;
+        let offset = input.offset();
+        let operators = Vec::<OperatorState>::read(input)?;
+        if !operators.is_sorted_by(|a, b| a.uid < b.uid) {
+            return Err(invalid(offset, "operators are not sorted by uid"));
+        }
+        Ok(Self { job, checkpoint, attempt, savepoint, operators })
+    }
+}
+
+impl Stored for OperatorState {
+    fn write(&self, out: &mut Vec<u8>) {
+        self.uid.write(out);
+        self.parallelism.write(out);
+        self.max_parallelism.get().write(out);
+        u32::try_from(self.subtasks.len()).expect("subtasks are counted by a u32").write(out);
+        for (subtask, state) in &self.subtasks {
+            subtask.0.write(out);
+            state.keyed.write(out);
+            state.lists.write(out);
+        }
+    }
+
+    fn read(input: &mut Reader<'_>) -> Result<Self, StoredError> {
+        let begin = input.offset();
+        let uid = String::read(input)?;
+        let parallelism = u32::read(input)?;
+        let offset = input.offset();
+        let max_parallelism = MaxParallelism::new(u32::read(input)?).map_err(|error| invalid(offset, error))?;
+        let count = input.count(SUBTASK_LEAST_SIZE, "subtasks")?;
+        let mut subtasks = BTreeMap::new();
+        for _ in 0..count {
+            let offset = input.offset();
+            let subtask = SubtaskIndex(u32::read(input)?);
+            if subtasks.last_key_value().is_some_and(|(last, _)| *last >= subtask) {
+                return Err(invalid(offset, "subtasks are not in order"));
+            }
+            subtasks.insert(subtask, SubtaskState { keyed: Vec::read(input)?, lists: Vec::read(input)? });
+        }
+        let state = Self { uid, parallelism, max_parallelism, subtasks };
+        state.check().map_err(|error| invalid(begin, error))?;
+        Ok(state)
+    }
+}
+
+/// An index and two counts.
+const SUBTASK_LEAST_SIZE: usize = 12;
+
+fn invalid(offset: u64, what: impl ToString) -> StoredError {
+    StoredError::Invalid { offset, what: what.to_string() }
+}
+
+impl Stored for KeyedHandle {
+    fn write(&self, out: &mut Vec<u8>) {
+        (self.groups.first.0, self.groups.last.0).write(out);
+        self.location.write(out);
+    }
+
+    fn read(input: &mut Reader<'_>) -> Result<Self, StoredError> {
+        let groups = KeyGroupRange { first: KeyGroup(u16::read(input)?), last: KeyGroup(u16::read(input)?) };
+        Ok(Self { groups, location: StateLocation::read(input)? })
+    }
+}
+
+impl Stored for ListState {
+    fn write(&self, out: &mut Vec<u8>) {
+        self.name.write(out);
+        u32::try_from(self.items.len()).expect("a list stays below 4 G items").write(out);
+        for item in &self.items {
+            write_bytes(item, out);
+        }
+    }
+
+    fn read(input: &mut Reader<'_>) -> Result<Self, StoredError> {
+        let name = String::read(input)?;
+        let count = input.count(4, "list items")?;
+        let mut items = Vec::new();
+        for _ in 0..count {
+            items.push(read_bytes(input, "a list item")?.to_vec());
+        }
+        Ok(Self { name, items })
+    }
+}
+
+const TAG_FILE: u8 = 0;
+const TAG_INLINE: u8 = 1;
+
+impl Stored for StateLocation {
+    fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::File { path, size_bytes } => {
+                TAG_FILE.write(out);
+                path.write(out);
+                size_bytes.write(out);
+            }
+            Self::Inline(bytes) => {
+                TAG_INLINE.write(out);
+                write_bytes(bytes, out);
+            }
+        }
+    }
+
+    fn read(input: &mut Reader<'_>) -> Result<Self, StoredError> {
+        let offset = input.offset();
+        match u8::read(input)? {
+            TAG_FILE => Ok(Self::File { path: String::read(input)?, size_bytes: u64::read(input)? }),
+            TAG_INLINE => Ok(Self::Inline(read_bytes(input, "inline state")?.to_vec())),
+            other => Err(invalid(offset, alloc::format!("{other} is not a kind of location"))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

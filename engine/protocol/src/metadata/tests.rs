@@ -1,0 +1,237 @@
+//! Facts about checkpoint metadata.
+
+use super::*;
+use alloc::format;
+use alloc::vec;
+use proptest::prelude::*;
+
+fn max(count: u32) -> MaxParallelism {
+    MaxParallelism::new(count).expect("between 1 and 32768")
+}
+
+fn groups(first: u16, last: u16) -> KeyGroupRange {
+    KeyGroupRange { first: KeyGroup(first), last: KeyGroup(last) }
+}
+
+fn file(path: &str, size_bytes: u64) -> StateLocation {
+    StateLocation::File { path: path.into(), size_bytes }
+}
+
+fn shape(uid: &str, parallelism: u32, vertex: u32) -> OperatorShape {
+    OperatorShape { uid: uid.into(), parallelism, max_parallelism: max(8), vertex: VertexId(vertex) }
+}
+
+fn part(uid: &str, keyed: Vec<KeyedHandle>) -> OperatorSnapshot {
+    OperatorSnapshot { uid: uid.into(), keyed, lists: Vec::new() }
+}
+
+use crate::snapshot::OperatorSnapshot;
+
+const ATTEMPT: AttemptId = AttemptId { epoch: Epoch(2), number: 5 };
+
+fn sample() -> CheckpointMetadata {
+    let count = |first, last, location| SubtaskState {
+        keyed: vec![KeyedHandle { groups: groups(first, last), location }],
+        lists: Vec::new(),
+    };
+    let source = SubtaskState {
+        keyed: Vec::new(),
+        lists: vec![ListState { name: "splits".into(), items: vec![b"x".to_vec(), Vec::new()] }],
+    };
+    CheckpointMetadata {
+        job: "j".into(),
+        checkpoint: CheckpointId(7),
+        attempt: ATTEMPT,
+        savepoint: true,
+        operators: vec![
+            OperatorState {
+                uid: "count".into(),
+                parallelism: 2,
+                max_parallelism: max(8),
+                subtasks: BTreeMap::from([
+                    (SubtaskIndex(0), count(0, 3, file("chk-7/count-0-a2.5", 99))),
+                    (SubtaskIndex(1), count(4, 7, StateLocation::Inline(vec![1, 2, 3]))),
+                ]),
+            },
+            OperatorState {
+                uid: "source".into(),
+                parallelism: 1,
+                max_parallelism: max(128),
+                subtasks: BTreeMap::from([(SubtaskIndex(0), source)]),
+            },
+        ],
+    }
+}
+
+#[test]
+fn metadata_has_the_bytes_it_always_had() {
+    let hex: String = sample().to_file().iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(hex, concat!(
+        "4346444d4554410001000000c88c0670b300000086f146db010000006a07000000000000000200000000000000050000",
+        "00010200000005000000636f756e74020000000800000002000000000000000100000000000300001200000063686b2d",
+        "372f636f756e742d302d61322e3563000000000000000000000001000000010000000400070001030000000102030000",
+        "000006000000736f757263650100000080000000010000000000000000000000010000000600000073706c6974730200",
+        "0000010000007800000000000000002b17ac23b300000000000000",
+    ));
+}
+
+#[test]
+fn every_damage_is_an_error() {
+    let bytes = sample().to_file();
+    assert_eq!(CheckpointMetadata::from_file(&bytes), Ok(sample()));
+    for length in 0..bytes.len() {
+        assert!(CheckpointMetadata::from_file(&bytes[..length]).is_err(), "cut to {length}");
+    }
+    for bit in 0..bytes.len() * 8 {
+        let mut bent = bytes.clone();
+        bent[bit / 8] ^= 1 << (bit % 8);
+        assert!(CheckpointMetadata::from_file(&bent).is_err(), "bit {bit}");
+    }
+}
+
+/// Behind a good checksum, as a bug or a malicious writer would produce it.
+#[test]
+fn every_truncated_encoding_is_an_error() {
+    let encoding = sample().encode();
+    for length in 0..encoding.len() {
+        assert!(CheckpointMetadata::decode(&encoding[..length]).is_err(), "cut to {length}");
+    }
+    let mut longer = encoding;
+    longer.push(0);
+    assert!(matches!(CheckpointMetadata::decode(&longer), Err(StoredError::Invalid { .. })));
+}
+
+#[test]
+fn operators_out_of_order_are_an_error() {
+    let mut metadata = sample();
+    metadata.operators.truncate(1);
+    let mut bytes = metadata.encode();
+    let one = metadata.operators.encode_for_test();
+    let at = bytes.len() - one.len();
+    bytes.truncate(at);
+    vec![metadata.operators[0].clone(), metadata.operators[0].clone()].write(&mut bytes);
+    let error = CheckpointMetadata::decode(&bytes).expect_err("the same uid twice");
+    assert_eq!(error.to_string(), format!("at offset {at}: operators are not sorted by uid"));
+}
+
+trait EncodeForTest: Stored {
+    fn encode_for_test(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.write(&mut out);
+        out
+    }
+}
+impl<T: Stored> EncodeForTest for T {}
+
+#[test]
+fn collected_metadata_has_every_operator_in_order_with_or_without_state() {
+    let handle = KeyedHandle { groups: groups(0, 3), location: file("chk-1/z-0", 1) };
+    let snapshots = BTreeMap::from([
+        (TaskId::new(0, 0), TaskSnapshot { operators: vec![part("z", vec![handle.clone()])] }),
+        (TaskId::new(0, 1), TaskSnapshot::default()),
+    ]);
+    let shapes = [shape("z", 2, 0), shape("a", 2, 0)];
+    let metadata =
+        CheckpointMetadata::collect("j", CheckpointId(1), ATTEMPT, false, &shapes, &snapshots).expect("all tasks are there");
+    let uids: Vec<&str> = metadata.operators.iter().map(|operator| operator.uid.as_str()).collect();
+    assert_eq!(uids, ["a", "z"]);
+    assert!(!metadata.operators[0].has_state());
+    assert_eq!(metadata.operators[1].subtasks[&SubtaskIndex(0)].keyed, [handle]);
+    assert!(metadata.operators[1].subtasks[&SubtaskIndex(1)].is_empty());
+    assert_eq!(CheckpointMetadata::from_file(&metadata.to_file()), Ok(metadata));
+}
+
+#[test]
+fn what_does_not_make_up_a_checkpoint_is_not_collected() {
+    let collect = |shapes: &[OperatorShape], snapshots: Vec<(TaskId, Vec<OperatorSnapshot>)>| {
+        let snapshots = snapshots.into_iter().map(|(task, operators)| (task, TaskSnapshot { operators })).collect();
+        CheckpointMetadata::collect("j", CheckpointId(1), ATTEMPT, false, shapes, &snapshots).expect_err("not a checkpoint")
+    };
+    let handle = |first, last| KeyedHandle { groups: groups(first, last), location: StateLocation::Inline(Vec::new()) };
+    let (zero, one) = (TaskId::new(0, 0), TaskId::new(0, 1));
+    assert_eq!(collect(&[shape("a", 2, 0)], vec![(zero, vec![])]), CollectError::TaskMissing { task: one });
+    assert_eq!(
+        collect(&[shape("a", 1, 0), shape("a", 1, 0)], vec![(zero, vec![])]),
+        CollectError::DuplicateOperator { uid: "a".into() }
+    );
+    let unexpected = |task, uid: &str| CollectError::UnexpectedState { task, uid: uid.into() };
+    assert_eq!(collect(&[shape("a", 1, 0)], vec![(zero, vec![part("b", vec![])])]), unexpected(zero, "b"));
+    assert_eq!(collect(&[shape("a", 1, 0)], vec![(zero, vec![]), (one, vec![part("a", vec![])])]), unexpected(one, "a"));
+    assert_eq!(
+        collect(&[shape("a", 1, 0)], vec![(zero, vec![part("a", vec![]), part("a", vec![])])]),
+        unexpected(zero, "a")
+    );
+    let twice = vec![(zero, vec![part("a", vec![handle(0, 4)])]), (one, vec![part("a", vec![handle(4, 7)])])];
+    assert_eq!(
+        collect(&[shape("a", 2, 0)], twice),
+        CollectError::Inconsistent(Inconsistent::GroupTwice { uid: "a".into(), group: KeyGroup(4) })
+    );
+    let outside = Inconsistent::GroupsOutside { uid: "a".into(), groups: groups(4, 8), max_parallelism: max(8) };
+    assert_eq!(
+        collect(&[shape("a", 1, 0)], vec![(zero, vec![part("a", vec![handle(4, 8)])])]),
+        CollectError::Inconsistent(outside)
+    );
+}
+
+fn location() -> impl Strategy<Value = StateLocation> {
+    prop_oneof![
+        (".{0,20}", any::<u64>()).prop_map(|(path, size_bytes)| StateLocation::File { path, size_bytes }),
+        prop::collection::vec(any::<u8>(), 0..40).prop_map(StateLocation::Inline),
+    ]
+}
+
+fn list() -> impl Strategy<Value = ListState> {
+    let items = prop::collection::vec(prop::collection::vec(any::<u8>(), 0..9), 0..4);
+    (".{0,6}", items).prop_map(|(name, items)| ListState { name, items })
+}
+
+fn operator() -> impl Strategy<Value = OperatorState> {
+    (".{0,8}", 1u32..5, 1u32..40).prop_flat_map(|(uid, parallelism, groups)| {
+        let count = parallelism as usize;
+        let keyed = prop::collection::vec(prop::option::of(location()), count);
+        let lists = prop::collection::vec(prop::collection::vec(list(), 0..3), count);
+        (keyed, lists).prop_map(move |(keyed, lists)| {
+            let max_parallelism = max(groups);
+            let subtasks = (0..parallelism).map(SubtaskIndex).zip(keyed.into_iter().zip(lists));
+            let subtasks = subtasks.map(|(subtask, (location, lists))| {
+                let owned = max_parallelism.range_of(subtask, parallelism).zip(location);
+                let keyed = owned.into_iter().map(|(groups, location)| KeyedHandle { groups, location }).collect();
+                (subtask, SubtaskState { keyed, lists })
+            });
+            OperatorState { uid: uid.clone(), parallelism, max_parallelism, subtasks: subtasks.collect() }
+        })
+    })
+}
+
+fn metadata() -> impl Strategy<Value = CheckpointMetadata> {
+    let ids = (any::<u64>(), any::<u64>(), any::<u32>(), any::<bool>());
+    (".{0,8}", ids, prop::collection::vec(operator(), 0..4)).prop_map(|(job, (checkpoint, epoch, number, savepoint), operators)| {
+        let operators: BTreeMap<String, OperatorState> = operators.into_iter().map(|state| (state.uid.clone(), state)).collect();
+        CheckpointMetadata {
+            job,
+            checkpoint: CheckpointId(checkpoint),
+            attempt: AttemptId { epoch: Epoch(epoch), number },
+            savepoint,
+            operators: operators.into_values().collect(),
+        }
+    })
+}
+
+proptest! {
+    #[test]
+    fn what_is_read_is_what_was_written(metadata in metadata()) {
+        prop_assert_eq!(CheckpointMetadata::decode(&metadata.encode()), Ok(metadata.clone()));
+        prop_assert_eq!(CheckpointMetadata::from_file(&metadata.to_file()), Ok(metadata));
+    }
+
+    /// One value has one encoding: what is accepted at all is written back as it was.
+    #[test]
+    fn a_bent_encoding_is_refused_or_is_that_of_another_value(metadata in metadata(), at in any::<prop::sample::Index>(), bit in 0u32..8) {
+        let mut encoding = metadata.encode();
+        let at = at.index(encoding.len());
+        encoding[at] ^= 1 << bit;
+        if let Ok(other) = CheckpointMetadata::decode(&encoding) {
+            prop_assert_eq!(other.encode(), encoding);
+        }
+    }
+}

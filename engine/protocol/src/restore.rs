@@ -1,0 +1,199 @@
+//! Who loads what when a job starts from a checkpoint (Flink: `StateAssignmentOperation`).
+//!
+//! Lives here: the way from state as it was taken to tasks as they are now, at any parallelism.
+//! Never here: reading the state.
+//!
+//! Keyed state goes by key group: a subtask takes from every handle the groups that it owns now. Operator list state stays
+//! where it is as long as the parallelism does; otherwise the items of each name are dealt out evenly, in order, and the
+//! next name begins where the last one left off, so that many short lists do not all end up with the first subtasks
+//! (`RoundRobinOperatorStateRepartitioner`).
+
+use crate::ids::{CheckpointId, SubtaskIndex, TaskId};
+use crate::key_group::{KeyGroupRange, MaxParallelism};
+use crate::metadata::{CheckpointMetadata, Inconsistent, OperatorShape, OperatorState};
+use crate::snapshot::{KeyedHandle, ListState};
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
+use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
+
+/// What one task loads before it runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct TaskRestore {
+    /// One for each operator of its chain, in the order of the shapes, also where there is nothing to load.
+    pub operators: Vec<OperatorRestore>,
+}
+
+/// What one subtask of one operator loads.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct OperatorRestore {
+    /// The operator's stable name.
+    pub uid: String,
+    /// Keyed state: the handle, and which key groups to take of what it holds.
+    pub keyed: Vec<(KeyedHandle, KeyGroupRange)>,
+    /// Operator list state. A name that is known but of which nothing fell to this subtask is here with no items.
+    pub lists: Vec<ListState>,
+}
+
+/// A checkpoint that this job cannot start from.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RestoreError {
+    /// The number of key groups has changed, so keys are not where they were. Set max parallelism back to what it was.
+    #[error("{uid} has max parallelism {wanted}, but its state in {checkpoint} was taken with {stored}")]
+    MaxParallelism {
+        /// The checkpoint.
+        checkpoint: CheckpointId,
+        /// The operator.
+        uid: String,
+        /// As in the checkpoint.
+        stored: MaxParallelism,
+        /// As in the job.
+        wanted: MaxParallelism,
+    },
+    /// There is state of an operator that the job does not have; starting without would lose it. Give the operator its
+    /// uid back.
+    #[error("{checkpoint} has state of {uid}, which is not in the job")]
+    UnknownOperator {
+        /// The checkpoint.
+        checkpoint: CheckpointId,
+        /// The operator.
+        uid: String,
+    },
+    /// The state of a subtask is missing. Restore another checkpoint; file a bug.
+    #[error("{checkpoint} lacks the state of {uid} {subtask}")]
+    SubtaskMissing {
+        /// The checkpoint.
+        checkpoint: CheckpointId,
+        /// The operator.
+        uid: String,
+        /// The subtask, as it was.
+        subtask: SubtaskIndex,
+    },
+    /// Two operators have the same name, in the job or in the checkpoint. Give each its own.
+    #[error("two operators are called {uid}")]
+    DuplicateOperator {
+        /// The name.
+        uid: String,
+    },
+    /// An operator of the job has no subtask that could take the state.
+    #[error("{uid} has parallelism 0")]
+    NoSubtasks {
+        /// The operator.
+        uid: String,
+    },
+    /// The state contradicts itself.
+    #[error("{checkpoint}: {source}")]
+    Inconsistent {
+        /// The checkpoint.
+        checkpoint: CheckpointId,
+        /// How.
+        source: Inconsistent,
+    },
+}
+
+/// Who loads what: an entry for every task that has an operator. An operator that is new in the job starts empty; one that
+/// the checkpoint knows without any state may be missing in the job.
+///
+/// Unlike Flink, max parallelism is compared only where there is keyed state: it means nothing to any other.
+///
+/// # Errors
+/// If something would be lost, doubled or misplaced.
+pub fn plan(
+    metadata: &CheckpointMetadata,
+    operators: &[OperatorShape],
+) -> Result<BTreeMap<TaskId, TaskRestore>, RestoreError> {
+    let mut states = BTreeMap::new();
+    for state in &metadata.operators {
+        if states.insert(state.uid.as_str(), state).is_some() {
+            return Err(RestoreError::DuplicateOperator { uid: state.uid.clone() });
+        }
+    }
+    let mut tasks: BTreeMap<TaskId, TaskRestore> = BTreeMap::new();
+    let mut known = BTreeSet::new();
+    for shape in operators {
+        if !known.insert(shape.uid.as_str()) {
+            return Err(RestoreError::DuplicateOperator { uid: shape.uid.clone() });
+        }
+        if shape.parallelism == 0 {
+            return Err(RestoreError::NoSubtasks { uid: shape.uid.clone() });
+        }
+        let parts = match states.get(shape.uid.as_str()) {
+            Some(state) => {
+                compatible(metadata.checkpoint, state, shape)?;
+                parts(state, shape)
+            }
+            None => (0..shape.parallelism).map(|_| nothing(shape)).collect(),
+        };
+        for (subtask, part) in (0..shape.parallelism).map(SubtaskIndex).zip(parts) {
+            tasks.entry(TaskId { vertex: shape.vertex, subtask }).or_default().operators.push(part);
+        }
+    }
+    match metadata.operators.iter().find(|state| state.has_state() && !known.contains(state.uid.as_str())) {
+        Some(state) => Err(RestoreError::UnknownOperator { checkpoint: metadata.checkpoint, uid: state.uid.clone() }),
+        None => Ok(tasks),
+    }
+}
+
+fn nothing(shape: &OperatorShape) -> OperatorRestore {
+    OperatorRestore { uid: shape.uid.clone(), keyed: Vec::new(), lists: Vec::new() }
+}
+
+fn compatible(checkpoint: CheckpointId, state: &OperatorState, shape: &OperatorShape) -> Result<(), RestoreError> {
+    state.check().map_err(|source| RestoreError::Inconsistent { checkpoint, source })?;
+    // Ends at the first gap, so a parallelism that is out of all proportion costs nothing.
+    let missing = (0..state.parallelism).map(SubtaskIndex).find(|subtask| !state.subtasks.contains_key(subtask));
+    if let Some(subtask) = missing {
+        return Err(RestoreError::SubtaskMissing { checkpoint, uid: state.uid.clone(), subtask });
+    }
+    let (stored, wanted) = (state.max_parallelism, shape.max_parallelism);
+    if state.has_keyed_state() && stored != wanted {
+        return Err(RestoreError::MaxParallelism { checkpoint, uid: state.uid.clone(), stored, wanted });
+    }
+    Ok(())
+}
+
+/// What each subtask of the operator loads, by index.
+fn parts(state: &OperatorState, shape: &OperatorShape) -> Vec<OperatorRestore> {
+    let mut parts: Vec<OperatorRestore> = (0..shape.parallelism).map(|_| nothing(shape)).collect();
+    for (subtask, part) in (0..shape.parallelism).map(SubtaskIndex).zip(&mut parts) {
+        let owned = shape.max_parallelism.range_of(subtask, shape.parallelism);
+        for handle in state.subtasks.values().flat_map(|state| &state.keyed) {
+            if let Some(groups) = owned.and_then(|owned| owned.intersection(handle.groups)) {
+                part.keyed.push((handle.clone(), groups));
+            }
+        }
+    }
+    if state.parallelism == shape.parallelism {
+        for (part, state) in parts.iter_mut().zip(state.subtasks.values()) {
+            part.lists.clone_from(&state.lists);
+        }
+    } else {
+        deal_out(state, &mut parts);
+    }
+    parts
+}
+
+/// Deals the items of each name out evenly: as many to each, one more to some, consecutive ones together.
+fn deal_out(state: &OperatorState, parts: &mut [OperatorRestore]) {
+    let mut names: BTreeMap<&str, Vec<&Vec<u8>>> = BTreeMap::new();
+    for list in state.subtasks.values().flat_map(|state| &state.lists) {
+        names.entry(&list.name).or_default().extend(&list.items);
+    }
+    let mut start = 0;
+    for (name, items) in names {
+        let (each, more) = (items.len() / parts.len(), items.len() % parts.len());
+        let mut rest = items.into_iter();
+        for turn in 0..parts.len() {
+            let count = each + usize::from(turn < more);
+            let items = rest.by_ref().take(count).cloned().collect();
+            let part = (start + turn) % parts.len();
+            parts[part].lists.push(ListState { name: name.into(), items });
+        }
+        // Why: what is not handed out here is lost for good.
+        assert!(rest.next().is_none(), "every item of {name} has been handed out");
+        start = (start + more) % parts.len();
+    }
+}
+
+#[cfg(test)]
+mod tests;

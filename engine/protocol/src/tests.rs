@@ -1,0 +1,8 @@
+//! Conversations with the machines as data, facts with names, and random lives.
+
+mod conversation;
+mod coordinator;
+mod coordinator_facts;
+mod coordinator_random;
+mod subtask;
+mod subtask_random;

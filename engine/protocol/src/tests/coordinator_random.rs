@@ -1,0 +1,351 @@
+//! Random lives of a coordinator in a small world that knows what is really durable.
+
+use super::coordinator::plan;
+use crate::coordinator::{Coordinator, FailureReason, Input, Journal, Kind, Output, Plan, Standing, Status, Written};
+use crate::ids::{CheckpointId, Incarnation, TaskId, WorkerId};
+use crate::machine::Machine;
+use crate::settings::RestartStrategy;
+use crate::timer::Timer;
+use proptest::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// Everything around the coordinator: what could happen next, and what must not.
+struct World {
+    plan: Plan,
+    job: Coordinator<u32>,
+    /// What the journal really holds.
+    truth: Journal,
+    in_flight: Option<Journal>,
+    /// Every restore point that the journal has ever held.
+    ever: BTreeSet<CheckpointId>,
+    answers: Vec<Input<u32>>,
+    timers: Vec<Timer>,
+    /// What was once said, and may be said again.
+    said: Vec<Input<u32>>,
+    lives: BTreeMap<WorkerId, u64>,
+    newest: CheckpointId,
+    acked: BTreeMap<CheckpointId, BTreeSet<TaskId>>,
+    committed: Option<CheckpointId>,
+    notified: Option<CheckpointId>,
+    gone: BTreeSet<CheckpointId>,
+    savepoints: BTreeSet<CheckpointId>,
+    completions: usize,
+}
+
+impl World {
+    fn new(plan: Plan) -> Self {
+        let mut out = Vec::new();
+        let job = Coordinator::new(plan.clone(), &mut out);
+        let mut world = Self {
+            plan,
+            job,
+            truth: Journal::default(),
+            in_flight: None,
+            ever: BTreeSet::new(),
+            answers: Vec::new(),
+            timers: Vec::new(),
+            said: Vec::new(),
+            lives: BTreeMap::new(),
+            newest: CheckpointId::NONE,
+            acked: BTreeMap::new(),
+            committed: None,
+            notified: None,
+            gone: BTreeSet::new(),
+            savepoints: BTreeSet::new(),
+            completions: 0,
+        };
+        world.perform(out);
+        world
+    }
+
+    fn step(&mut self, input: Input<u32>) {
+        if let Input::Acknowledged { attempt, checkpoint, task, .. } = &input {
+            if *attempt == self.job.attempt() && self.job.missing(*checkpoint).is_some() {
+                self.acked.entry(*checkpoint).or_default().insert(*task);
+            }
+        }
+        if !matches!(input, Input::Journal(_)) {
+            self.said.push(input.clone());
+        }
+        let mut out = Vec::new();
+        self.job.step(input, &mut out);
+        self.perform(out);
+        let ordinary = self.job.pending().filter(|(_, kind)| *kind != Kind::Savepoint).count();
+        assert!(ordinary <= self.plan.checkpoints.max_concurrent as usize, "at most so many checkpoints are pending");
+    }
+
+    fn perform(&mut self, outputs: Vec<Output<u32>>) {
+        for output in outputs {
+            match output {
+                Output::Arm { timer, from, to } => {
+                    assert!(from <= to, "a range of times");
+                    self.timers.retain(|armed| *armed != timer);
+                    self.timers.push(timer);
+                }
+                Output::Disarm(timer) => self.timers.retain(|armed| *armed != timer),
+                Output::Write(entry) => {
+                    assert!(self.in_flight.is_none(), "one entry at a time");
+                    assert!(entry.completed.is_disjoint(&self.gone), "no entry names what was deleted");
+                    self.in_flight = Some(entry);
+                }
+                Output::Triggered { checkpoint, .. } => {
+                    assert!(checkpoint > self.newest, "{checkpoint} is used again");
+                    assert!(checkpoint <= self.truth.reserved, "{checkpoint} is not set aside");
+                    self.newest = checkpoint;
+                }
+                Output::CreateLocation(checkpoint, _) => self.answers.push(Input::LocationReady(checkpoint)),
+                Output::Trigger { attempt, checkpoint, tasks, .. } => {
+                    assert_eq!(tasks, self.plan.sources, "all sources are triggered");
+                    let ack = |&task: &TaskId| Input::Acknowledged { attempt, checkpoint, task, snapshot: 0 };
+                    self.answers.extend(self.plan.tasks.iter().map(ack));
+                }
+                Output::WriteMetadata { checkpoint, snapshots, .. } => {
+                    assert_eq!(self.acked.get(&checkpoint), Some(&self.plan.tasks), "{checkpoint} has the part of each task");
+                    assert!(snapshots.keys().eq(self.plan.tasks.iter()), "and so has its metadata");
+                    self.answers.push(Input::MetadataDurable(checkpoint));
+                }
+                Output::Completed { checkpoint, kind } => {
+                    assert_eq!(self.acked.get(&checkpoint), Some(&self.plan.tasks), "{checkpoint} completes after each ack");
+                    self.completions += 1;
+                    if kind == Kind::Savepoint {
+                        self.savepoints.insert(checkpoint);
+                    } else {
+                        assert!(self.truth.completed.contains(&checkpoint), "{checkpoint} is complete without being durable");
+                    }
+                }
+                Output::NotifyComplete { checkpoint, .. } => {
+                    assert!(self.truth.completed.contains(&checkpoint), "{checkpoint} is committed without being durable");
+                    // The abort of a subsumed one may have told of it already.
+                    assert!(self.committed <= Some(checkpoint), "commits go forward");
+                    assert!(self.notified < Some(checkpoint), "and each is told of once");
+                    (self.committed, self.notified) = (Some(checkpoint), Some(checkpoint));
+                }
+                Output::Discard(checkpoint) => {
+                    self.assert_unneeded(checkpoint);
+                    self.gone.insert(checkpoint);
+                    self.answers.push(Input::Discarded(checkpoint));
+                }
+                Output::DiscardSnapshot { checkpoint, .. } => self.assert_unneeded(checkpoint),
+                Output::Sweep { keep, up_to } => {
+                    let lost = self.truth.completed.iter().find(|kept| **kept <= up_to && !keep.contains(kept));
+                    assert_eq!(lost, None, "a restore point is swept");
+                }
+                Output::Deploy { attempt, restore, placement } => {
+                    assert_eq!(restore, self.truth.completed.last().copied(), "the newest durable one is restored");
+                    assert!(restore >= self.committed, "what was committed is not done again");
+                    let next = self.in_flight.as_ref().map_or(restore, |entry| entry.completed.last().copied());
+                    assert_eq!(next, restore, "no entry under way changes what is restored");
+                    self.answers.extend(placement.into_keys().map(|task| Input::TaskRunning { attempt, task }));
+                }
+                Output::Stop { attempt } => {
+                    let stopped = |&worker: &WorkerId| Input::WorkerStopped { attempt, worker };
+                    self.answers.extend(self.lives.keys().map(stopped));
+                }
+                Output::NotifyAbort { checkpoint, latest_completed, .. } => {
+                    // It is committed, too, by a task that has missed the notice.
+                    let latest = latest_completed.is_none_or(|latest| self.ever.contains(&latest));
+                    assert!(latest, "the abort of {checkpoint} commits what was never durable");
+                    self.committed = self.committed.max(latest_completed);
+                }
+                Output::Aborted { .. } | Output::Status(_) | Output::Ignored(_) => {}
+                Output::SteppedDown => panic!("nobody else has taken over"),
+            }
+        }
+    }
+
+    fn assert_unneeded(&self, checkpoint: CheckpointId) {
+        assert!(!self.truth.completed.contains(&checkpoint), "{checkpoint} is a restore point and is deleted");
+        assert!(!self.savepoints.contains(&checkpoint), "{checkpoint} is a savepoint and is deleted");
+        let named = self.in_flight.as_ref().is_some_and(|entry| entry.completed.contains(&checkpoint));
+        assert!(!named, "{checkpoint} is deleted while an entry names it");
+    }
+
+    fn take_answer(&mut self, pick: usize) -> Option<Input<u32>> {
+        (!self.answers.is_empty()).then(|| self.answers.remove(pick % self.answers.len()))
+    }
+
+    fn join(&mut self, worker: u32, slots: u32) {
+        let life = self.lives.entry(WorkerId(worker)).or_insert(0);
+        *life += 1;
+        let incarnation = Incarnation(*life);
+        self.step(Input::WorkerJoined { worker: WorkerId(worker), incarnation, slots });
+    }
+
+    fn land(&mut self, entry: Journal) {
+        self.ever.extend(&entry.completed);
+        self.truth = entry;
+    }
+
+    fn answer_journal(&mut self, durable: bool, landed: bool) {
+        let Some(entry) = self.in_flight.take() else { return };
+        if durable || landed {
+            self.land(entry);
+        }
+        self.step(Input::Journal(if durable { Written::Durable } else { Written::Unknown }));
+    }
+
+    fn take_over(&mut self, landed: bool) {
+        if let Some(entry) = self.in_flight.take().filter(|_| landed) {
+            self.land(entry);
+        }
+        (self.answers, self.timers, self.acked) = (Vec::new(), Vec::new(), BTreeMap::new());
+        let mut out = Vec::new();
+        self.job = Coordinator::recover(Standing { plan: self.plan.clone(), journal: self.truth.clone() }, &mut out);
+        self.perform(out);
+        let alive: Vec<WorkerId> = self.lives.keys().copied().collect();
+        alive.into_iter().for_each(|worker| self.join(worker.0, 2));
+    }
+
+    /// One thing happens.
+    fn happen(&mut self, what: u8, pick: u8) {
+        let (at, odd) = (pick as usize, pick % 2 == 1);
+        let (attempt, task) = (self.job.attempt(), TaskId::new(u32::from(pick % 2), u32::from(pick / 2 % 2)));
+        match what {
+            0 => {
+                if let Some(answer) = self.take_answer(at) {
+                    self.step(answer);
+                }
+            }
+            8 => self.answer_journal(true, true),
+            10 => self.answer_journal(false, odd),
+            11 => {
+                // Only what is meant to fire.
+                let due = |timer: &Timer| matches!(timer, Timer::Trigger(_) | Timer::MinPause(_) | Timer::Restart(_) | Timer::JournalRetry);
+                if let Some(index) = self.timers.iter().position(due) {
+                    let timer = self.timers.remove(index);
+                    self.step(Input::Fired(timer));
+                }
+            }
+            12 => {
+                if !self.timers.is_empty() {
+                    let timer = self.timers.remove(at % self.timers.len());
+                    self.step(Input::Fired(timer));
+                }
+            }
+            13 => match self.take_answer(at) {
+                Some(Input::LocationReady(checkpoint)) => self.step(Input::LocationFailed(checkpoint)),
+                Some(Input::MetadataDurable(checkpoint)) => self.step(Input::MetadataFailed(checkpoint)),
+                Some(Input::Acknowledged { attempt, checkpoint, task, .. }) => {
+                    let reason = if odd { FailureReason::AsyncException } else { FailureReason::DeclinedNotReady };
+                    self.step(Input::Declined { attempt, checkpoint, task, reason });
+                }
+                Some(Input::WorkerStopped { .. } | Input::TaskRunning { .. }) | None => {}
+                Some(other) => self.step(other),
+            },
+            14 => self.join(u32::from(pick % 4), u32::from(pick / 4 % 3)),
+            15 => {
+                let worker = WorkerId(u32::from(pick % 4));
+                let incarnation = Incarnation(self.lives.get(&worker).copied().unwrap_or(0));
+                self.step(Input::WorkerLost { worker, incarnation });
+            }
+            16 => self.step(Input::Requested([Kind::Savepoint, Kind::Requested, Kind::Periodic][at % 3])),
+            17 => {
+                if !self.said.is_empty() {
+                    let again = self.said[self.said.len() - 1 - at % self.said.len()].clone();
+                    self.step(again);
+                }
+            }
+            18 => self.take_over(odd),
+            19 => self.step(Input::TaskFailed { attempt, task, cause: "power".into() }),
+            20 => self.step(Input::TaskDrained { attempt, task }),
+            21 if pick == 0 => self.step(Input::CancelRequested),
+            21 if pick == 1 => self.step(Input::RestoreFailed { attempt, cause: "checksum".into() }),
+            _ => self.step(Input::Heartbeat { worker: WorkerId(u32::from(pick % 4)), incarnation: Incarnation(1) }),
+        }
+    }
+
+    /// No more faults: everything is answered in order, time passes.
+    fn calm(&mut self) {
+        (5..8).for_each(|worker| self.join(worker, 2));
+        let before = self.completions;
+        for _ in 0..4000 {
+            if self.completions > before || matches!(self.job.status(), Some(Status::Ended(_))) {
+                return;
+            }
+            if self.in_flight.is_some() {
+                self.answer_journal(true, true);
+            } else if let Some(answer) = self.take_answer(0) {
+                self.step(answer);
+            } else {
+                let due = self.timers.iter().position(|timer| !matches!(timer, Timer::WorkerSilent(..)));
+                let timer = self.timers.remove(due.expect("something is due, or the job waits for ever"));
+                self.step(Input::Fired(timer));
+            }
+        }
+        panic!("no checkpoint completes though all is calm: {:?}", self.job);
+    }
+}
+
+fn any_plan() -> impl Strategy<Value = Plan> {
+    (1..4_u32, 0..4_u32, 0..3_u64, 1..3_u32, any::<bool>()).prop_map(|(concurrent, tolerable, pause, retained, rate)| {
+        let mut plan = plan(&[2, 2]);
+        plan.checkpoints.interval = Some(Duration::from_secs(10));
+        plan.checkpoints.max_concurrent = concurrent;
+        plan.checkpoints.tolerable_failures = tolerable;
+        plan.checkpoints.min_pause = Duration::from_secs(pause);
+        plan.checkpoints.retained = retained;
+        let delay = Duration::from_secs(1);
+        let by_rate = RestartStrategy::FailureRate { failures: 1000, interval: delay, delay };
+        plan.restart = if rate { by_rate } else { RestartStrategy::default() };
+        plan
+    })
+}
+
+/// Mostly things go well, or nothing would ever come far.
+fn any_happening() -> impl Strategy<Value = (u8, u8)> {
+    let what = prop_oneof![
+        120 => Just(0_u8), 40 => Just(8), 2 => Just(10), 14 => Just(11), 1 => Just(12), 2 => Just(13), 3 => Just(14),
+        1 => Just(15), 8 => Just(16), 8 => Just(17), 1 => Just(18), 1 => Just(19), 2 => Just(20), 2 => 21..23_u8,
+    ];
+    (what, any::<u8>())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_life_of_a_coordinator_breaks_a_promise_and_calm_brings_a_checkpoint(
+        plan in any_plan(),
+        lives in prop::collection::vec(any_happening(), 0..600),
+    ) {
+        let mut world = World::new(plan);
+        for (what, pick) in lives {
+            world.happen(what, pick);
+        }
+        world.calm();
+    }
+
+    #[test]
+    fn the_same_inputs_give_the_same_outputs_and_state(lives in prop::collection::vec(any_happening(), 0..200)) {
+        let live = || {
+            let mut world = World::new(plan(&[2, 2]));
+            lives.iter().for_each(|&(what, pick)| world.happen(what, pick));
+            world.job
+        };
+        prop_assert_eq!(live(), live());
+    }
+}
+
+/// A world that only ever waits would keep every promise, too.
+#[test]
+fn random_lives_get_far() {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let lives = (any_plan(), prop::collection::vec(any_happening(), 600));
+    let (mut completed, mut savepoints, mut takeovers, mut restarts, mut discarded) = (0, 0, 0, 0, 0);
+    for _ in 0..100 {
+        let tree = lives.new_tree(&mut runner).expect("a life");
+        let (plan, happenings) = proptest::strategy::ValueTree::current(&tree);
+        let mut world = World::new(plan);
+        for (what, pick) in happenings {
+            world.happen(what, pick);
+            restarts = restarts.max(world.job.attempt().number);
+        }
+        completed += world.completions;
+        savepoints += world.savepoints.len();
+        takeovers += world.job.epoch().0;
+        discarded += world.gone.len();
+    }
+    let far = completed > 200 && savepoints > 50 && takeovers > 200 && restarts > 2 && discarded > 200;
+    assert!(far, "{completed} completed, {savepoints} savepoints, {takeovers} reigns, {restarts} attempts, {discarded} discarded");
+}

@@ -1,0 +1,95 @@
+//! A subtask that is talked to in words, and facts about one.
+
+use super::conversation;
+use crate::ids::{ChannelIndex, CheckpointId};
+use crate::machine::Machine;
+use crate::settings::Mode;
+use crate::subtask::{Input, Output, Subtask};
+
+#[test]
+fn aligned_conversations() {
+    conversation::run_all("aligned", || talk(Mode::ExactlyOnce));
+}
+
+#[test]
+fn tracker_conversations() {
+    conversation::run_all("tracker", || talk(Mode::AtLeastOnce));
+}
+
+fn talk(mode: Mode) -> impl FnMut(&str) -> Vec<String> {
+    let mut subtask = Subtask::new(mode, 0);
+    move |line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        if let ["channels", count] = words[..] {
+            subtask = Subtask::new(mode, count.parse().expect("a number of channels"));
+            return Vec::new();
+        }
+        let mut out = Vec::new();
+        subtask.step(input(&words), &mut out);
+        out.iter().map(ToString::to_string).collect()
+    }
+}
+
+fn input(words: &[&str]) -> Input {
+    let number = |word: &str, prefix: &str| word.strip_prefix(prefix).and_then(|digits| digits.parse().ok());
+    let c = |word: &str| CheckpointId(number(word, "c").expect("a checkpoint such as c7"));
+    let ch = |word: &str| ChannelIndex(number(word, "ch").expect("a channel such as ch0") as u32);
+    match *words {
+        ["triggered", checkpoint] => Input::Triggered(c(checkpoint)),
+        ["barrier", channel, checkpoint] => Input::Barrier { channel: ch(channel), checkpoint: c(checkpoint) },
+        ["cancelled", channel, checkpoint] => Input::Cancelled { channel: ch(channel), checkpoint: c(checkpoint) },
+        ["durable", checkpoint] => Input::Durable(c(checkpoint)),
+        ["write-failed", checkpoint] => Input::WriteFailed(c(checkpoint)),
+        ["completed", checkpoint] => Input::Completed(c(checkpoint)),
+        ["aborted", checkpoint] => Input::Aborted { checkpoint: c(checkpoint), latest_completed: None },
+        ["aborted", checkpoint, latest] => {
+            let latest = latest.strip_prefix("latest=").expect("latest=c6");
+            Input::Aborted { checkpoint: c(checkpoint), latest_completed: Some(c(latest)) }
+        }
+        _ => panic!("no such directive: {words:?}"),
+    }
+}
+
+fn steps(subtask: &mut Subtask, inputs: impl IntoIterator<Item = Input>) -> Vec<Output> {
+    let mut out = Vec::new();
+    inputs.into_iter().for_each(|input| subtask.step(input, &mut out));
+    out
+}
+
+fn barrier(channel: u32, checkpoint: u64) -> Input {
+    Input::Barrier { channel: ChannelIndex(channel), checkpoint: CheckpointId(checkpoint) }
+}
+
+#[test]
+fn the_barrier_leaves_before_the_snapshot_and_the_channels_open_after_it() {
+    let mut subtask = Subtask::new(Mode::ExactlyOnce, 2);
+    let out = steps(&mut subtask, [barrier(0, 1), barrier(1, 1)]);
+    let c1 = CheckpointId(1);
+    assert_eq!(out, [Output::Hold(ChannelIndex(0)), Output::Forward(c1), Output::Snapshot(c1), Output::ReleaseAll]);
+}
+
+#[test]
+fn only_the_sixteen_newest_aborted_ones_are_remembered() {
+    let mut subtask = Subtask::new(Mode::ExactlyOnce, 1);
+    let abort = |id| Input::Aborted { checkpoint: CheckpointId(id), latest_completed: None };
+    steps(&mut subtask, (1..=17).map(abort));
+    assert_eq!(steps(&mut subtask.clone(), [barrier(0, 2)]), [Output::ForwardCancel(CheckpointId(2))]);
+    let forgotten = steps(&mut subtask, [barrier(0, 1)]);
+    assert!(forgotten.contains(&Output::Snapshot(CheckpointId(1))), "c1 had to make room: {forgotten:?}");
+}
+
+#[test]
+fn the_tracker_follows_no_more_than_fifty_checkpoints() {
+    let mut subtask = Subtask::new(Mode::AtLeastOnce, 2);
+    steps(&mut subtask, (1..=51).map(|id| barrier(0, id)));
+    assert!(matches!(steps(&mut subtask.clone(), [barrier(1, 1)])[..], [Output::Ignored(_)]), "c1 had to make room");
+    assert!(steps(&mut subtask, [barrier(1, 2)]).contains(&Output::Snapshot(CheckpointId(2))), "c2 is still followed");
+}
+
+#[test]
+fn a_single_channel_is_never_held() {
+    for mode in [Mode::ExactlyOnce, Mode::AtLeastOnce] {
+        let out = steps(&mut Subtask::new(mode, 1), (1..5).map(|id| barrier(0, id)));
+        assert!(!out.iter().any(|output| matches!(output, Output::Hold(_))), "{out:?}");
+    }
+}

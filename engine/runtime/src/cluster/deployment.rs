@@ -1,0 +1,249 @@
+//! The tasks of one attempt on one worker: their channels, local and remote, and their life.
+
+use super::ioqueue::IoQueue;
+use super::message::{DataHello, DataReply};
+use crate::channel::{AnyEnd, ChannelId, EdgeType};
+use crate::codec;
+use crate::env::Env;
+use crate::job::JobGraph;
+use crate::storage::CheckpointStorage;
+use crate::task::{OutputEnds, TaskContext, TaskControl, TaskReport};
+use cofferdam_protocol::restore::TaskRestore;
+use cofferdam_protocol::{AttemptId, Mode, TaskId};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// How long to wait before a data connection is tried again.
+const RETRY: Duration = Duration::from_millis(50);
+
+/// What tasks say, with who and when.
+pub type Reports = mpsc::UnboundedSender<(TaskId, AttemptId, TaskReport)>;
+
+struct Expected<E: Env> {
+    kind: Arc<dyn EdgeType<E::Stream>>,
+    into: AnyEnd,
+}
+
+struct Arrivals<E: Env> {
+    attempt: AttemptId,
+    expected: BTreeMap<ChannelId, Expected<E>>,
+    pumps: IoQueue<E>,
+}
+
+/// Where data connections of other workers find their channel.
+pub struct DataPlane<E: Env> {
+    arrivals: Mutex<Arrivals<E>>,
+}
+
+impl<E: Env> DataPlane<E> {
+    /// Nothing is deployed.
+    pub fn new(env: E) -> Arc<Self> {
+        let arrivals = Arrivals { attempt: AttemptId::default(), expected: BTreeMap::new(), pumps: IoQueue::new(env) };
+        Arc::new(Self { arrivals: Mutex::new(arrivals) })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Arrivals<E>> {
+        self.arrivals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets the channels of older attempts and expects those of this one.
+    fn expect(&self, attempt: AttemptId, expected: BTreeMap<ChannelId, Expected<E>>) {
+        let mut arrivals = self.lock();
+        arrivals.attempt = attempt;
+        arrivals.expected = expected;
+        arrivals.pumps.clear();
+    }
+
+    /// Serves one data connection.
+    pub async fn serve(&self, mut stream: E::Stream) {
+        let mut scratch = Vec::new();
+        let Ok(Some(hello)) = codec::read_frame::<DataHello, _>(&mut stream, &mut scratch).await else { return };
+        let (reply, expected) = {
+            let mut arrivals = self.lock();
+            if hello.attempt > arrivals.attempt {
+                (DataReply::NotYet, None)
+            } else if hello.attempt < arrivals.attempt {
+                (DataReply::Refused, None)
+            } else {
+                match arrivals.expected.remove(&hello.channel) {
+                    Some(expected) => (DataReply::Accepted, Some(expected)),
+                    None => (DataReply::Refused, None),
+                }
+            }
+        };
+        if codec::write_frame(&mut stream, &reply, &mut scratch).await.is_err() {
+            return;
+        }
+        if let Some(Expected { kind, into }) = expected {
+            let mut arrivals = self.lock();
+            if arrivals.attempt == hello.attempt {
+                // However it ends, the channel closes, and the task at its end notices.
+                let pump = kind.pump_in(stream, into);
+                arrivals.pumps.spawn("channel in", async move {
+                    let _ = pump.await;
+                });
+            }
+        }
+    }
+}
+
+/// The tasks of one attempt. Dropping it stops them.
+pub struct Deployment<E: Env> {
+    /// Which attempt.
+    pub attempt: AttemptId,
+    controls: BTreeMap<TaskId, mpsc::UnboundedSender<TaskControl>>,
+    _tasks: Vec<E::Task>,
+    _pumps: IoQueue<E>,
+}
+
+/// What a worker is told to start.
+pub struct Assignment {
+    /// As which attempt.
+    pub attempt: AttemptId,
+    /// Its tasks.
+    pub tasks: Vec<(TaskId, Option<TaskRestore>)>,
+    /// Where all tasks are.
+    pub placement: BTreeMap<TaskId, SocketAddr>,
+}
+
+/// Says that a task is gone if it panics.
+struct PanicReport {
+    reports: Reports,
+    task: TaskId,
+    attempt: AttemptId,
+}
+
+impl Drop for PanicReport {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // The worker may be gone as well.
+            let _ = self.reports.send((self.task, self.attempt, TaskReport::Failed("the task panicked".into())));
+        }
+    }
+}
+
+impl<E: Env> Deployment<E> {
+    /// Starts the tasks of an assignment.
+    pub fn start(
+        env: &E,
+        graph: &Arc<JobGraph<E>>,
+        storage: &CheckpointStorage,
+        mode: Mode,
+        plane: &Arc<DataPlane<E>>,
+        assignment: Assignment,
+        reports: &Reports,
+    ) -> Self {
+        let Assignment { attempt, tasks, placement } = assignment;
+        let own: BTreeMap<TaskId, Option<TaskRestore>> = tasks.into_iter().collect();
+        let mut senders: BTreeMap<ChannelId, AnyEnd> = BTreeMap::new();
+        let mut receivers: BTreeMap<ChannelId, AnyEnd> = BTreeMap::new();
+        let mut expected = BTreeMap::new();
+        let mut pumps = IoQueue::new(env.clone());
+        for edge in &graph.edges {
+            let (from_parallelism, to_parallelism) = (graph.vertex(edge.from).parallelism, graph.vertex(edge.to).parallelism);
+            for from in (0..from_parallelism).map(cofferdam_protocol::SubtaskIndex) {
+                for to in edge.targets(from, to_parallelism) {
+                    let channel = ChannelId { edge: edge.id, from, to };
+                    let sender_task = TaskId { vertex: edge.from, subtask: from };
+                    let receiver_task = TaskId { vertex: edge.to, subtask: to };
+                    let (sends, receives) = (own.contains_key(&sender_task), own.contains_key(&receiver_task));
+                    if !sends && !receives {
+                        continue;
+                    }
+                    let (sender, receiver) = edge.kind.channel();
+                    match (sends, receives) {
+                        (true, true) => {
+                            senders.insert(channel, sender);
+                            receivers.insert(channel, receiver);
+                        }
+                        (false, _) => {
+                            receivers.insert(channel, receiver);
+                            expected.insert(channel, Expected { kind: edge.kind.clone(), into: sender });
+                        }
+                        (true, false) => {
+                            senders.insert(channel, sender);
+                            let address = placement.get(&receiver_task).copied();
+                            pumps.spawn("channel out", pump_out(env.clone(), attempt, channel, address, edge.kind.clone(), receiver));
+                        }
+                    }
+                }
+            }
+        }
+        plane.expect(attempt, expected);
+        let mut controls = BTreeMap::new();
+        let mut running = Vec::new();
+        for (task, restore) in own {
+            let vertex = graph.vertex(task.vertex);
+            let take = |ends: &mut BTreeMap<ChannelId, AnyEnd>, channel| ends.remove(&channel).expect("every channel of an own task was made");
+            let inputs = vertex.inputs.iter().map(|edge_id| {
+                let edge = graph.edge(*edge_id);
+                let origins = edge.origins(task.subtask, graph.vertex(edge.from).parallelism);
+                origins.into_iter().map(|from| take(&mut receivers, ChannelId { edge: edge.id, from, to: task.subtask })).collect()
+            });
+            let inputs = inputs.collect();
+            let outputs = vertex.outputs.iter().map(|edge_id| {
+                let edge = graph.edge(*edge_id);
+                let to_parallelism = graph.vertex(edge.to).parallelism;
+                let targets = edge.targets(task.subtask, to_parallelism);
+                let senders = targets.into_iter().map(|to| take(&mut senders, ChannelId { edge: edge.id, from: task.subtask, to })).collect();
+                OutputEnds { edge: edge.id, to_parallelism, senders }
+            });
+            let outputs = outputs.collect();
+            let (control_sender, control) = mpsc::unbounded_channel();
+            controls.insert(task, control_sender);
+            let context = TaskContext {
+                env: env.clone(), graph: graph.clone(), task, attempt, mode, storage: storage.clone(),
+                inputs, outputs, restore, control, reports: reports.clone(),
+            };
+            let (graph, reports) = (graph.clone(), reports.clone());
+            running.push(env.spawn("subtask", async move {
+                let _panic_report = PanicReport { reports: reports.clone(), task, attempt };
+                if let Err(error) = graph.run_task(context).await {
+                    // The worker may be gone as well.
+                    let _ = reports.send((task, attempt, TaskReport::Failed(error.to_string())));
+                }
+            }));
+        }
+        Self { attempt, controls, _tasks: running, _pumps: pumps }
+    }
+
+    /// Tells the named tasks, or all where none is named.
+    pub fn control(&self, tasks: &[TaskId], control: &TaskControl) {
+        for (task, sender) in &self.controls {
+            if tasks.is_empty() || tasks.contains(task) {
+                // A task that is over has said so, or will.
+                let _ = sender.send(control.clone());
+            }
+        }
+    }
+}
+
+/// Connects one channel to the worker of its receiver, as often as it takes, and carries its elements.
+async fn pump_out<E: Env>(
+    env: E,
+    attempt: AttemptId,
+    channel: ChannelId,
+    address: Option<SocketAddr>,
+    kind: Arc<dyn EdgeType<E::Stream>>,
+    from: AnyEnd,
+) {
+    let Some(address) = address else { return };
+    let mut scratch = Vec::new();
+    let stream = loop {
+        let attempted = async {
+            let mut stream = env.connect(address).await?;
+            codec::write_frame(&mut stream, &DataHello { attempt, channel }, &mut scratch).await?;
+            Ok::<_, codec::CodecError>((codec::read_frame::<DataReply, _>(&mut stream, &mut scratch).await?, stream))
+        };
+        match attempted.await {
+            Ok((Some(DataReply::Accepted), stream)) => break stream,
+            Ok((Some(DataReply::Refused), _)) => return,
+            Ok((Some(DataReply::NotYet) | None, _)) | Err(_) => env.sleep(RETRY).await,
+        }
+    };
+    // However it ends, the channel closes, and the task that sends into it notices.
+    let _ = kind.pump_out(from, stream).await;
+}

@@ -1,0 +1,99 @@
+//! What coordinator and workers say to each other.
+
+use crate::channel::ChannelId;
+use crate::task::{TaskControl, TaskReport};
+use cofferdam_protocol::restore::TaskRestore;
+use cofferdam_protocol::{AttemptId, Epoch, TaskId, WorkerId};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+/// From a worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToCoordinator {
+    /// The first message.
+    Register {
+        /// Who.
+        worker: WorkerId,
+        /// How many subtasks of each vertex it can run.
+        slots: u32,
+        /// Where other workers reach its channels.
+        data_address: SocketAddr,
+    },
+    /// Alive; so many records have come in at its sources since the last one.
+    Heartbeat {
+        /// Records.
+        records: u64,
+    },
+    /// A task says something.
+    Report {
+        /// Which.
+        task: TaskId,
+        /// Of which attempt.
+        attempt: AttemptId,
+        /// What.
+        report: TaskReport,
+    },
+    /// No task of this attempt or an older one is left.
+    Stopped {
+        /// Which.
+        attempt: AttemptId,
+    },
+}
+
+/// From the coordinator.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToWorker {
+    /// The answer to `Register`.
+    Welcome {
+        /// Of this coordinator. A worker that has seen a later one hangs up.
+        epoch: Epoch,
+    },
+    /// Alive.
+    Heartbeat,
+    /// Stop everything older and start these tasks.
+    Deploy {
+        /// As which attempt.
+        attempt: AttemptId,
+        /// Its tasks, and what each begins from.
+        tasks: Vec<(TaskId, Option<TaskRestore>)>,
+        /// Where all tasks of the job are.
+        placement: BTreeMap<TaskId, SocketAddr>,
+    },
+    /// For the tasks named, or for all where none is.
+    Control {
+        /// Of this attempt only.
+        attempt: AttemptId,
+        /// Which.
+        tasks: Vec<TaskId>,
+        /// What.
+        control: TaskControl,
+    },
+    /// Stop the tasks of this attempt and of older ones.
+    Stop {
+        /// Which.
+        attempt: AttemptId,
+    },
+    /// The job has ended: the worker is not needed any more.
+    Shutdown,
+}
+
+/// The first frame of a data connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataHello {
+    /// Between tasks of this attempt.
+    pub attempt: AttemptId,
+    /// Which channel.
+    pub channel: ChannelId,
+}
+
+/// The answer to a [`DataHello`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DataReply {
+    /// Elements may follow.
+    Accepted,
+    /// The attempt is not deployed here yet: try again.
+    NotYet,
+    /// The attempt is over here, or the channel is taken: give up.
+    Refused,
+}

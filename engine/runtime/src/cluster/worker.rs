@@ -1,0 +1,231 @@
+//! A worker process (Flink: TaskManager): runs the tasks that the coordinator tells it to, and none once it has lost it.
+
+use super::deployment::{Assignment, DataPlane, Deployment};
+use super::ioqueue::IoQueue;
+use super::message::{ToCoordinator, ToWorker};
+use super::Heartbeats;
+use crate::codec::{self, CodecError};
+use crate::env::{Env, Listener};
+use crate::job::JobGraph;
+use crate::observe::{Actor, Detail, Event, Moment};
+use crate::storage::CheckpointStorage;
+use crate::task::TaskReport;
+use cofferdam_protocol::{AttemptId, Epoch, Mode, TaskId, WorkerId};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{split, WriteHalf};
+use tokio::sync::mpsc;
+
+/// How long to wait before the coordinator is tried again.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// What a worker is started with.
+#[derive(Clone)]
+pub struct WorkerSettings {
+    /// Who it is; stays over restarts.
+    pub worker: WorkerId,
+    /// How many subtasks of each vertex it can run.
+    pub slots: u32,
+    /// Where the coordinator listens.
+    pub coordinator: SocketAddr,
+    /// Where to listen for channels; port 0 takes any.
+    pub data_address: SocketAddr,
+    /// Signs of life.
+    pub heartbeats: Heartbeats,
+    /// Where snapshots go.
+    pub storage: CheckpointStorage,
+    /// Exactly-once or at-least-once.
+    pub mode: Mode,
+}
+
+/// Runs until the job has ended.
+///
+/// # Errors
+/// Only if the data port cannot be opened; a lost coordinator is looked for again for ever.
+pub async fn run<E: Env>(env: E, settings: WorkerSettings, graph: Arc<JobGraph<E>>) -> io::Result<()> {
+    let listener = env.bind(settings.data_address).await?;
+    let data_address = listener.local_address()?;
+    let plane = DataPlane::new(env.clone());
+    let _accepting = env.spawn("accept channels", accept(env.clone(), listener, plane.clone()));
+    let mut newest_epoch = Epoch::default();
+    loop {
+        let session = Session { env: &env, settings: &settings, graph: &graph, plane: &plane, data_address };
+        match session.run(&mut newest_epoch).await {
+            Ok(()) => return Ok(()),
+            Err(error) => {
+                let text = Detail::Text(error.to_string());
+                observe(&env, settings.worker, None, Moment::CoordinatorLost, text);
+                env.sleep(RETRY).await;
+            }
+        }
+    }
+}
+
+fn observe<E: Env>(env: &E, worker: WorkerId, attempt: Option<AttemptId>, moment: Moment, detail: Detail) {
+    env.observe(Event { actor: Actor::Worker(worker), attempt, checkpoint: None, moment, detail });
+}
+
+async fn accept<E: Env>(env: E, listener: E::Listener, plane: Arc<DataPlane<E>>) {
+    let mut serving = IoQueue::new(env.clone());
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let plane = plane.clone();
+                serving.spawn("serve channel", async move { plane.serve(stream).await });
+            }
+            Err(_) => env.sleep(RETRY).await,
+        }
+    }
+}
+
+struct Session<'a, E: Env> {
+    env: &'a E,
+    settings: &'a WorkerSettings,
+    graph: &'a Arc<JobGraph<E>>,
+    plane: &'a Arc<DataPlane<E>>,
+    data_address: SocketAddr,
+}
+
+enum Inbox {
+    Message(ToWorker),
+    Lost(String),
+    Tick,
+}
+
+impl<E: Env> Session<'_, E> {
+    /// One connection to the coordinator. All tasks end with it. `Ok` means that the job has ended.
+    async fn run(&self, newest_epoch: &mut Epoch) -> Result<(), CodecError> {
+        let (env, worker) = (self.env, self.settings.worker);
+        let stream = env.connect(self.settings.coordinator).await?;
+        let (mut reading, mut writing) = split(stream);
+        let mut scratch = Vec::new();
+        let register = ToCoordinator::Register { worker, slots: self.settings.slots, data_address: self.data_address };
+        codec::write_frame(&mut writing, &register, &mut scratch).await?;
+        let (inbox_sender, mut inbox) = mpsc::unbounded_channel();
+        let (outbox, outgoing) = mpsc::unbounded_channel();
+        let (reports, mut reported) = mpsc::unbounded_channel();
+        let sender = inbox_sender.clone();
+        let _reader = env.spawn("read coordinator", async move {
+            let mut scratch = Vec::new();
+            let why = loop {
+                match codec::read_frame(&mut reading, &mut scratch).await {
+                    Ok(Some(message)) => {
+                        if sender.send(Inbox::Message(message)).is_err() {
+                            return;
+                        }
+                    }
+                    Ok(None) => break "the coordinator hung up".to_owned(),
+                    Err(error) => break error.to_string(),
+                }
+            };
+            // The session is over already.
+            let _ = sender.send(Inbox::Lost(why));
+        });
+        let _writer = env.spawn("write coordinator", write_all::<E>(writing, outgoing, inbox_sender.clone()));
+        let (ticking, interval) = (env.clone(), self.settings.heartbeats.interval);
+        let _ticker = env.spawn("heartbeat", async move {
+            while inbox_sender.send(Inbox::Tick).is_ok() {
+                ticking.sleep(interval).await;
+            }
+        });
+        let mut deployment: Option<Deployment<E>> = None;
+        let mut heard = env.now();
+        let mut records = 0;
+        loop {
+            tokio::select! {
+                biased;
+                Some(received) = inbox.recv() => match received {
+                    Inbox::Message(message) => {
+                        heard = env.now();
+                        if let ToWorker::Shutdown = message {
+                            return Ok(());
+                        }
+                        if let ToWorker::Welcome { epoch } = message {
+                            if epoch < *newest_epoch {
+                                return Err(io::Error::other(format!("{epoch} is older than {newest_epoch}")).into());
+                            }
+                            *newest_epoch = epoch;
+                            observe(env, worker, None, Moment::Registered, Detail::None);
+                        }
+                        self.perform(message, &mut deployment, &reports, &outbox);
+                    }
+                    Inbox::Lost(why) => return Err(io::Error::other(why).into()),
+                    Inbox::Tick => {
+                        if env.now().saturating_sub(heard) > self.settings.heartbeats.timeout {
+                            return Err(io::Error::from(io::ErrorKind::TimedOut).into());
+                        }
+                        // A writer that is gone has said so.
+                        let _ = outbox.send(ToCoordinator::Heartbeat { records: std::mem::take(&mut records) });
+                    }
+                },
+                Some((task, attempt, report)) = reported.recv() => self.report(task, attempt, report, &mut records, &outbox),
+            }
+        }
+    }
+
+    fn report(&self, task: TaskId, attempt: AttemptId, report: TaskReport, records: &mut u64, outbox: &mpsc::UnboundedSender<ToCoordinator>) {
+        match report {
+            TaskReport::Progress(count) => *records += count,
+            TaskReport::Failed(ref cause) => {
+                let event = Event { actor: Actor::Task(task), attempt: Some(attempt), checkpoint: None, moment: Moment::TaskFailed, detail: Detail::Text(cause.clone()) };
+                self.env.observe(event);
+                let _ = outbox.send(ToCoordinator::Report { task, attempt, report });
+            }
+            TaskReport::Running | TaskReport::Drained | TaskReport::Acknowledged(..) | TaskReport::Declined(..) => {
+                let _ = outbox.send(ToCoordinator::Report { task, attempt, report });
+            }
+        }
+    }
+
+    fn perform(
+        &self,
+        message: ToWorker,
+        deployment: &mut Option<Deployment<E>>,
+        reports: &mpsc::UnboundedSender<(TaskId, AttemptId, TaskReport)>,
+        outbox: &mpsc::UnboundedSender<ToCoordinator>,
+    ) {
+        match message {
+            ToWorker::Welcome { .. } | ToWorker::Heartbeat | ToWorker::Shutdown => {}
+            ToWorker::Deploy { attempt, tasks, placement } => {
+                if deployment.as_ref().is_some_and(|running| running.attempt >= attempt) {
+                    return;
+                }
+                // The old tasks first: they must not meet the new ones.
+                *deployment = None;
+                observe(self.env, self.settings.worker, Some(attempt), Moment::TasksStarting, Detail::Count(tasks.len() as u64));
+                let assignment = Assignment { attempt, tasks, placement };
+                let (storage, mode) = (&self.settings.storage, self.settings.mode);
+                *deployment = Some(Deployment::start(self.env, self.graph, storage, mode, self.plane, assignment, reports));
+            }
+            ToWorker::Control { attempt, tasks, control } => {
+                if let Some(running) = deployment.as_ref().filter(|running| running.attempt == attempt) {
+                    running.control(&tasks, &control);
+                }
+            }
+            ToWorker::Stop { attempt } => {
+                if deployment.as_ref().is_none_or(|running| running.attempt <= attempt) {
+                    *deployment = None;
+                    observe(self.env, self.settings.worker, Some(attempt), Moment::TasksStopped, Detail::None);
+                    let _ = outbox.send(ToCoordinator::Stopped { attempt });
+                }
+            }
+        }
+    }
+}
+
+async fn write_all<E: Env>(
+    mut writing: WriteHalf<E::Stream>,
+    mut outgoing: mpsc::UnboundedReceiver<ToCoordinator>,
+    inbox: mpsc::UnboundedSender<Inbox>,
+) {
+    let mut scratch = Vec::new();
+    while let Some(message) = outgoing.recv().await {
+        if let Err(error) = codec::write_frame(&mut writing, &message, &mut scratch).await {
+            // The session may be over already.
+            let _ = inbox.send(Inbox::Lost(error.to_string()));
+            return;
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! A replayable partitioned log: text files cut into partitions, read line by line. Positions are operator state.
+
+use super::{ConnectorError, Place, Polled, Source};
+use crate::env::{Env, File, Files};
+use crate::record::{EventTime, END_OF_TIME};
+use bytes::Bytes;
+use cofferdam_protocol::snapshot::ListState;
+use cofferdam_protocol::stored::{Reader, Stored, StoredError};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The name of the operator state: one item per partition: its number, the offset of the next line, the largest event time.
+pub const POSITIONS: &str = "positions";
+
+/// No line is longer: a file without line ends must not fill the memory.
+pub const LINE_LIMIT_BYTES: usize = 16 << 20;
+
+/// A part of a file. A line belongs to the partition that its first byte is in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Partition {
+    /// The file.
+    pub path: String,
+    /// The first byte.
+    pub start: u64,
+    /// The byte behind the last.
+    pub end: u64,
+}
+
+impl Partition {
+    /// Cuts a file into `count` parts of about the same size.
+    #[must_use]
+    pub fn cut(path: &str, size: u64, count: u32) -> Vec<Self> {
+        let edge = |index: u32| u64::try_from(u128::from(size) * u128::from(index) / u128::from(count.max(1))).expect("at most the size");
+        (0..count.max(1)).map(|index| Self { path: path.to_owned(), start: edge(index), end: edge(index + 1) }).collect()
+    }
+}
+
+/// How event times are read, and how far out of order they may be.
+#[derive(Clone, Copy)]
+pub struct EventTimes {
+    /// Milliseconds of a line.
+    pub of_line: fn(&[u8]) -> EventTime,
+    /// A line may be this much older than one before it in the same partition.
+    pub disorder_ms: i64,
+}
+
+/// How the log is read.
+#[derive(Clone)]
+pub struct LogSettings {
+    /// All partitions, in an order that never changes: their index is their name.
+    pub partitions: Arc<Vec<Partition>>,
+    /// How much is read, and goes through the chain, at once.
+    pub chunk_bytes: usize,
+    /// Waits this long before each chunk: a bounded rate.
+    pub pace: Option<Duration>,
+    /// For jobs in event time.
+    pub event_times: Option<EventTimes>,
+}
+
+struct Reading<F> {
+    index: u32,
+    partition: Partition,
+    offset: u64,
+    newest: EventTime,
+    file: Option<F>,
+    done: bool,
+}
+
+/// Reads the partitions that fall to its subtask, in turn. Gives lines without their line ends.
+pub struct LogSource<F> {
+    settings: LogSettings,
+    reading: Vec<Reading<F>>,
+    turn: usize,
+}
+
+impl<F> LogSource<F> {
+    /// One instance per subtask.
+    #[must_use]
+    pub fn new(settings: LogSettings) -> Self {
+        Self { settings, reading: Vec::new(), turn: 0 }
+    }
+}
+
+type Position = (u32, u64, i64);
+
+fn positions(restored: &[ListState]) -> Result<BTreeMap<u32, Position>, StoredError> {
+    let mut found = BTreeMap::new();
+    for item in restored.iter().filter(|list| list.name == POSITIONS).flat_map(|list| &list.items) {
+        let mut reader = Reader::new(item, 0);
+        let position = Position::read(&mut reader)?;
+        reader.finish("a position")?;
+        found.insert(position.0, position);
+    }
+    Ok(found)
+}
+
+/// A [`LogSource`] over any file type: the type is only known with the environment, so files are boxed once per partition.
+pub type Log = LogSource<Box<dyn std::any::Any + Send + Sync>>;
+
+impl Source for Log {
+    type Out = Bytes;
+
+    async fn open<E: Env>(&mut self, _: &E, place: Place, restored: Option<&[ListState]>) -> Result<(), ConnectorError> {
+        let partitions = self.settings.partitions.clone();
+        let mine: BTreeMap<u32, Position> = match restored {
+            Some(lists) => positions(lists).map_err(|source| ConnectorError::State { name: POSITIONS.into(), source })?,
+            None => {
+                let all = (0_u32..).zip(partitions.iter());
+                all.filter(|(index, _)| index % place.parallelism == place.subtask.0)
+                    .map(|(index, partition)| (index, (index, partition.start, EventTime::MIN)))
+                    .collect()
+            }
+        };
+        self.reading.clear();
+        for (index, (_, offset, newest)) in mine {
+            let Some(partition) = partitions.get(index as usize).cloned() else {
+                let what = format!("partition {index} is in the checkpoint, but the log has only {}", partitions.len());
+                return Err(ConnectorError::Invalid { path: POSITIONS.into(), what });
+            };
+            self.reading.push(Reading { index, partition, offset, newest, file: None, done: false });
+        }
+        Ok(())
+    }
+
+    async fn next<E: Env>(&mut self, env: &E, out: &mut Vec<Bytes>) -> Result<Polled, ConnectorError> {
+        if self.reading.iter().all(|reading| reading.done) {
+            return Ok(Polled::Drained);
+        }
+        if let Some(pace) = self.settings.pace {
+            env.sleep(pace).await;
+        }
+        while self.reading[self.turn % self.reading.len()].done {
+            self.turn += 1;
+        }
+        let turn = self.turn % self.reading.len();
+        let reading = &mut self.reading[turn];
+        if reading.file.is_none() {
+            let file = env.files().open(&reading.partition.path).await.map_err(ConnectorError::io(&reading.partition.path))?;
+            reading.file = Some(Box::new(file));
+        }
+        let file = reading.file.as_deref().and_then(|file| file.downcast_ref::<<E::Files as Files>::File>());
+        let file = file.expect("the file was opened by the same environment");
+        let chunk = read_lines(file, reading, self.settings.chunk_bytes).await?;
+        // From here on nothing waits: records and positions advance together.
+        let before = out.len();
+        reading.offset = chunk.next_offset;
+        reading.done = chunk.next_offset >= reading.partition.end || chunk.at_end_of_file;
+        let text = chunk.text;
+        let mut start = 0;
+        while start < text.len() {
+            let end = memchr(&text[start..]).map_or(text.len(), |at| start + at);
+            let line = if end > start && text[end - 1] == b'\r' { text.slice(start..end - 1) } else { text.slice(start..end) };
+            out.push(line);
+            start = end + 1;
+        }
+        if let Some(times) = self.settings.event_times {
+            for line in &out[before..] {
+                reading.newest = reading.newest.max((times.of_line)(line));
+            }
+        }
+        self.turn = turn + 1;
+        Ok(if self.reading.iter().all(|reading| reading.done) { Polled::Drained } else { Polled::More })
+    }
+
+    fn watermark(&self) -> EventTime {
+        let Some(times) = self.settings.event_times else { return EventTime::MIN };
+        let of = |reading: &Reading<_>| if reading.done { END_OF_TIME } else { reading.newest.saturating_sub(times.disorder_ms) };
+        self.reading.iter().map(of).min().unwrap_or(END_OF_TIME)
+    }
+
+    fn lists(&self) -> Vec<ListState> {
+        let item = |reading: &Reading<_>| {
+            let mut bytes = Vec::new();
+            (reading.index, reading.offset, reading.newest).write(&mut bytes);
+            bytes
+        };
+        vec![ListState { name: POSITIONS.into(), items: self.reading.iter().map(item).collect() }]
+    }
+}
+
+struct Chunk {
+    text: Bytes,
+    next_offset: u64,
+    at_end_of_file: bool,
+}
+
+fn memchr(bytes: &[u8]) -> Option<usize> {
+    bytes.iter().position(|byte| *byte == b'\n')
+}
+
+/// Reads whole lines from the reading's offset: at least one if there is one, about `chunk_bytes` of them.
+async fn read_lines<F: File, A>(file: &F, reading: &Reading<A>, chunk_bytes: usize) -> Result<Chunk, ConnectorError> {
+    let Partition { path, start, end } = &reading.partition;
+    let mut offset = reading.offset;
+    // At the very start of a later partition the first line may belong to the one before: look one byte back, and skip to
+    // behind the next line end.
+    let mut skip = offset == *start && *start > 0;
+    if skip {
+        offset -= 1;
+    }
+    let mut text = Vec::new();
+    loop {
+        let held = text.len();
+        if held > LINE_LIMIT_BYTES {
+            return Err(ConnectorError::Invalid { path: path.clone(), what: format!("the line at {offset} is over {LINE_LIMIT_BYTES} bytes") });
+        }
+        text.resize(held + chunk_bytes.max(1), 0);
+        let read = file.read_at(offset + held as u64, &mut text[held..]).await.map_err(ConnectorError::io(path))?;
+        text.truncate(held + read);
+        let at_end_of_file = read == 0;
+        if skip {
+            if let Some(at) = memchr(&text) {
+                text.drain(..=at);
+                offset += at as u64 + 1;
+                skip = false;
+            } else if at_end_of_file {
+                return Ok(Chunk { text: Bytes::new(), next_offset: (*end).max(offset), at_end_of_file });
+            } else {
+                continue;
+            }
+        }
+        if offset >= *end {
+            return Ok(Chunk { text: Bytes::new(), next_offset: offset, at_end_of_file });
+        }
+        // Lines that begin at or behind `end` are the next partition's.
+        let within = usize::try_from(*end - offset).unwrap_or(usize::MAX);
+        let last_own = if text.len() > within { memchr(&text[within - 1..]).map(|at| within + at) } else { None };
+        let keep = match last_own {
+            Some(behind) => Some(behind),
+            None if text.len() > within && !at_end_of_file => None,
+            None => text.iter().rposition(|byte| *byte == b'\n').map(|at| at + 1),
+        };
+        match keep {
+            Some(keep) if keep > 0 => {
+                text.truncate(keep);
+                return Ok(Chunk { next_offset: offset + keep as u64, text: text.into(), at_end_of_file: false });
+            }
+            Some(_) | None if at_end_of_file => {
+                let next_offset = offset + text.len() as u64;
+                return Ok(Chunk { text: text.into(), next_offset, at_end_of_file: true });
+            }
+            Some(_) | None => {}
+        }
+    }
+}
+
+#[cfg(all(test, feature = "real"))]
+mod tests {
+    use super::*;
+    use crate::env::real::RealEnv;
+    use cofferdam_protocol::{AttemptId, SubtaskIndex};
+    use proptest::prelude::*;
+
+    async fn read_all(source: &mut Log, env: &RealEnv) -> Vec<String> {
+        let mut lines = Vec::new();
+        loop {
+            let mut out = Vec::new();
+            let polled = source.next(env, &mut out).await.expect("readable");
+            lines.extend(out.iter().map(|line| String::from_utf8_lossy(line).into_owned()));
+            if polled == Polled::Drained {
+                return lines;
+            }
+        }
+    }
+
+    fn place(subtask: u32, parallelism: u32) -> Place {
+        Place { subtask: SubtaskIndex(subtask), parallelism, attempt: AttemptId::default() }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn every_line_belongs_to_exactly_one_partition(
+            lines in proptest::collection::vec("[a-c]{0,9}", 0..30), ends in any::<bool>(), parts in 1..5_u32, chunk in 1..20_usize, cut in 0..6_usize,
+        ) {
+            let folder = tempfile::tempdir().expect("a folder");
+            let path = folder.path().join("log").to_str().expect("UTF-8").to_owned();
+            let mut text = lines.join("\n");
+            if ends && !lines.is_empty() {
+                text.push('\n');
+            }
+            std::fs::write(&path, &text).expect("written");
+            let expected: Vec<String> = text.lines().map(str::to_owned).collect();
+            let settings = LogSettings {
+                partitions: Arc::new(Partition::cut(&path, text.len() as u64, parts)), chunk_bytes: chunk, pace: None, event_times: None,
+            };
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            let got = runtime.block_on(async {
+                let env = RealEnv::default();
+                let mut got = Vec::new();
+                for part in 0..parts {
+                    let mut source = Log::new(settings.clone());
+                    source.open(&env, place(part, parts), None).await.expect("opens");
+                    // Stop after a few chunks and go on from the positions, as a restore does.
+                    let mut drained = false;
+                    for _ in 0..cut {
+                        let mut out = Vec::new();
+                        drained = source.next(&env, &mut out).await.expect("readable") == Polled::Drained;
+                        got.extend(out.iter().map(|line| String::from_utf8_lossy(line).into_owned()));
+                        if drained { break; }
+                    }
+                    if !drained {
+                        let lists = source.lists();
+                        let mut again = Log::new(settings.clone());
+                        again.open(&env, place(part, parts), Some(&lists)).await.expect("opens");
+                        got.extend(read_all(&mut again, &env).await);
+                    }
+                }
+                got
+            });
+            let mut sorted = (got, expected);
+            sorted.0.sort();
+            sorted.1.sort();
+            prop_assert_eq!(sorted.0, sorted.1);
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! An idempotent keyed table as files: the last value of a key wins, so records that come again change nothing.
+//!
+//! Between barriers rows are kept in memory. At a barrier the changed ones become a segment file
+//! `<dir>/_pending/<uid>-<subtask>.<epoch>.<attempt>.<checkpoint>`, written under a temporary name, synced, renamed, and
+//! durable before the checkpoint is acknowledged. Names sort by attempt, then checkpoint: the rows of a fenced attempt
+//! lose against those of the attempt that replaced it, which writes each of these keys again. When all input is taken,
+//! the segments are merged over what is there into `<dir>/<uid>-<subtask>`, lines of `key<TAB>value`.
+
+use super::{ConnectorError, Flush, Place, Sink};
+use crate::env::{Env, File, Files};
+use crate::state::key::{Key, StateKey};
+use crate::state::paged::PagedTable;
+use cofferdam_protocol::CheckpointId;
+use std::collections::BTreeMap;
+use std::fmt::{Display, Write};
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The folder of segments below the output folder.
+pub const PENDING: &str = "_pending";
+
+type Unwritten<K, V> = Arc<Mutex<Vec<(u64, Arc<BTreeMap<K, V>>)>>>;
+
+/// The table. `K` and `V` are written by their `Display`, which must not contain a tab or a line end.
+pub struct UpsertSink<K: StateKey, V> {
+    folder: String,
+    uid: String,
+    changed: PagedTable<K, V>,
+    unwritten: Unwritten<K, V>,
+    handed_over: u64,
+    place: Option<Place>,
+}
+
+impl<K: StateKey, V: Clone> UpsertSink<K, V> {
+    /// Files go to `folder`, named after `uid`.
+    #[must_use]
+    pub fn new(folder: &str, uid: &str) -> Self {
+        let (folder, uid) = (folder.to_owned(), uid.to_owned());
+        Self { folder, uid, changed: PagedTable::default(), unwritten: Unwritten::default(), handed_over: 0, place: None }
+    }
+
+    fn place(&self) -> Place {
+        self.place.expect("a sink is opened before it is used")
+    }
+
+    /// Moves the changed rows to where a failed write leaves them for the next one.
+    fn hand_over(&mut self) {
+        let rows: BTreeMap<K, V> = self.changed.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+        self.changed = PagedTable::default();
+        if !rows.is_empty() {
+            self.handed_over += 1;
+            lock(&self.unwritten).push((self.handed_over, Arc::new(rows)));
+        }
+    }
+
+    fn name(&self, stage: &str) -> String {
+        let place = self.place();
+        let (epoch, number) = (place.attempt.epoch.0, place.attempt.number);
+        format!("{}-{:05}.{epoch:010}.{number:010}.{stage}", self.uid, place.subtask.0)
+    }
+
+    fn final_name(&self) -> String {
+        format!("{}-{:05}", self.uid, self.place().subtask.0)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // What is guarded is valid at every step.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Writes a whole file so that it is there completely or not at all.
+async fn publish<E: Env>(env: &E, folder: &str, name: &str, text: &str) -> Result<(), ConnectorError> {
+    let (temporary, path) = (format!("{folder}/{name}.tmp"), format!("{folder}/{name}"));
+    let files = env.files();
+    if let Err(error) = files.remove(&temporary).await {
+        if error.kind() != io::ErrorKind::NotFound {
+            return Err(ConnectorError::io(&temporary)(error));
+        }
+    }
+    let mut file = files.create(&temporary).await.map_err(ConnectorError::io(&temporary))?;
+    file.append(text.as_bytes()).await.map_err(ConnectorError::io(&temporary))?;
+    file.sync().await.map_err(ConnectorError::io(&temporary))?;
+    files.rename(&temporary, &path).await.map_err(ConnectorError::io(&path))?;
+    files.sync_folder(folder).await.map_err(ConnectorError::io(folder))
+}
+
+async fn read_text<E: Env>(env: &E, path: &str) -> Result<Option<String>, ConnectorError> {
+    let file = match env.files().open(path).await {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(ConnectorError::io(path)(error)),
+    };
+    let mut bytes = Vec::new();
+    loop {
+        let held = bytes.len();
+        bytes.resize(held + (256 << 10), 0);
+        let read = file.read_at(held as u64, &mut bytes[held..]).await.map_err(ConnectorError::io(path))?;
+        bytes.truncate(held + read);
+        if read == 0 {
+            break;
+        }
+    }
+    String::from_utf8(bytes).map(Some).map_err(|_| ConnectorError::Invalid { path: path.to_owned(), what: "not UTF-8".into() })
+}
+
+async fn make_folder<E: Env>(env: &E, path: &str) -> Result<(), ConnectorError> {
+    match env.files().create_folder(path).await {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(ConnectorError::io(path)(error)),
+    }
+    if let Some((parent, _)) = path.rsplit_once('/').filter(|(parent, _)| !parent.is_empty()) {
+        env.files().sync_folder(parent).await.map_err(ConnectorError::io(parent))?;
+    }
+    Ok(())
+}
+
+fn rows_as_text<K: Display, V: Display>(rows: &BTreeMap<K, V>, path: &str) -> Result<String, ConnectorError> {
+    let mut text = String::new();
+    for (key, value) in rows {
+        let start = text.len();
+        write!(text, "{key}\t{value}").expect("writing to a String does not fail");
+        let line = &text[start..];
+        if line.contains('\n') || line.matches('\t').count() != 1 {
+            return Err(ConnectorError::Invalid { path: path.to_owned(), what: format!("the row {line:?} has a tab or a line end inside") });
+        }
+        text.push('\n');
+    }
+    Ok(text)
+}
+
+fn merge(into: &mut BTreeMap<String, String>, text: &str, path: &str) -> Result<(), ConnectorError> {
+    for line in text.lines() {
+        let Some((key, value)) = line.split_once('\t') else {
+            return Err(ConnectorError::Invalid { path: path.to_owned(), what: format!("{line:?} is not key<TAB>value") });
+        };
+        into.insert(key.to_owned(), value.to_owned());
+    }
+    Ok(())
+}
+
+/// Writes everything handed over so far as one segment, and forgets it only then.
+async fn write_segment<E: Env, K: StateKey + Display, V: Clone + Display>(
+    env: E,
+    folder: String,
+    name: String,
+    unwritten: Unwritten<K, V>,
+) -> Result<u64, ConnectorError> {
+    let parts = lock(&unwritten).clone();
+    let Some((newest, _)) = parts.last() else { return Ok(0) };
+    let mut rows = BTreeMap::new();
+    for (_, part) in &parts {
+        rows.extend(part.iter());
+    }
+    let text = rows_as_text(&rows, &name)?;
+    publish(&env, &folder, &name, &text).await?;
+    lock(&unwritten).retain(|(number, _)| number > newest);
+    Ok(text.len() as u64)
+}
+
+impl<K: StateKey + Display, V: Clone + Display + Send + Sync + 'static> Sink for UpsertSink<K, V> {
+    type In = (K, V);
+
+    async fn open<E: Env>(&mut self, env: &E, place: Place) -> Result<(), ConnectorError> {
+        self.place = Some(place);
+        make_folder(env, &self.folder).await?;
+        make_folder(env, &format!("{}/{PENDING}", self.folder)).await
+    }
+
+    fn accept(&mut self, records: &mut Vec<(K, V)>) {
+        for (key, value) in records.drain(..) {
+            let mut fresh = Some(value);
+            let slot = self.changed.entry_or_insert_with(&Key::new(&key), || fresh.take().expect("taken once"));
+            if let Some(value) = fresh {
+                *slot = value;
+            }
+        }
+    }
+
+    fn flush<E: Env>(&mut self, env: &E, checkpoint: CheckpointId) -> Option<Flush> {
+        self.hand_over();
+        let (folder, name) = (format!("{}/{PENDING}", self.folder), self.name(&format!("{:019}", checkpoint.0)));
+        Some(Box::pin(write_segment(env.clone(), folder, name, self.unwritten.clone())))
+    }
+
+    async fn finish<E: Env>(&mut self, env: &E) -> Result<(), ConnectorError> {
+        self.hand_over();
+        let pending = format!("{}/{PENDING}", self.folder);
+        write_segment(env.clone(), pending.clone(), self.name("end"), self.unwritten.clone()).await?;
+        let final_name = self.final_name();
+        let mut rows = BTreeMap::new();
+        if let Some(text) = read_text(env, &format!("{}/{final_name}", self.folder)).await? {
+            merge(&mut rows, &text, &final_name)?;
+        }
+        let own = format!("{final_name}.");
+        let mut segments = env.files().list(&pending).await.map_err(ConnectorError::io(&pending))?;
+        segments.retain(|name| name.starts_with(&own) && !name.ends_with(".tmp"));
+        for name in &segments {
+            let path = format!("{pending}/{name}");
+            if let Some(text) = read_text(env, &path).await? {
+                merge(&mut rows, &text, &path)?;
+            }
+        }
+        publish(env, &self.folder, &final_name, &rows_as_text(&rows, &final_name)?).await?;
+        // Oldest first: what a crash leaves are the newest ones, and merging these again changes nothing.
+        for name in &segments {
+            let path = format!("{pending}/{name}");
+            match env.files().remove(&path).await {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(ConnectorError::io(&path)(error)),
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,219 @@
+//! What can be watched of a running engine: one [`Event`] per transition. For people it becomes a line of a trace, for a
+//! test an occasion to act, for an oracle a fact to judge.
+
+use cofferdam_protocol::coordinator::{Ended, FailureReason};
+use cofferdam_protocol::{AttemptId, ChannelIndex, CheckpointId, Epoch, TaskId, WorkerId};
+use std::fmt;
+
+/// Who did it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Actor {
+    /// The coordinator of an epoch.
+    Coordinator(Epoch),
+    /// A worker process.
+    Worker(WorkerId),
+    /// One subtask, on whatever worker.
+    Task(TaskId),
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Coordinator(epoch) => f.pad(&format!("coord {epoch}")),
+            Self::Worker(worker) => f.pad(&worker.to_string()),
+            Self::Task(task) => f.pad(&task.to_string()),
+        }
+    }
+}
+
+/// One transition.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Event {
+    /// Who.
+    pub actor: Actor,
+    /// In which attempt, where it matters.
+    pub attempt: Option<AttemptId>,
+    /// Of which checkpoint, where it matters.
+    pub checkpoint: Option<CheckpointId>,
+    /// What.
+    pub moment: Moment,
+    /// The rest.
+    pub detail: Detail,
+}
+
+/// More about a transition.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Detail {
+    /// Nothing more.
+    #[default]
+    None,
+    /// A number: records, bytes, channels.
+    Count(u64),
+    /// A channel.
+    Channel(ChannelIndex),
+    /// The subtask that it is about.
+    Task(TaskId),
+    /// The worker that it is about.
+    Worker(WorkerId),
+    /// Why a checkpoint failed.
+    Reason(FailureReason),
+    /// How the job ended.
+    Ended(Ended),
+    /// Free text for people.
+    Text(String),
+}
+
+impl fmt::Display for Detail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => Ok(()),
+            Self::Count(count) => write!(f, "{count}"),
+            Self::Channel(channel) => write!(f, "{channel}"),
+            Self::Task(task) => write!(f, "{task}"),
+            Self::Worker(worker) => write!(f, "{worker}"),
+            Self::Reason(reason) => write!(f, "{reason:?}"),
+            Self::Ended(ended) => write!(f, "{ended:?}"),
+            Self::Text(text) => f.write_str(text),
+        }
+    }
+}
+
+macro_rules! moments {
+    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
+        /// What happened: the protocol's moments, by the names that scenarios pin faults to.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Moment { $($(#[$doc])* $name,)* }
+
+        impl Moment {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The stable name, as in traces and scenario files.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+        }
+
+        impl std::str::FromStr for Moment {
+            type Err = UnknownMoment;
+            fn from_str(text: &str) -> Result<Self, UnknownMoment> {
+                match text { $($text => Ok(Self::$name),)* _ => Err(UnknownMoment(text.to_owned())) }
+            }
+        }
+    };
+}
+
+/// There is no moment of this name; [`Moment::ALL`] has the names that there are.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown moment {0:?}")]
+pub struct UnknownMoment(pub String);
+
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+moments! {
+    /// Coordinator: its epoch is durable.
+    TookOver = "took-over",
+    /// Coordinator: another one has taken over.
+    SteppedDown = "stepped-down",
+    /// Coordinator: a worker has joined.
+    WorkerJoined = "worker-joined",
+    /// Coordinator: a worker is lost.
+    WorkerLost = "worker-lost",
+    /// Coordinator: tasks are placed and told to start; the checkpoint is the one to restore, if any.
+    Deploying = "deploying",
+    /// Coordinator: all tasks of the attempt run.
+    JobRunning = "job-running",
+    /// Coordinator: the attempt has failed.
+    JobFailing = "job-failing",
+    /// Coordinator: the restart delay runs.
+    JobRestarting = "job-restarting",
+    /// Coordinator: slots are missing.
+    JobWaiting = "job-waiting",
+    /// Coordinator: the job is over.
+    JobEnded = "job-ended",
+    /// Coordinator: a checkpoint has its number and its timeout runs.
+    CheckpointTriggered = "checkpoint-triggered",
+    /// Coordinator: the folder of the checkpoint is durable.
+    LocationReady = "location-ready",
+    /// Coordinator: a task's acknowledgement has arrived.
+    AckReceived = "ack-received",
+    /// Coordinator: every task has acknowledged, and the metadata is about to be written.
+    AllAcked = "all-acked",
+    /// Coordinator: the temporary file of the metadata is written and synced, not yet renamed.
+    MetadataWritten = "metadata-written",
+    /// Coordinator: the metadata is renamed, its folder not yet synced.
+    MetadataRenamed = "metadata-renamed",
+    /// Coordinator: the metadata is durable, the journal does not name it yet.
+    MetadataDurable = "metadata-durable",
+    /// Coordinator: the journal names the checkpoint; nobody has been told.
+    CheckpointCompleted = "checkpoint-completed",
+    /// Coordinator: completion notices have been sent.
+    CompletionNotified = "completion-notified",
+    /// Coordinator: a checkpoint failed.
+    CheckpointAborted = "checkpoint-aborted",
+    /// Coordinator: a request for a checkpoint was refused.
+    RequestRefused = "request-refused",
+    /// Coordinator: files of a checkpoint are being deleted.
+    Discarding = "discarding",
+    /// Coordinator: files of a checkpoint are gone.
+    Discarded = "discarded",
+    /// Worker: connected and registered.
+    Registered = "registered",
+    /// Worker: lost its coordinator.
+    CoordinatorLost = "coordinator-lost",
+    /// Worker: starts the tasks of an attempt.
+    TasksStarting = "tasks-starting",
+    /// Worker: all tasks of the attempt have stopped.
+    TasksStopped = "tasks-stopped",
+    /// Task: begins to read its state.
+    RestoreStarted = "restore-started",
+    /// Task: its state is restored.
+    RestoreDone = "restore-done",
+    /// Task: runs.
+    TaskRunning = "task-running",
+    /// Task: failed.
+    TaskFailed = "task-failed",
+    /// Task: has processed all its input.
+    TaskDrained = "task-drained",
+    /// Task: a batch of records went through; the count is how many. Not a line of the trace, but in its hash.
+    Batch = "batch",
+    /// Task: a barrier arrived on a channel.
+    BarrierArrived = "barrier-arrived",
+    /// Task: a channel is held back.
+    ChannelHeld = "channel-held",
+    /// Task: all channels flow again.
+    ChannelsReleased = "channels-released",
+    /// Task: the barrier is behind everything emitted so far.
+    BarrierForwarded = "barrier-forwarded",
+    /// Task: the synchronous part is done.
+    SnapshotTaken = "snapshot-taken",
+    /// Task: the asynchronous part is durable.
+    SnapshotDurable = "snapshot-durable",
+    /// Task: the asynchronous part failed.
+    SnapshotFailed = "snapshot-failed",
+    /// Task: told the coordinator so.
+    Acknowledged = "acknowledged",
+    /// Task: will not deliver.
+    Declined = "declined",
+    /// Task: knows that a checkpoint is complete.
+    Committed = "committed",
+    /// Task: gave a checkpoint up.
+    SnapshotForgotten = "snapshot-forgotten",
+    /// Sink: its output up to here is durable.
+    OutputDurable = "output-durable",
+}
+
+impl fmt::Display for Event {
+    /// Columns that never move: who, attempt, checkpoint, what, details.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let attempt = self.attempt.map(|a| a.to_string()).unwrap_or_default();
+        let checkpoint = self.checkpoint.map(|c| c.to_string()).unwrap_or_default();
+        let line = format!("{:<9} {attempt:<6} {checkpoint:<5} {:<21} {}", self.actor, self.moment, self.detail);
+        f.write_str(line.trim_end())
+    }
+}

@@ -1,0 +1,52 @@
+//! What flows between operators.
+
+use cofferdam_protocol::CheckpointId;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// Anything that can travel: implemented for all types that fit.
+pub trait Record: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {}
+impl<T: Serialize + DeserializeOwned + Clone + Send + Sync + 'static> Record for T {}
+
+/// Event time in milliseconds. [`END_OF_TIME`] comes with the end of the input.
+pub type EventTime = i64;
+
+/// The watermark behind which no record can come.
+pub const END_OF_TIME: EventTime = i64::MAX;
+
+/// What a channel carries, in order. Barriers never overtake records.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Element<T> {
+    /// Records.
+    Batch(Vec<T>),
+    /// No record before this event time will follow on this channel.
+    Watermark(EventTime),
+    /// What comes before belongs to the checkpoint, what comes after does not.
+    Barrier(CheckpointId),
+    /// The barrier of this checkpoint will not come (Flink: `CancelCheckpointMarker`).
+    Cancel(CheckpointId),
+    /// No more records; barriers may still follow.
+    Drained,
+}
+
+/// Where an operator puts what it makes.
+pub trait Collect<T> {
+    /// Takes one record.
+    fn collect(&mut self, record: T);
+}
+
+impl<T> Collect<T> for Vec<T> {
+    #[inline]
+    fn collect(&mut self, record: T) {
+        self.push(record);
+    }
+}
+
+/// A record of one of two inputs (Flink: `TwoInputStreamOperator`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Either<L, R> {
+    /// Of the first.
+    Left(L),
+    /// Of the second.
+    Right(R),
+}

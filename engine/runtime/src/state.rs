@@ -1,0 +1,32 @@
+//! State of operators: what is kept per key, what is kept per subtask, and how both get into a checkpoint and out again.
+//!
+//! Keyed state lives in [`PagedTable`]s: hash tables in pages, copied on write, so that a snapshot is a list of pages and the
+//! writer goes on at once. The user's handles are [`ValueState`], [`ListState`], [`MapState`], [`ReducingState`],
+//! [`AggregatingState`] and [`Timers`]; an operator names them to a [`StateVisitor`], and that is all that
+//! [`KeyedSnapshot::take`] and [`restore_block`] need. Everything on the way of a record is a plain generic call.
+
+pub mod aggregating;
+pub mod backend;
+pub mod key;
+pub mod list;
+pub mod map;
+pub mod operator_state;
+pub mod paged;
+pub mod reducing;
+pub mod text;
+pub mod timers;
+pub mod value;
+
+pub use aggregating::{Aggregate, AggregatingState};
+pub use backend::hashmap::{BlockError, Blocks, KeyedSnapshot};
+pub use backend::restore::{restore_block, RestoreStateError};
+pub use backend::{clear_all, declared_states, DuplicateState, StateKind, StateTable, StateValue, StateVisitor, TableSnapshot};
+pub use key::{Key, StateKey};
+pub use list::ListState;
+pub use map::MapState;
+pub use operator_state::{OperatorList, OperatorListError};
+pub use paged::{PagedSnapshot, PagedTable};
+pub use reducing::{Reduce, ReducingState};
+pub use text::Text;
+pub use timers::{TimerQueue, Timers};
+pub use value::ValueState;

@@ -1,0 +1,147 @@
+//! Between an operator's states and a checkpoint: states are visited by name, and a visited one is a table that can be
+//! snapshotted and restored entry by entry. Dynamic calls are fine here: no record passes.
+
+pub(crate) mod grouped;
+pub mod hashmap;
+pub mod restore;
+
+use cofferdam_protocol::ids::KeyGroup;
+use cofferdam_protocol::key_group::MaxParallelism;
+use cofferdam_protocol::stored::{Reader, Stored, StoredError};
+use core::fmt;
+use std::collections::BTreeSet;
+
+/// What can be kept in state. Everything that fits is.
+pub trait StateValue: Stored + Clone + Send + Sync + 'static {}
+impl<T: Stored + Clone + Send + Sync + 'static> StateValue for T {}
+
+/// What a state is, as stored: the numbers are frozen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum StateKind {
+    /// [`ValueState`](super::ValueState).
+    Value = 1,
+    /// [`ListState`](super::ListState).
+    List = 2,
+    /// [`MapState`](super::MapState).
+    Map = 3,
+    /// [`ReducingState`](super::ReducingState).
+    Reducing = 4,
+    /// [`AggregatingState`](super::AggregatingState).
+    Aggregating = 5,
+    /// [`Timers`](super::Timers), of either kind of time.
+    Timers = 6,
+}
+
+impl StateKind {
+    /// All of them.
+    pub const ALL: [Self; 6] = [Self::Value, Self::List, Self::Map, Self::Reducing, Self::Aggregating, Self::Timers];
+
+    /// The stored number.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// The kind with that number.
+    #[must_use]
+    pub fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.code() == code)
+    }
+}
+
+impl fmt::Display for StateKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Value => "value",
+            Self::List => "list",
+            Self::Map => "map",
+            Self::Reducing => "reducing",
+            Self::Aggregating => "aggregating",
+            Self::Timers => "timers",
+        })
+    }
+}
+
+/// One state of one operator, of whatever value type.
+pub trait StateTable<K>: Send {
+    /// What it is.
+    fn kind(&self) -> StateKind;
+    /// Its entries as they are now. This is the synchronous part of a checkpoint.
+    fn snapshot(&mut self) -> Box<dyn TableSnapshot>;
+    /// Reads the value of `key` and takes it in.
+    ///
+    /// # Errors
+    /// The bytes are wrong, or the key is there already.
+    fn restore_entry(&mut self, key: K, input: &mut Reader<'_>) -> Result<(), StoredError>;
+    /// Removes all entries.
+    fn clear_all(&mut self);
+    /// How many keys have an entry.
+    fn entry_count(&self) -> usize;
+}
+
+/// The entries of one state at the time of a snapshot.
+pub trait TableSnapshot: Send + Sync + 'static {
+    /// What it is.
+    fn kind(&self) -> StateKind;
+    /// How many keys have an entry.
+    fn entry_count(&self) -> usize;
+    /// The entries by key group. Sorts references, copies nothing.
+    fn by_group(&self, max: MaxParallelism) -> Box<dyn GroupedEntries + Send + '_>;
+}
+
+/// Entries, key group by key group.
+pub trait GroupedEntries {
+    /// Goes to the next key group that has entries.
+    fn next_group(&mut self) -> Option<KeyGroup>;
+    /// Appends the next entry of this key group, in order of the keys. False if there is none.
+    fn write_next(&mut self, out: &mut Vec<u8>) -> bool;
+}
+
+/// Is shown each state of an operator, by name.
+pub trait StateVisitor<K> {
+    /// One state. Names are unique within an operator and stay for as long as there are snapshots.
+    fn visit(&mut self, name: &'static str, table: &mut dyn StateTable<K>);
+}
+
+/// Two states of one operator have one name. Rename one.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("two states have the name {name}")]
+pub struct DuplicateState {
+    /// Which.
+    pub name: &'static str,
+}
+
+/// The names and kinds of an operator's states, for a check when it is built: a snapshot insists on unique names.
+///
+/// # Errors
+/// A name stands twice.
+pub fn declared_states<K>(states: impl FnOnce(&mut dyn StateVisitor<K>)) -> Result<Vec<(&'static str, StateKind)>, DuplicateState> {
+    struct Declared(Vec<(&'static str, StateKind)>);
+    impl<K> StateVisitor<K> for Declared {
+        fn visit(&mut self, name: &'static str, table: &mut dyn StateTable<K>) {
+            self.0.push((name, table.kind()));
+        }
+    }
+    let mut declared = Declared(Vec::new());
+    states(&mut declared);
+    let mut seen = BTreeSet::new();
+    match declared.0.iter().find(|(name, _)| !seen.insert(*name)) {
+        Some((name, _)) => Err(DuplicateState { name }),
+        None => Ok(declared.0),
+    }
+}
+
+/// Empties all of an operator's states, as before a restore into one that has run.
+pub fn clear_all<K>(states: impl FnOnce(&mut dyn StateVisitor<K>)) {
+    struct Clear;
+    impl<K> StateVisitor<K> for Clear {
+        fn visit(&mut self, _: &'static str, table: &mut dyn StateTable<K>) {
+            table.clear_all();
+        }
+    }
+    states(&mut Clear);
+}
+
+#[cfg(test)]
+mod tests;

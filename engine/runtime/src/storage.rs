@@ -1,0 +1,341 @@
+//! Where snapshots live (Flink: `CheckpointStorage`, `AbstractFsCheckpointStorageAccess`).
+//!
+//! ```text
+//! <dir>/<job-id>/chk-N/<uid>-<subtask>-<attempt>   state of one subtask of one operator
+//! <dir>/<job-id>/chk-N/_metadata                   what checkpoint N consists of; appears whole or not at all
+//! <dir>/<job-id>/shared/  taskowned/               for what outlives one checkpoint
+//! <dir>/<job-id>/journal/                          what the coordinator needs to know after a crash
+//! ```
+//!
+//! * `filesystem`: that tree, each step in the order that survives a crash at any point.
+//! * `memory`: state travels inside acknowledgements and the coordinator keeps it (`JobManagerCheckpointStorage`).
+//! * `state_file`: streams of blocks, written and read.
+//! * `journal`: the coordinator's durable record, and how a deposed coordinator is kept from writing it.
+//!
+//! Never here: which checkpoint is kept, and who may be told when (the machines of `cofferdam-protocol`).
+
+use crate::env::Env;
+use crate::observe::Moment;
+use cofferdam_protocol::block::{BadBlockSize, FileKind};
+use cofferdam_protocol::metadata::CheckpointMetadata;
+use cofferdam_protocol::snapshot::StateLocation;
+use cofferdam_protocol::stored::StoredError;
+use cofferdam_protocol::CheckpointId;
+use memory::{InlineWriter, MemoryStore};
+use serde::{Deserialize, Serialize};
+use state_file::{StateFileReader, StateFileWriter};
+use std::collections::BTreeSet;
+use std::io;
+
+pub mod filesystem;
+pub mod journal;
+pub mod memory;
+pub mod state_file;
+
+/// Storage did not do what it was asked for. [`is_permanent`](Self::is_permanent) tells whether asking again can help.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    /// The file system said no. Try again, unless the file is gone.
+    #[error("cannot {operation} {path}: {source}")]
+    Io {
+        /// What was tried.
+        operation: &'static str,
+        /// With which file or folder.
+        path: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The bytes are not those that were written. Nothing but another checkpoint helps.
+    #[error("{path} {source}")]
+    Corrupt {
+        /// The file, or `inline state`.
+        path: String,
+        /// What is wrong, with the offset.
+        source: StoredError,
+    },
+    /// State is too large for the coordinator's memory. Decline the checkpoint; use file system storage.
+    #[error("state {name} has at least {size_bytes} bytes, but checkpoints in memory are limited to {limit_bytes}")]
+    InlineTooLarge {
+        /// What would have been the file's name.
+        name: String,
+        /// How large it has become.
+        size_bytes: u64,
+        /// The limit (Flink: `MAX_STATE_SIZE`, 5 MiB).
+        limit_bytes: u64,
+    },
+    /// A payload that no block can hold. Split it.
+    #[error("{path}: {source}")]
+    BlockSize {
+        /// The file being written.
+        path: String,
+        /// What was to be written.
+        source: BadBlockSize,
+    },
+    /// An earlier error left the file in an unknown state. Begin a new one.
+    #[error("{path} was given up after an earlier error")]
+    Abandoned {
+        /// The file.
+        path: String,
+    },
+    /// A stored path leads out of the job's folder. The metadata was not written by us.
+    #[error("{path:?} is not a path of a state file")]
+    BadPath {
+        /// As stored.
+        path: String,
+    },
+    /// A checkpoint that was kept in memory is not there any more. It died with its coordinator.
+    #[error("{checkpoint} is not in the coordinator's memory")]
+    MetadataMissing {
+        /// The checkpoint.
+        checkpoint: CheckpointId,
+    },
+    /// What was published reads back as something else. Abort the checkpoint; distrust the disk.
+    #[error("{path} reads back as something else than was written")]
+    ReadBack {
+        /// The file.
+        path: String,
+    },
+}
+
+impl StorageError {
+    fn io(operation: &'static str, path: &str) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { operation, path, source }
+    }
+
+    fn corrupt(path: &str) -> impl FnOnce(StoredError) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Corrupt { path, source }
+    }
+
+    /// Whether the same request would fail for ever: what is asked for is damaged, gone or impossible.
+    #[must_use]
+    pub fn is_permanent(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            Self::Corrupt { .. }
+            | Self::InlineTooLarge { .. }
+            | Self::BlockSize { .. }
+            | Self::BadPath { .. }
+            | Self::MetadataMissing { .. } => true,
+            Self::Abandoned { .. } | Self::ReadBack { .. } => false,
+        }
+    }
+}
+
+/// Where a job's checkpoints go. The same value is with the coordinator and with every worker.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CheckpointStorage {
+    /// Files in a folder that all processes see (`execution.checkpointing.storage: filesystem`).
+    FileSystem {
+        /// `<dir>/<job-id>`.
+        root: String,
+    },
+    /// Inside the acknowledgements (`execution.checkpointing.storage: jobmanager`). Does not outlive the coordinator.
+    Memory {
+        /// The most that one state may have.
+        limit_bytes: u64,
+    },
+}
+
+impl CheckpointStorage {
+    /// Makes the folders of the job, durably. They may be there already.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub async fn prepare<E: Env>(&self, env: &E) -> Result<(), StorageError> {
+        match self {
+            Self::FileSystem { root } => filesystem::prepare(env, root).await,
+            Self::Memory { .. } => Ok(()),
+        }
+    }
+
+    /// Begins to write one piece of state. `name` must be unique within the checkpoint, over all attempts; what a file name
+    /// cannot have is escaped.
+    ///
+    /// # Errors
+    /// `Io`, such as `NotFound` if the checkpoint was discarded in the meantime.
+    pub async fn state_writer<E: Env>(
+        &self,
+        env: &E,
+        checkpoint: CheckpointId,
+        name: &str,
+    ) -> Result<StateWriter<E>, StorageError> {
+        match self {
+            Self::FileSystem { root } => {
+                let path = filesystem::state_path(checkpoint, name);
+                let writer = StateFileWriter::create(env, &format!("{root}/{path}")).await?;
+                Ok(StateWriter::File { writer, path })
+            }
+            Self::Memory { limit_bytes } => Ok(StateWriter::Inline(InlineWriter::new(name, *limit_bytes))),
+        }
+    }
+
+    /// Begins to read one piece of state, wherever it is.
+    ///
+    /// # Errors
+    /// `Io`, or `Corrupt` already from its size or header.
+    pub async fn open_state<E: Env>(&self, env: &E, location: &StateLocation) -> Result<StateFileReader<E>, StorageError> {
+        match location {
+            StateLocation::Inline(bytes) => StateFileReader::inline(bytes.clone()),
+            StateLocation::File { path, size_bytes } => {
+                let path = self.full_path(path)?;
+                StateFileReader::open(env, FileKind::State, &path, Some(*size_bytes)).await
+            }
+        }
+    }
+
+    /// Deletes one piece of state that no checkpoint names. It may be gone already.
+    ///
+    /// # Errors
+    /// `Io` or `BadPath`.
+    pub async fn discard_location<E: Env>(&self, env: &E, location: &StateLocation) -> Result<(), StorageError> {
+        match location {
+            StateLocation::Inline(_) => Ok(()),
+            StateLocation::File { path, .. } => filesystem::remove_file(env, &self.full_path(path)?).await,
+        }
+    }
+
+    /// Paths come out of stored metadata and go into `remove`: none may lead out of the job's folder.
+    fn full_path(&self, path: &str) -> Result<String, StorageError> {
+        let harmless = path.split('/').all(|part| !part.is_empty() && part != "." && part != ".." && !part.contains('\0'));
+        match self {
+            Self::FileSystem { root } if harmless => Ok(format!("{root}/{path}")),
+            Self::FileSystem { .. } | Self::Memory { .. } => Err(StorageError::BadPath { path: path.into() }),
+        }
+    }
+}
+
+/// Writes one piece of state, block by block.
+#[derive(Debug)]
+pub enum StateWriter<E: Env> {
+    /// Into a file.
+    File {
+        /// Of blocks.
+        writer: StateFileWriter<E>,
+        /// As the location will name it.
+        path: String,
+    },
+    /// Into the acknowledgement.
+    Inline(InlineWriter),
+}
+
+impl<E: Env> StateWriter<E> {
+    /// Appends a block of 1 byte to 1 MiB.
+    ///
+    /// # Errors
+    /// `Io`, `BlockSize`, or `InlineTooLarge`: decline the checkpoint.
+    pub async fn block(&mut self, payload: &[u8]) -> Result<(), StorageError> {
+        match self {
+            Self::File { writer, .. } => writer.block(payload).await,
+            Self::Inline(writer) => writer.block(payload),
+        }
+    }
+
+    /// Makes it durable and says where it is.
+    ///
+    /// # Errors
+    /// `Io` or `InlineTooLarge`; then there is no state to speak of.
+    pub async fn finish(self) -> Result<StateLocation, StorageError> {
+        match self {
+            Self::File { writer, path } => Ok(StateLocation::File { path, size_bytes: writer.finish().await? }),
+            Self::Inline(writer) => Ok(StateLocation::Inline(writer.finish()?)),
+        }
+    }
+}
+
+/// The coordinator's side of storage: whole checkpoints. The same calls for files and for memory; clones share the memory.
+#[derive(Clone, Debug)]
+pub struct CheckpointStore {
+    storage: CheckpointStorage,
+    memory: MemoryStore,
+}
+
+impl CheckpointStore {
+    /// With an empty memory.
+    #[must_use]
+    pub fn new(storage: CheckpointStorage) -> Self {
+        Self { storage, memory: MemoryStore::default() }
+    }
+
+    /// What the workers need to know.
+    #[must_use]
+    pub fn storage(&self) -> &CheckpointStorage {
+        &self.storage
+    }
+
+    /// Makes the place for the files of a checkpoint durable.
+    ///
+    /// # Errors
+    /// `Io`; `AlreadyExists` too, since a number is never used twice.
+    pub async fn create_location<E: Env>(&self, env: &E, checkpoint: CheckpointId) -> Result<(), StorageError> {
+        match &self.storage {
+            CheckpointStorage::FileSystem { root } => filesystem::create_location(env, root, checkpoint).await,
+            CheckpointStorage::Memory { .. } => Ok(()),
+        }
+    }
+
+    /// Publishes the metadata of a checkpoint, whole or not at all, and reads it back. `observe` hears of the steps on disk.
+    ///
+    /// # Errors
+    /// `Io`, `Corrupt` or `ReadBack`. It may be published all the same: discard the checkpoint.
+    pub async fn publish_metadata<E: Env>(
+        &self,
+        env: &E,
+        metadata: &CheckpointMetadata,
+        observe: impl Fn(Moment) + Send,
+    ) -> Result<(), StorageError> {
+        match &self.storage {
+            CheckpointStorage::FileSystem { root } => filesystem::publish_metadata(env, root, metadata, observe).await,
+            CheckpointStorage::Memory { .. } => self.memory.publish(metadata),
+        }
+    }
+
+    /// The metadata of a published checkpoint.
+    ///
+    /// # Errors
+    /// `Io`, `Corrupt`, or `MetadataMissing` after a takeover of a job in memory. Never falls back to an older checkpoint.
+    pub async fn read_metadata<E: Env>(&self, env: &E, checkpoint: CheckpointId) -> Result<CheckpointMetadata, StorageError> {
+        match &self.storage {
+            CheckpointStorage::FileSystem { root } => filesystem::read_metadata(env, root, checkpoint).await,
+            CheckpointStorage::Memory { .. } => self.memory.read(checkpoint),
+        }
+    }
+
+    /// Deletes all files of a checkpoint. They may be gone already.
+    ///
+    /// # Errors
+    /// `Io`; ask again.
+    pub async fn discard<E: Env>(&self, env: &E, checkpoint: CheckpointId) -> Result<(), StorageError> {
+        match &self.storage {
+            CheckpointStorage::FileSystem { root } => filesystem::discard(env, root, checkpoint).await,
+            CheckpointStorage::Memory { .. } => {
+                self.memory.discard(checkpoint);
+                Ok(())
+            }
+        }
+    }
+
+    /// Deletes all files of every checkpoint up to and with `up_to` but those in `keep`.
+    ///
+    /// # Errors
+    /// The first one; the others have been tried.
+    pub async fn sweep<E: Env>(
+        &self,
+        env: &E,
+        keep: &BTreeSet<CheckpointId>,
+        up_to: CheckpointId,
+    ) -> Result<(), StorageError> {
+        match &self.storage {
+            CheckpointStorage::FileSystem { root } => filesystem::sweep(env, root, keep, up_to).await,
+            CheckpointStorage::Memory { .. } => {
+                self.memory.sweep(keep, up_to);
+                Ok(())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

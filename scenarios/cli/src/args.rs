@@ -1,0 +1,388 @@
+//! The command line.
+
+use crate::failure::Failure;
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use cofferdam_protocol::Mode;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// Checkpointing for streams, and the deterministic testbed that proves it.
+#[derive(Debug, Parser)]
+#[command(name = "cofferdam", version)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// List the built-in scenarios.
+    Scenarios(ScenariosArguments),
+    /// Run scenarios over many seeds, with faults, and judge every run.
+    Sweep(SweepArguments),
+    /// Run one scenario with one seed again, the same way.
+    Replay(ReplayArguments),
+    /// Run a job for real, as processes on this machine.
+    Run(RunArguments),
+    /// Apply planted bugs to a copy of the workspace and see them caught.
+    Planted(PlantedArguments),
+    #[command(hide = true)]
+    Coordinator(CoordinatorArguments),
+    #[command(hide = true)]
+    Worker(WorkerArguments),
+}
+
+/// `cofferdam scenarios`.
+#[derive(Debug, Args)]
+pub struct ScenariosArguments {
+    /// As JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `cofferdam sweep`.
+#[derive(Debug, Args)]
+pub struct SweepArguments {
+    /// Scenarios by name or glob, or scenario files; all built-in ones if none is given.
+    #[arg(value_name = "NAME|GLOB|FILE.toml")]
+    pub targets: Vec<String>,
+    /// From A up to, not including, B; a fresh range is drawn if there is none.
+    #[arg(long, value_name = "A..B")]
+    pub seeds: Option<SeedRange>,
+    /// How many simulations at once; as many as there are cores if not given.
+    #[arg(long, value_name = "N")]
+    pub jobs: Option<usize>,
+    /// Go on for so long, from a fresh seed on if no range is given: 500ms, 60s, 5m, 2h.
+    #[arg(long = "for", value_name = "TIME", value_parser = time)]
+    pub time: Option<Duration>,
+    /// Write the figures of the table, and all violations, to this file.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Where the first failing scenario goes, expanded, to be edited and replayed.
+    #[arg(long, value_name = "FILE", default_value = "failure.toml")]
+    pub failure: PathBuf,
+    /// Stop at the first violation, or at the first of these invariants (--until-violation=A,B).
+    #[arg(long, value_name = "INVARIANTS", num_args = 0..=1, require_equals = true, value_delimiter = ',')]
+    pub until_violation: Option<Vec<String>>,
+}
+
+/// `cofferdam replay`.
+#[derive(Debug, Args)]
+pub struct ReplayArguments {
+    /// A scenario by name, or a scenario file such as failure.toml.
+    #[arg(value_name = "NAME|FILE.toml")]
+    pub target: String,
+    /// The seed; a file may have its own.
+    #[arg(long, value_name = "S", value_parser = seed)]
+    pub seed: Option<u64>,
+    /// Print one line per transition.
+    #[arg(long)]
+    pub trace: bool,
+}
+
+/// `cofferdam run`.
+#[derive(Debug, Args)]
+pub struct RunArguments {
+    /// Which job.
+    #[command(subcommand)]
+    pub job: RunJob,
+}
+
+/// The jobs that can be run for real.
+#[derive(Debug, Subcommand)]
+pub enum RunJob {
+    /// Count the words of a text file.
+    Wordcount(WordcountArguments),
+}
+
+/// `cofferdam run wordcount`.
+#[derive(Debug, Args)]
+pub struct WordcountArguments {
+    /// The text.
+    #[arg(long, value_name = "FILE")]
+    pub input: PathBuf,
+    /// Where the files of `word<TAB>count` lines go; must be empty or not there yet.
+    #[arg(long, value_name = "DIR")]
+    pub output: PathBuf,
+    /// Where checkpoints go.
+    #[arg(long, value_name = "DIR")]
+    pub checkpoints: PathBuf,
+    /// How many worker processes.
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    pub workers: u32,
+    /// How many subtasks per operator.
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    pub parallelism: u32,
+    /// Between two checkpoints.
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = time)]
+    pub interval: Duration,
+    /// Where the coordinator listens for workers; any free port if not given.
+    #[arg(long, value_name = "P")]
+    pub port: Option<u16>,
+    /// What checkpoints promise.
+    #[arg(long, value_enum, default_value_t = Promise::ExactlyOnce)]
+    pub mode: Promise,
+    /// Wait so many milliseconds before each chunk of input; for tests that need time to break things.
+    #[arg(long, value_name = "MS", hide = true, default_value_t = 0)]
+    pub throttle: u64,
+}
+
+/// What checkpoints promise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Promise {
+    /// Every word is counted once.
+    ExactlyOnce,
+    /// No word is lost; after a crash some may count twice.
+    AtLeastOnce,
+}
+
+impl Promise {
+    /// As the engine knows it.
+    pub fn mode(self) -> Mode {
+        match self {
+            Self::ExactlyOnce => Mode::ExactlyOnce,
+            Self::AtLeastOnce => Mode::AtLeastOnce,
+        }
+    }
+
+    /// As the command line knows it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ExactlyOnce => "exactly-once",
+            Self::AtLeastOnce => "at-least-once",
+        }
+    }
+}
+
+/// What all processes of a word count agree on. A launcher passes it on unchanged to every child.
+#[derive(Clone, Debug, Args)]
+pub struct JobArguments {
+    /// The text.
+    #[arg(long)]
+    pub input: String,
+    /// Its size when the job began: all processes must cut it alike, even if it grows.
+    #[arg(long)]
+    pub input_size_bytes: u64,
+    /// The output folder.
+    #[arg(long)]
+    pub output: String,
+    /// The job's own folder below the checkpoint folder.
+    #[arg(long)]
+    pub root: String,
+    /// The coordinator's address.
+    #[arg(long)]
+    pub address: SocketAddr,
+    /// How many subtasks per operator.
+    #[arg(long)]
+    pub parallelism: u32,
+    /// What checkpoints promise.
+    #[arg(long, value_enum)]
+    pub mode: Promise,
+    /// Milliseconds before each chunk.
+    #[arg(long)]
+    pub throttle: u64,
+}
+
+/// A coordinator child.
+#[derive(Debug, Args)]
+pub struct CoordinatorArguments {
+    /// Shared with the workers.
+    #[command(flatten)]
+    pub job: JobArguments,
+    /// The job's id.
+    #[arg(long)]
+    pub job_id: String,
+    /// Milliseconds between two checkpoints.
+    #[arg(long)]
+    pub interval: u64,
+}
+
+/// A worker child.
+#[derive(Debug, Args)]
+pub struct WorkerArguments {
+    /// Shared with the coordinator.
+    #[command(flatten)]
+    pub job: JobArguments,
+    /// Which worker.
+    #[arg(long)]
+    pub id: u32,
+    /// How many subtasks of each operator it can run.
+    #[arg(long)]
+    pub slots: u32,
+}
+
+/// `cofferdam planted`.
+#[derive(Debug, Args)]
+pub struct PlantedArguments {
+    /// Which bugs; all if none is given.
+    #[arg(value_name = "ID")]
+    pub ids: Vec<String>,
+    /// As JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// How many simulations at once; as many as there are cores if not given.
+    #[arg(long, value_name = "N")]
+    pub jobs: Option<usize>,
+}
+
+impl Arguments {
+    /// Reads the command line. `None` after `--help` or `--version`, which it has answered.
+    ///
+    /// # Errors
+    /// The command line makes no sense.
+    pub fn from_command_line() -> Result<Option<Self>, Failure> {
+        match Self::try_parse() {
+            Ok(arguments) => Ok(Some(arguments)),
+            Err(error) => match error.kind() {
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+                    // Whoever asked may not wait for the end.
+                    let _ = error.print();
+                    Ok(None)
+                }
+                ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
+                    Err(Failure::Usage("a command is missing: scenarios, sweep, replay, run or planted; see --help".into()))
+                }
+                _ => Err(Failure::Usage(first_paragraph(&error.to_string()))),
+            },
+        }
+    }
+}
+
+/// clap says what is wrong in a first paragraph, and more below.
+fn first_paragraph(text: &str) -> String {
+    let lines = text.lines().take_while(|line| !line.trim().is_empty());
+    let joined = lines.map(str::trim).collect::<Vec<_>>().join(" ");
+    joined.strip_prefix("error: ").unwrap_or(&joined).to_owned()
+}
+
+/// Seeds from `first` up to, not including, `end`. Never empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SeedRange {
+    /// The first one.
+    pub first: u64,
+    /// The one behind the last.
+    pub end: u64,
+}
+
+impl SeedRange {
+    /// How many.
+    pub fn count(self) -> u64 {
+        self.end - self.first
+    }
+}
+
+impl std::fmt::Display for SeedRange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}..{}", self.first, self.end)
+    }
+}
+
+/// Not a range of seeds.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadSeeds {
+    /// Not `A..B`.
+    #[error("a range of seeds looks like 0..100")]
+    Form,
+    /// Not a number.
+    #[error("{0:?} is not a seed: decimal or 0x hexadecimal, below 2^64")]
+    Number(String),
+    /// No seed is in it.
+    #[error("the range {0} is empty")]
+    Empty(String),
+}
+
+fn seed(text: &str) -> Result<u64, BadSeeds> {
+    let bad = || BadSeeds::Number(text.to_owned());
+    match text.strip_prefix("0x") {
+        // `from_str_radix` would take a sign.
+        Some(digits) if digits.starts_with('+') => Err(bad()),
+        Some(digits) => u64::from_str_radix(digits, 16).map_err(|_| bad()),
+        None => text.parse().map_err(|_| bad()),
+    }
+}
+
+impl FromStr for SeedRange {
+    type Err = BadSeeds;
+
+    fn from_str(text: &str) -> Result<Self, BadSeeds> {
+        let (first, end) = text.split_once("..").ok_or(BadSeeds::Form)?;
+        let range = Self { first: seed(first)?, end: seed(end)? };
+        if range.first < range.end {
+            Ok(range)
+        } else {
+            Err(BadSeeds::Empty(text.to_owned()))
+        }
+    }
+}
+
+/// Not a time.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a time looks like 500ms, 60s, 5m or 2h")]
+pub struct BadTime;
+
+fn time(text: &str) -> Result<Duration, BadTime> {
+    let unit_at = text.find(|c: char| !c.is_ascii_digit()).ok_or(BadTime)?;
+    let (digits, unit) = text.split_at(unit_at);
+    let number: u64 = digits.parse().map_err(|_| BadTime)?;
+    let unit_ms = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(BadTime),
+    };
+    number.checked_mul(unit_ms).map(Duration::from_millis).ok_or(BadTime)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn seeds_are_decimal_or_hexadecimal_and_never_none() {
+        assert_eq!("3..0x10".parse(), Ok(SeedRange { first: 3, end: 16 }));
+        assert_eq!("7".parse::<SeedRange>(), Err(BadSeeds::Form));
+        assert_eq!("a..9".parse::<SeedRange>(), Err(BadSeeds::Number("a".into())));
+        assert_eq!("-1..9".parse::<SeedRange>(), Err(BadSeeds::Number("-1".into())));
+        assert_eq!("9..9".parse::<SeedRange>(), Err(BadSeeds::Empty("9..9".into())));
+    }
+
+    #[test]
+    fn a_time_has_a_unit() {
+        assert_eq!(time("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(time("5m"), Ok(Duration::from_secs(300)));
+        for bad in ["90", "s", "", "1.5s", "99999999999999999999h", "18446744073709551615h"] {
+            assert_eq!(time(bad), Err(BadTime), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_usage_error_is_one_line() {
+        let error = Arguments::try_parse_from(["cofferdam", "run", "wordcount"]).expect_err("arguments are missing");
+        let line = first_paragraph(&error.to_string());
+        assert!(line.starts_with("the following required arguments were not provided: --input <FILE>"), "{line}");
+        assert!(!line.contains('\n'));
+    }
+
+    #[test]
+    fn stopping_at_a_violation_can_name_the_invariants() {
+        let until = |extra: &str| match Arguments::try_parse_from(["cofferdam", "sweep", extra]).expect("well formed").command {
+            Command::Sweep(arguments) => arguments.until_violation,
+            _ => None,
+        };
+        assert_eq!(until("swarm"), None);
+        assert_eq!(until("--until-violation"), Some(vec![]));
+        assert_eq!(until("--until-violation=a,b"), Some(vec!["a".into(), "b".into()]));
+    }
+}

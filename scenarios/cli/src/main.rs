@@ -1,0 +1,53 @@
+//! `cofferdam`: the one binary of the workspace.
+//!
+//! * [`args`]: the command line.
+//! * [`scenarios`], [`sweep`], [`replay`]: the simulated engine under faults, as lists, in bulk, and one run again.
+//! * [`run`]: the same engine for real, as processes.
+//! * [`planted`]: whether planted bugs are caught.
+//! * [`target`]: what a name, a glob or a file on the command line stands for.
+//! * [`failure`], [`console`]: how commands end, and how they speak.
+//!
+//! Exit codes: 0 all is well, 1 it ran and something is wrong, 2 it could not be run as asked.
+
+mod args;
+mod console;
+mod failure;
+mod planted;
+mod replay;
+mod run;
+mod scenarios;
+mod sweep;
+mod target;
+
+use args::{Arguments, Command};
+use failure::{Failure, Outcome};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let result = match Arguments::from_command_line() {
+        Ok(Some(arguments)) => perform(arguments.command),
+        Ok(None) => Ok(Outcome::Green),
+        Err(failure) => Err(failure),
+    };
+    match result {
+        Ok(Outcome::Green) => ExitCode::SUCCESS,
+        Ok(Outcome::Red) => ExitCode::from(1),
+        Ok(Outcome::Code(code)) => ExitCode::from(code),
+        Err(failure) => {
+            console::complain(&failure);
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+fn perform(command: Command) -> Result<Outcome, Failure> {
+    match command {
+        Command::Scenarios(arguments) => scenarios::list(&arguments),
+        Command::Sweep(arguments) => sweep::sweep(arguments),
+        Command::Replay(arguments) => replay::replay(&arguments),
+        Command::Run(arguments) => run::run(arguments),
+        Command::Planted(arguments) => planted::planted(&arguments),
+        Command::Coordinator(arguments) => run::coordinator::process(&arguments),
+        Command::Worker(arguments) => run::worker::process(&arguments),
+    }
+}

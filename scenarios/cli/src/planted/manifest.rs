@@ -1,0 +1,83 @@
+//! `tests/planted/planted.toml`: which bugs there are to plant, and what must catch each.
+
+use crate::args::SeedRange;
+use crate::failure::{one_line, Failure};
+use serde::Deserialize;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// The whole file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// As `[[planted]]` tables.
+    planted: Vec<Planted>,
+}
+
+/// One bug.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Planted {
+    /// Short, with hyphens.
+    pub id: String,
+    /// A unified diff against the workspace, for `-p1`; relative to the manifest.
+    pub patch: PathBuf,
+    /// The bug's number where it was first met, or `own`.
+    pub bug: String,
+    /// What is wrong, in a sentence.
+    pub title: String,
+    /// What must catch it.
+    pub invariant: String,
+    /// What may catch it just as well.
+    #[serde(default)]
+    pub also: Vec<String>,
+    /// What is swept: names and globs.
+    pub scenarios: Vec<String>,
+    /// Over which seeds.
+    pub seeds: String,
+}
+
+impl Planted {
+    /// Every invariant that counts.
+    pub fn accepted(&self) -> Vec<String> {
+        std::iter::once(&self.invariant).chain(&self.also).cloned().collect()
+    }
+}
+
+impl Manifest {
+    /// Reads the manifest; patches get their full paths.
+    ///
+    /// # Errors
+    /// It is not there, or not one.
+    pub fn read(path: &Path) -> Result<Self, Failure> {
+        let bad = |what| Failure::Manifest { path: path.to_owned(), what };
+        let text = std::fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
+        let mut manifest: Self = toml::from_str(&text).map_err(|error| bad(one_line(&error)))?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let mut seen = BTreeSet::new();
+        for planted in &mut manifest.planted {
+            if !seen.insert(planted.id.clone()) {
+                return Err(bad(format!("two bugs have the id {}", planted.id)));
+            }
+            planted.seeds.parse::<SeedRange>().map_err(|error| bad(format!("{}: {error}", planted.id)))?;
+            planted.patch = folder.join(&planted.patch);
+        }
+        Ok(manifest)
+    }
+
+    /// Those with these ids, or all.
+    ///
+    /// # Errors
+    /// There is no such id.
+    pub fn select(&self, ids: &[String]) -> Result<Vec<&Planted>, Failure> {
+        if ids.is_empty() {
+            return Ok(self.planted.iter().collect());
+        }
+        let known = || self.planted.iter().map(|planted| planted.id.as_str()).collect::<Vec<_>>().join(", ");
+        let find = |id: &String| {
+            let found = self.planted.iter().find(|planted| planted.id == *id);
+            found.ok_or_else(|| Failure::UnknownPlanted { id: id.clone(), known: known() })
+        };
+        ids.iter().map(find).collect()
+    }
+}

@@ -1,0 +1,160 @@
+//! A copy of the workspace that bugs can be planted in.
+//!
+//! There is one copy for all bugs, `target/planted/workspace`, so that cargo finds it where it was the last time. It is brought
+//! up to date by writing only those files whose content differs: what was not touched is not compiled again.
+
+use crate::failure::Failure;
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// Faster to build than the real release profile, and no slower to sweep: most of the time is spent in building.
+const PROFILE: [(&str, &str); 4] = [
+    ("CARGO_PROFILE_RELEASE_LTO", "off"),
+    ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16"),
+    ("CARGO_PROFILE_RELEASE_DEBUG", "none"),
+    ("CARGO_INCREMENTAL", "1"),
+];
+
+/// Why there is no patched binary.
+pub enum Broken {
+    /// The patch does not fit the workspace.
+    Patch(String),
+    /// The compiler does not like it.
+    Build(String),
+}
+
+/// The workspace and its copy.
+pub struct Workspace {
+    root: PathBuf,
+    planted: PathBuf,
+}
+
+impl Workspace {
+    /// Looks from the current folder upwards.
+    ///
+    /// # Errors
+    /// There is no workspace with planted bugs.
+    pub fn find() -> Result<Self, Failure> {
+        let current = std::env::current_dir().map_err(|source| Failure::System { purpose: "find the current folder", source })?;
+        let root = current.ancestors().find(|folder| manifest_in(folder).is_file());
+        let what = "not found; run this inside the workspace";
+        let root = root.ok_or_else(|| Failure::Manifest { path: manifest_in(&current), what: what.into() })?.to_owned();
+        let planted = root.join("target/planted");
+        Ok(Self { root, planted })
+    }
+
+    /// Where the manifest is.
+    pub fn manifest(&self) -> PathBuf {
+        manifest_in(&self.root)
+    }
+
+    /// The binary that [`build_with`](Self::build_with) made.
+    pub fn binary(&self) -> PathBuf {
+        self.planted.join("build/release/cofferdam")
+    }
+
+    /// A file for the sweep of one bug.
+    pub fn scratch(&self, id: &str, extension: &str) -> PathBuf {
+        self.planted.join(format!("{id}.{extension}"))
+    }
+
+    /// Brings the copy up to date, applies the patch to it, and builds the binary.
+    ///
+    /// # Errors
+    /// Files cannot be copied, or a tool cannot be started.
+    pub fn build_with(&self, patch: &Path) -> Result<Result<(), Broken>, Failure> {
+        let copy = self.planted.join("workspace");
+        self.synchronise(&copy)?;
+        let mut apply = Command::new("git");
+        // git must not find the workspace that the copy is in: it would take the paths to be relative to that.
+        apply.args(["apply", "-p1"]).arg(patch).current_dir(&copy).env("GIT_CEILING_DIRECTORIES", &self.planted);
+        let applied = output_of(&mut apply)?;
+        if !applied.status.success() {
+            return Ok(Err(Broken::Patch(first_line(&applied.stderr, "error:"))));
+        }
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let mut build = Command::new(cargo);
+        build.args(["build", "--release", "--package", "cofferdam"]).current_dir(&copy);
+        build.env("CARGO_TARGET_DIR", self.planted.join("build")).envs(PROFILE);
+        let built = output_of(&mut build)?;
+        if !built.status.success() {
+            return Ok(Err(Broken::Build(first_line(&built.stderr, "error"))));
+        }
+        Ok(Ok(()))
+    }
+
+    fn synchronise(&self, copy: &Path) -> Result<(), Failure> {
+        let wanted = self.files()?;
+        let present = if copy.is_dir() { files_below(copy)? } else { BTreeSet::new() };
+        for stale in present.difference(&wanted) {
+            let path = copy.join(stale);
+            std::fs::remove_file(&path).map_err(failure("remove", &path))?;
+        }
+        for file in &wanted {
+            let (from, to) = (self.root.join(file), copy.join(file));
+            let content = std::fs::read(&from).map_err(failure("read", &from))?;
+            if std::fs::read(&to).is_ok_and(|before| before == content) {
+                continue;
+            }
+            if let Some(folder) = to.parent() {
+                std::fs::create_dir_all(folder).map_err(failure("make", folder))?;
+            }
+            std::fs::write(&to, content).map_err(failure("write", &to))?;
+        }
+        Ok(())
+    }
+
+    /// What git tracks, or would.
+    fn files(&self) -> Result<BTreeSet<PathBuf>, Failure> {
+        let mut list = Command::new("git");
+        list.args(["ls-files", "--cached", "--others", "--exclude-standard", "-z"]).current_dir(&self.root);
+        let listed = output_of(&mut list)?;
+        if !listed.status.success() {
+            return Err(Failure::Child { command: "git ls-files".into(), what: first_line(&listed.stderr, "fatal") });
+        }
+        let names = listed.stdout.split(|byte| *byte == 0).filter(|name| !name.is_empty());
+        let paths = names.map(|name| PathBuf::from(String::from_utf8_lossy(name).into_owned()));
+        // A tracked file that was deleted is still listed.
+        Ok(paths.filter(|path| self.root.join(path).is_file()).collect())
+    }
+}
+
+fn manifest_in(folder: &Path) -> PathBuf {
+    folder.join("tests/planted/planted.toml")
+}
+
+fn failure(purpose: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Failure {
+    let path = path.to_owned();
+    move |source| Failure::Path { purpose, path, source }
+}
+
+/// All files, relative to the folder.
+fn files_below(folder: &Path) -> Result<BTreeSet<PathBuf>, Failure> {
+    let mut found = BTreeSet::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(&next).map_err(failure("read", &next))? {
+            let path = entry.map_err(failure("read", &next))?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if let Ok(relative) = path.strip_prefix(folder) {
+                found.insert(relative.to_owned());
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn output_of(command: &mut Command) -> Result<Output, Failure> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    command.output().map_err(|error| Failure::Child { command: name, what: error.to_string() })
+}
+
+/// The first line that says what is wrong, or else the last one.
+fn first_line(text: &[u8], marker: &str) -> String {
+    let text = String::from_utf8_lossy(text);
+    let marked = text.lines().find(|line| line.starts_with(marker));
+    marked.or(text.lines().last()).unwrap_or_default().trim().to_owned()
+}

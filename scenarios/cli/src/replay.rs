@@ -1,0 +1,48 @@
+//! `cofferdam replay`: one run again, byte for byte.
+
+use crate::args::ReplayArguments;
+use crate::console::{self, grouped};
+use crate::failure::{Failure, Outcome};
+use crate::target;
+use cofferdam_sim::run::simulate;
+use cofferdam_sim::verdict::{Keep, Report};
+
+/// Runs it once and says what came of it.
+///
+/// # Errors
+/// There is no such scenario, or no seed.
+pub fn replay(arguments: &ReplayArguments) -> Result<Outcome, Failure> {
+    let target = target::one(&arguments.target)?;
+    let Some(seed) = arguments.seed.or(target.seed()) else {
+        return Err(Failure::SeedMissing { target: arguments.target.clone() });
+    };
+    let report = simulate(&target.expand(seed), seed, Keep { trace: arguments.trace, hashes: false });
+    for line in &report.trace {
+        console::say(line);
+    }
+    if arguments.trace {
+        console::say("");
+    }
+    summarise(&report);
+    Ok(if report.violation.is_none() { Outcome::Green } else { Outcome::Red })
+}
+
+fn summarise(report: &Report) {
+    let line = |name: &str, value: String| console::say(format_args!("  {name:<12} {value}"));
+    console::say(format_args!("{} with seed {}", report.scenario, report.seed));
+    line("hash", format!("{:016x}", report.hash));
+    line("events", grouped(report.events));
+    line("records", grouped(report.records));
+    line("simulated", format!("{:.3} s", report.simulated.as_secs_f64()));
+    let faults: Vec<String> = report.faults.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
+    line("faults", if faults.is_empty() { "none".into() } else { faults.join(", ") });
+    let (completed, aborted, restores) = (report.completed, report.aborted, report.restores);
+    line("checkpoints", format!("{completed} completed, {aborted} aborted, {restores} restores"));
+    match &report.violation {
+        None => line("verdict", "every invariant holds".into()),
+        Some(violation) => {
+            line("verdict", format!("{} violated at {:.3} s", violation.invariant, violation.at.as_secs_f64()));
+            line("witness", violation.witness.clone());
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! What the coordinator tells the launcher, and the launcher the user.
+
+use crate::console::{self, grouped, rate};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::{Deserialize, Serialize};
+use std::fmt::Display;
+use std::time::{Duration, Instant};
+
+/// How often a line says so where nothing can be drawn.
+const PLAIN_TICK: Duration = Duration::from_secs(2);
+/// How long the rate is averaged over.
+const RATE_OVER: Duration = Duration::from_secs(1);
+
+/// One line of JSON on the coordinator's stdout. Its figures begin at zero with each coordinator process.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// What the job does, in words.
+    pub status: String,
+    /// Lines read, replays included.
+    pub records: u64,
+    /// Completed checkpoints.
+    pub completed: u64,
+    /// Failed ones.
+    pub failed: u64,
+    /// Deployments from a checkpoint.
+    pub restored: u64,
+    /// In the last line of a job that failed for good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
+}
+
+impl Told {
+    fn plus(&self, other: &Self) -> Self {
+        Self {
+            status: other.status.clone(),
+            records: self.records + other.records,
+            completed: self.completed + other.completed,
+            failed: self.failed + other.failed,
+            restored: self.restored + other.restored,
+            cause: other.cause.clone(),
+        }
+    }
+}
+
+/// What the user sees while the job runs.
+pub struct Progress {
+    bar: Option<ProgressBar>,
+    started: Instant,
+    told_at: Instant,
+    rate_from: (Instant, u64),
+    rate: String,
+    earlier: Told,
+    current: Told,
+}
+
+impl Progress {
+    /// From now on.
+    pub fn new() -> Self {
+        let bar = console::is_terminal().then(|| {
+            let style = ProgressStyle::with_template("{spinner} {elapsed_precise}  {msg}");
+            // The template is a constant; if it were wrong the default would do.
+            let style = style.unwrap_or_else(|_| ProgressStyle::default_spinner());
+            ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()).with_style(style)
+        });
+        let now = Instant::now();
+        let (earlier, current) = (Told::default(), Told::default());
+        Self { bar, started: now, told_at: now, rate_from: (now, 0), rate: "-".into(), earlier, current }
+    }
+
+    /// News from the coordinator.
+    pub fn told(&mut self, told: Told) {
+        self.current = told;
+    }
+
+    /// The coordinator is gone; the next one begins at zero.
+    pub fn coordinator_died(&mut self) {
+        self.earlier = self.total();
+        self.current = Told { status: "waiting for a coordinator".into(), ..Told::default() };
+    }
+
+    /// Over all coordinators so far.
+    pub fn total(&self) -> Told {
+        self.earlier.plus(&self.current)
+    }
+
+    /// How long the job has taken.
+    pub fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Something that is worth a line of its own.
+    pub fn line(&self, text: impl Display) {
+        match &self.bar {
+            Some(bar) => bar.println(text.to_string()),
+            None => console::note(text),
+        }
+    }
+
+    /// Draws it anew, or says it now and then.
+    pub fn show(&mut self) {
+        let total = self.total();
+        let (since, records) = self.rate_from;
+        if since.elapsed() >= RATE_OVER {
+            self.rate = rate(total.records.saturating_sub(records), since.elapsed().as_secs_f64());
+            self.rate_from = (Instant::now(), total.records);
+        }
+        let Told { status, records, completed, failed, restored, .. } = total;
+        let text = format!(
+            "{status}: {} records, {}/s, {completed} checkpoints completed, {failed} failed, {restored} restores",
+            grouped(records),
+            self.rate
+        );
+        if let Some(bar) = &self.bar {
+            bar.set_message(text);
+            bar.tick();
+        } else if self.told_at.elapsed() >= PLAIN_TICK {
+            self.told_at = Instant::now();
+            console::note(text);
+        }
+    }
+
+    /// Leaves the terminal as it was.
+    pub fn close(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_add_up_over_coordinators() {
+        let mut progress = Progress::new();
+        progress.told(Told { records: 5, completed: 2, ..Told::default() });
+        progress.coordinator_died();
+        progress.told(Told { records: 1, restored: 1, status: "running".into(), ..Told::default() });
+        let expected = Told { status: "running".into(), records: 6, completed: 2, restored: 1, ..Told::default() };
+        assert_eq!(progress.total(), expected);
+    }
+}

@@ -1,0 +1,122 @@
+//! What the user asked for, checked before anything is started.
+
+use super::wordcount::MAX_PARALLELISM;
+use crate::args::{JobArguments, WordcountArguments};
+use crate::failure::Failure;
+use cofferdam_protocol::CheckpointSettings;
+use std::hash::{BuildHasher, Hasher};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The most worker processes. More than a machine has cores is of no use.
+const MAX_WORKERS: u32 = 64;
+
+/// A word count that can be started.
+pub struct Request {
+    /// What all processes get.
+    pub job: JobArguments,
+    /// Names this job among all that share the checkpoint folder.
+    pub job_id: String,
+    /// How many workers.
+    pub workers: u32,
+    /// Subtasks of each operator per worker. No more than needed, so that a dead worker's tasks wait for its restart.
+    pub slots: u32,
+    /// Between two checkpoints.
+    pub interval: Duration,
+    /// The output folder as the user named it.
+    pub output: PathBuf,
+}
+
+impl Request {
+    /// Checks all arguments and makes the folders.
+    ///
+    /// # Errors
+    /// The first argument that cannot be.
+    pub fn check(arguments: &WordcountArguments) -> Result<Self, Failure> {
+        let out_of_range = |option, value: u32, range| Failure::OutOfRange { option, value: u64::from(value), range };
+        if !(1..=MAX_WORKERS).contains(&arguments.workers) {
+            return Err(out_of_range("workers", arguments.workers, "it must be between 1 and 64"));
+        }
+        if !(1..=MAX_PARALLELISM).contains(&arguments.parallelism) {
+            return Err(out_of_range("parallelism", arguments.parallelism, "it must be between 1 and 128"));
+        }
+        CheckpointSettings { interval: Some(arguments.interval), ..CheckpointSettings::default() }.validated()?;
+        let input_size_bytes = readable_size(&arguments.input)?;
+        let address = free_address(arguments.port)?;
+        let input = absolute(&arguments.input)?;
+        let output = absolute(&arguments.output)?;
+        let checkpoints = absolute(&arguments.checkpoints)?;
+        must_be_empty(&arguments.output)?;
+        make_folder(&arguments.output)?;
+        make_folder(&arguments.checkpoints)?;
+        let job_id = format!("wordcount-{:016x}", std::collections::hash_map::RandomState::new().build_hasher().finish());
+        let root = format!("{checkpoints}/{job_id}");
+        make_folder(Path::new(&root))?;
+        let parallelism = arguments.parallelism;
+        let (mode, throttle) = (arguments.mode, arguments.throttle);
+        Ok(Self {
+            job: JobArguments { input, input_size_bytes, output, root, address, parallelism, mode, throttle },
+            job_id,
+            workers: arguments.workers,
+            slots: parallelism.div_ceil(arguments.workers),
+            interval: arguments.interval,
+            output: arguments.output.clone(),
+        })
+    }
+}
+
+fn path_failure(purpose: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Failure {
+    let path = path.to_owned();
+    move |source| Failure::Path { purpose, path, source }
+}
+
+fn readable_size(path: &Path) -> Result<u64, Failure> {
+    let read = || {
+        let metadata = std::fs::metadata(path)?;
+        if !metadata.is_file() {
+            return Err(io::Error::other("not a regular file"));
+        }
+        std::fs::File::open(path)?;
+        Ok(metadata.len())
+    };
+    read().map_err(path_failure("read", path))
+}
+
+fn absolute(path: &Path) -> Result<String, Failure> {
+    let absolute = std::path::absolute(path).map_err(path_failure("find", path))?;
+    absolute.into_os_string().into_string().map_err(|path| Failure::PathNotText(path.into()))
+}
+
+fn must_be_empty(path: &Path) -> Result<(), Failure> {
+    match std::fs::read_dir(path) {
+        Ok(mut entries) => match entries.next() {
+            None => Ok(()),
+            Some(_) => Err(Failure::OutputNotEmpty(path.to_owned())),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(path_failure("write to", path)(error)),
+    }
+}
+
+/// Makes the folder, and sees whether files can be made in it.
+fn make_folder(path: &Path) -> Result<(), Failure> {
+    let probe = path.join(format!(".probe-{}", std::process::id()));
+    let attempt = || {
+        std::fs::create_dir_all(path)?;
+        std::fs::write(&probe, "")?;
+        std::fs::remove_file(&probe)
+    };
+    attempt().map_err(path_failure("write to", path))
+}
+
+/// Opens the port and closes it again. Somebody may still take it before the coordinator does; it then says so.
+fn free_address(port: Option<u16>) -> Result<SocketAddr, Failure> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port.unwrap_or(0)));
+    match TcpListener::bind(address).and_then(|listener| listener.local_addr()) {
+        Ok(address) => Ok(address),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(Failure::PortTaken(address)),
+        Err(source) => Err(Failure::Bind { address, source }),
+    }
+}

@@ -1,0 +1,28 @@
+//! Stories and seeds, as data.
+//!
+//! A [`Story`] has a name, a sentence, and a function from a seed to the whole [`Scenario`]; most ignore the seed, `swarm`
+//! draws everything from it.
+
+pub mod file;
+mod stories;
+mod swarm;
+
+pub use cofferdam_sim::scenario::Scenario;
+pub use stories::all;
+
+/// A built-in scenario.
+#[derive(Clone, Copy)]
+pub struct Story {
+    /// Short, with hyphens.
+    pub name: &'static str,
+    /// What happens, in a sentence.
+    pub story: &'static str,
+    /// The whole of it, for a seed.
+    pub expand: fn(u64) -> Scenario,
+}
+
+/// A built-in scenario by its name.
+#[must_use]
+pub fn find(name: &str) -> Option<Story> {
+    all().into_iter().find(|story| story.name == name)
+}

@@ -1,0 +1,248 @@
+//! The built-in stories. Faults are pinned to protocol moments, or drawn by time from the seed; none sleeps.
+
+use crate::{swarm, Story};
+use cofferdam_protocol::settings::{Mode, RestartStrategy, Retention};
+use cofferdam_sim::scenario::{
+    ChaosSpec, CheckpointSpec, ClockSpec, ClusterSpec, DiskSpec, Expect, FaultSpec, JobKind, JobSpec, NetworkSpec, Scenario, StorageKind, What, When,
+};
+use std::time::Duration;
+
+/// The beginning of every story: a healthy cluster that counts words.
+fn tale(name: &str, story: &str) -> Scenario {
+    let ms = Duration::from_millis;
+    Scenario {
+        name: name.to_owned(),
+        story: story.to_owned(),
+        job: JobSpec::default(),
+        cluster: ClusterSpec::default(),
+        checkpoints: CheckpointSpec::default(),
+        restart: RestartStrategy::ExponentialDelay { initial: ms(200), max: ms(2000), growth_percent: 150, jitter_percent: 10, reset_after: ms(10_000) },
+        network: NetworkSpec::default(),
+        disk: DiskSpec::default(),
+        clocks: Vec::new(),
+        faults: Vec::new(),
+        chaos: None,
+        calm_after_ms: 8_000,
+        liveness_bound_ms: 60_000,
+        expect: Expect::Finished,
+    }
+}
+
+/// The first such moment of checkpoint 3 or, if that is skipped, of a later one.
+fn at(moment: &str) -> When {
+    When::Moment { moment: moment.to_owned(), checkpoint: Some(3), nth: 1 }
+}
+
+/// The how-manieth such moment.
+fn nth(moment: &str, nth: u32) -> When {
+    When::Moment { moment: moment.to_owned(), checkpoint: None, nth }
+}
+
+fn crash(node: &str, down_ms: u64) -> What {
+    What::Crash { node: node.to_owned(), down_ms }
+}
+
+fn power_loss(node: &str, down_ms: u64) -> What {
+    What::PowerLoss { node: node.to_owned(), down_ms }
+}
+
+impl Tale for Scenario {}
+
+/// The words that stories are told in.
+trait Tale: Sized + Into<Scenario> {
+    fn when(self, when: When, what: What) -> Scenario {
+        let mut scenario: Scenario = self.into();
+        scenario.faults.push(FaultSpec { when, what });
+        scenario
+    }
+
+    fn with(self, change: impl FnOnce(&mut Scenario)) -> Scenario {
+        let mut scenario = self.into();
+        change(&mut scenario);
+        scenario
+    }
+
+    fn job(self, kind: JobKind) -> Scenario {
+        self.with(|scenario| scenario.job.kind = kind)
+    }
+
+    fn chaos(self, every_ms: u64, kinds: &[&str]) -> Scenario {
+        self.with(|scenario| {
+            let kinds = kinds.iter().map(|kind| (*kind).to_owned()).collect();
+            scenario.chaos = Some(ChaosSpec { every_ms, until_ms: scenario.calm_after_ms, kinds });
+        })
+    }
+}
+
+macro_rules! stories {
+    ($($name:literal, $story:literal => |$tale:ident| $body:expr;)*) => {
+        /// All of them.
+        #[must_use]
+        pub fn all() -> Vec<Story> {
+            vec![$({
+                fn expand(_seed: u64) -> Scenario {
+                    let $tale = tale($name, $story);
+                    $body
+                }
+                Story { name: $name, story: $story, expand }
+            },)* swarm::STORY]
+        }
+    };
+}
+
+stories! {
+    "steady-run", "Nothing goes wrong: checkpoints complete one after the other, and the counts are right." => |tale| tale;
+    "steady-windows", "Event-time windows over four partitions, with nothing going wrong." => |tale| tale.job(JobKind::Windows);
+    "steady-ledger", "Two unions of logs connected by key, every kind of state, with nothing going wrong." => |tale| tale.job(JobKind::Ledger);
+    "worker-crashes", "A worker dies right after it took its snapshot; a spare one takes over." => |tale| {
+        tale.when(at("snapshot-taken"), crash("acting", 1500))
+    };
+    "worker-crashes-before-barrier", "A worker dies as the barrier arrives, before it is aligned." => |tale| {
+        tale.job(JobKind::Ledger).when(at("barrier-arrived"), crash("acting", 800))
+    };
+    "worker-crashes-after-forwarding", "A worker dies between forwarding the barrier and having its snapshot durable." => |tale| {
+        tale.when(at("barrier-forwarded"), crash("acting", 800))
+    };
+    "worker-crashes-after-durable", "A worker dies when its snapshot is durable and its acknowledgement may or may not be on its way." => |tale| {
+        tale.when(at("snapshot-durable"), crash("acting", 800)).when(nth("snapshot-durable", 30), crash("acting", 300))
+    };
+    "coordinator-crashes-on-trigger", "The coordinator dies when a checkpoint has its number and nothing else." => |tale| {
+        tale.when(at("checkpoint-triggered"), crash("coordinator", 500))
+    };
+    "coordinator-crashes-on-ack", "The coordinator dies with half of the acknowledgements." => |tale| tale.when(at("ack-received"), crash("coordinator", 500));
+    "coordinator-crashes-before-metadata", "The coordinator dies with all acknowledgements and no metadata." => |tale| {
+        tale.when(at("all-acked"), crash("coordinator", 500))
+    };
+    "coordinator-crashes-before-rename", "The coordinator dies when the metadata is written under its temporary name." => |tale| {
+        tale.when(at("metadata-written"), crash("coordinator", 500))
+    };
+    "coordinator-crashes-between-durable-and-journal", "The coordinator dies when the metadata is durable but the journal does not name it." => |tale| {
+        tale.when(at("metadata-durable"), crash("coordinator", 500))
+    };
+    "coordinator-crashes-between-complete-and-told", "The coordinator dies when the checkpoint is complete and nobody has been told." => |tale| {
+        tale.when(at("checkpoint-completed"), crash("coordinator", 500))
+    };
+    "both-crash", "A worker dies, and while its tasks are redeployed the coordinator dies too." => |tale| {
+        tale.when(at("snapshot-taken"), crash("acting", 3000)).when(nth("deploying", 2), crash("coordinator", 700))
+    };
+    "second-crash-during-restore", "A worker dies, and another one dies while the tasks read their state." => |tale| {
+        tale.with(|scenario| scenario.cluster.workers = 4)
+            .when(at("snapshot-durable"), crash("acting", 4000))
+            .when(nth("restore-started", 14), crash("acting", 1500))
+            .when(nth("restore-done", 20), crash("acting", 1500))
+    };
+    "crash-loop", "Workers die again and again, more often than checkpoints complete." => |tale| tale.chaos(700, &["crash"]);
+    "slow-channel", "One link is a hundred times slower than the others: barriers wait, channels are held, nothing is lost." => |tale| {
+        tale.job(JobKind::Ledger).when(When::AtMs(300), What::SlowLink {
+            from: "worker-1".into(), to: "worker-2".into(), latency_ms: 300, bandwidth_bytes_per_s: 4000, for_ms: 5000,
+        })
+    };
+    "back-pressure", "Tiny windows and little bandwidth everywhere: every channel is full all the time." => |tale| {
+        tale.with(|scenario| {
+            scenario.network = NetworkSpec { latency_min_ms: 2, latency_max_ms: 20, bandwidth_bytes_per_s: 20_000, window_bytes: 256 };
+            scenario.job.pace_ms = 1;
+        })
+    };
+    "zombie-worker", "A worker is cut off from everybody but the storage: it goes on as a zombie while its tasks run elsewhere." => |tale| {
+        tale.with(|scenario| scenario.cluster.heartbeat_timeout_ms = 600)
+            .when(at("snapshot-taken"), What::Isolate { node: "acting".into(), for_ms: 4000 })
+    };
+    "one-way-partition", "The coordinator hears its workers, but they do not hear it; later the other way round." => |tale| {
+        tale.when(at("checkpoint-triggered"), What::Partition { from: "coordinator".into(), to: "worker-1".into(), one_way: true, for_ms: 2500 })
+            .when(nth("job-running", 2), What::Partition { from: "worker-2".into(), to: "coordinator".into(), one_way: true, for_ms: 2500 })
+    };
+    "connections-break", "Connections are reset between any two nodes, all the time." => |tale| tale.chaos(400, &["reset"]);
+    "paused-worker", "A worker stands still for longer than its heartbeat allows, then goes on as if nothing had happened." => |tale| {
+        tale.when(at("barrier-forwarded"), What::Pause { node: "acting".into(), for_ms: 2500 })
+    };
+    "paused-coordinator", "The coordinator stands still while acknowledgements arrive; its timers fire late." => |tale| {
+        tale.when(at("ack-received"), What::Pause { node: "coordinator".into(), for_ms: 2500 })
+    };
+    "skewed-clocks", "Clocks are wrong by minutes, drift, and jump; timers by processing time go by them." => |tale| {
+        tale.job(JobKind::Ledger)
+            .with(|scenario| {
+                scenario.clocks = vec![
+                    ClockSpec { node: "worker-1".into(), offset_ms: 180_000, drift_ppm: 5000 },
+                    ClockSpec { node: "worker-2".into(), offset_ms: -240_000, drift_ppm: -5000 },
+                    ClockSpec { node: "coordinator".into(), offset_ms: -30_000, drift_ppm: 2000 },
+                ];
+            })
+            .chaos(600, &["clock-jump"])
+    };
+    "power-loss-while-publishing", "The storage node loses power when metadata is renamed and its folder is not yet synced." => |tale| {
+        tale.when(at("metadata-renamed"), power_loss("storage", 700))
+    };
+    "power-loss-before-rename", "The storage node loses power when metadata stands under its temporary name." => |tale| {
+        tale.when(at("metadata-written"), power_loss("storage", 700))
+    };
+    "power-loss-on-completion", "The storage node loses power just as a checkpoint is complete: what is complete stays complete." => |tale| {
+        tale.when(at("checkpoint-completed"), power_loss("storage", 700)).when(nth("metadata-durable", 8), power_loss("storage", 300))
+    };
+    "everything-loses-power", "Workers, coordinator and storage lose power one after the other." => |tale| {
+        tale.when(at("snapshot-durable"), power_loss("acting", 2000))
+            .when(nth("job-running", 2), power_loss("coordinator", 800))
+            .when(nth("took-over", 2), power_loss("storage", 800))
+    };
+    "worker-is-replaced", "A worker's machine burns down; one with an empty disk takes its name." => |tale| {
+        tale.when(at("snapshot-durable"), What::Wipe { node: "acting".into(), down_ms: 1500 })
+    };
+    "full-disk", "The storage is full for a while: checkpoints fail by name, the job goes on, and nothing is left behind." => |tale| {
+        tale.with(|scenario| scenario.checkpoints.tolerable_failures = 100)
+            .when(at("checkpoint-triggered"), What::DiskFull { node: "storage".into(), for_ms: 1500 })
+    };
+    "slow-disk", "The storage takes a quarter of a second for everything: checkpoints expire." => |tale| {
+        tale.with(|scenario| {
+            scenario.checkpoints.timeout_ms = 700;
+            scenario.checkpoints.tolerable_failures = 100;
+        })
+        .when(at("checkpoint-triggered"), What::SlowDisk { node: "storage".into(), latency_ms: 250, for_ms: 3000 })
+    };
+    "failing-disk", "A third of all storage operations fail, before or after they took effect." => |tale| {
+        tale.when(at("checkpoint-triggered"), What::DiskErrors { node: "storage".into(), per_mille: 300, for_ms: 3000 })
+    };
+    "failing-sync", "Half of all syncs fail and lose what was to be synced." => |tale| {
+        tale.when(at("checkpoint-triggered"), What::SyncErrors { node: "storage".into(), per_mille: 500, for_ms: 3000 })
+    };
+    "storage-unreachable", "Coordinator and workers lose the storage in turn; what they asked for may have happened." => |tale| {
+        tale.with(|scenario| scenario.checkpoints.tolerable_failures = 10).chaos(900, &["partition", "slow-disk"])
+    };
+    "at-least-once", "Channels are not held back and workers crash: records may count twice, none is lost." => |tale| {
+        tale.job(JobKind::Ledger).with(|scenario| scenario.checkpoints.mode = Mode::AtLeastOnce).chaos(1500, &["crash", "reset"])
+    };
+    "concurrent-checkpoints", "Three checkpoints at once over slow links, and a worker that crashes." => |tale| {
+        tale.with(|scenario| {
+            scenario.checkpoints.max_concurrent = 3;
+            scenario.checkpoints.interval_ms = 60;
+            scenario.checkpoints.retained = 3;
+            scenario.network.latency_max_ms = 60;
+        })
+        .when(nth("snapshot-durable", 25), crash("acting", 900))
+    };
+    "min-pause", "Checkpoints could follow at once, but each must wait after the last completed one." => |tale| {
+        tale.with(|scenario| {
+            scenario.checkpoints.interval_ms = 300;
+            scenario.checkpoints.min_pause_ms = 300;
+        })
+        .when(nth("ack-received", 9), crash("any-worker", 400))
+    };
+    "in-memory", "Snapshots live in the coordinator's memory and die with it: the job begins anew and is still right." => |tale| {
+        tale.with(|scenario| scenario.cluster.storage = StorageKind::Memory)
+            .when(at("snapshot-durable"), crash("acting", 600))
+            .when(nth("checkpoint-completed", 9), crash("coordinator", 500))
+    };
+    "windows-under-fire", "Event-time windows while workers crash and links fail: no window is lost, none counts twice." => |tale| {
+        tale.job(JobKind::Windows).chaos(900, &["crash", "reset", "pause", "partition"])
+    };
+    "gives-up", "The restart strategy allows one restart, and workers die twice: the job fails, and its last checkpoint stays." => |tale| {
+        tale.with(|scenario| {
+            scenario.restart = RestartStrategy::FixedDelay { attempts: 1, delay: Duration::from_millis(100) };
+            scenario.checkpoints.retention = Retention::DeleteOnCancellation;
+            scenario.job.lines = 400;
+            scenario.expect = Expect::Failed;
+        })
+        .when(at("checkpoint-completed"), crash("worker-1", 300))
+        .when(nth("job-running", 2), crash("worker-2", 300))
+        .when(nth("job-running", 2), crash("worker-3", 300))
+        .when(nth("job-running", 2), crash("worker-1", 300))
+    };
+}

@@ -1,0 +1,105 @@
+//! The whole world from the seed: topology, data, options, network, disks, clocks, and what goes wrong.
+
+use crate::Story;
+use cofferdam_protocol::settings::{Mode, RestartStrategy, Retention};
+use cofferdam_sim::fault::KINDS;
+use cofferdam_sim::scenario::{
+    ChaosSpec, CheckpointSpec, ClockSpec, ClusterSpec, DiskSpec, Expect, JobKind, JobSpec, NetworkSpec, Scenario, StorageKind,
+};
+use cofferdam_sim::{Concern, Streams};
+use rand::seq::SliceRandom;
+use rand::Rng;
+use std::time::Duration;
+
+pub(crate) const STORY: Story = Story { name: "swarm", story: TEXT, expand };
+
+const TEXT: &str = "Everything is drawn from the seed: the job, its size, all options, the network, and every kind of fault.";
+
+/// Two numbers in order.
+fn range(rng: &mut impl Rng, most: u64) -> (u64, u64) {
+    let (a, b) = (rng.gen_range(0..=most), rng.gen_range(0..=most));
+    (a.min(b), a.max(b))
+}
+
+fn expand(seed: u64) -> Scenario {
+    // What is drawn here does not move what the run itself draws.
+    let rng = &mut Streams::new(seed ^ 0x005e_ed0f_5ca1_e000).stream(Concern::Swarm);
+    let ms = Duration::from_millis;
+    let kind = *[JobKind::WordCount, JobKind::Windows, JobKind::Ledger].choose(rng).expect("there are three");
+    let parallelism = rng.gen_range(1..=3);
+    let slots = rng.gen_range(1..=2);
+    let workers = u32::div_ceil(parallelism, slots) + rng.gen_range(0..=2);
+    let job = JobSpec {
+        kind,
+        parallelism,
+        max_parallelism: rng.gen_range(parallelism..=32),
+        partitions: rng.gen_range(1..=5),
+        lines: rng.gen_range(20..=200),
+        keys: rng.gen_range(1..=60),
+        chunk_bytes: rng.gen_range(16..=256),
+        pace_ms: rng.gen_range(5..=40),
+    };
+    let heartbeat_ms = rng.gen_range(100..=300);
+    let in_memory = rng.gen_bool(0.1);
+    let cluster = ClusterSpec {
+        workers,
+        slots,
+        heartbeat_ms,
+        heartbeat_timeout_ms: heartbeat_ms * rng.gen_range(3..=6),
+        storage: if in_memory { StorageKind::Memory } else { StorageKind::FileSystem },
+    };
+    let at_least_once = kind != JobKind::Windows && rng.gen_bool(0.2);
+    let checkpoints = CheckpointSpec {
+        interval_ms: rng.gen_range(50..=600),
+        mode: if at_least_once { Mode::AtLeastOnce } else { Mode::ExactlyOnce },
+        timeout_ms: rng.gen_range(400..=4000),
+        min_pause_ms: if rng.gen_bool(0.4) { rng.gen_range(1..=300) } else { 0 },
+        max_concurrent: *[1, 1, 1, 2, 3].choose(rng).expect("there are five"),
+        tolerable_failures: rng.gen_range(0..=5),
+        retained: rng.gen_range(1..=3),
+        retention: Retention::Never,
+    };
+    let (latency_min_ms, latency_max_ms) = range(rng, 30);
+    let network = NetworkSpec {
+        latency_min_ms: latency_min_ms.max(1),
+        latency_max_ms: latency_max_ms.max(1),
+        bandwidth_bytes_per_s: if rng.gen_bool(0.3) { rng.gen_range(20_000..=500_000) } else { 0 },
+        window_bytes: rng.gen_range(256..=16_384),
+    };
+    let (latency_min_us, latency_max_us) = range(rng, 10_000);
+    let mut clocks = Vec::new();
+    for number in 1..=workers {
+        if rng.gen_bool(0.3) {
+            let node = format!("worker-{number}");
+            clocks.push(ClockSpec { node, offset_ms: rng.gen_range(-300_000..=300_000), drift_ppm: rng.gen_range(-5000..=5000) });
+        }
+    }
+    let mut kinds: Vec<String> = KINDS.iter().filter(|_| rng.gen_bool(0.4)).map(|kind| (*kind).to_owned()).collect();
+    if kinds.is_empty() {
+        kinds.push("crash".into());
+    }
+    let calm_after_ms = rng.gen_range(2000..=8000);
+    let chaos = rng.gen_bool(0.9).then(|| ChaosSpec { every_ms: rng.gen_range(300..=2500), until_ms: calm_after_ms, kinds });
+    Scenario {
+        name: "swarm".into(),
+        story: TEXT.into(),
+        job,
+        cluster,
+        checkpoints,
+        restart: RestartStrategy::ExponentialDelay {
+            initial: ms(rng.gen_range(50..=500)),
+            max: ms(2000),
+            growth_percent: rng.gen_range(100..=200),
+            jitter_percent: 10,
+            reset_after: ms(5000),
+        },
+        network,
+        disk: DiskSpec { latency_min_us, latency_max_us },
+        clocks,
+        faults: Vec::new(),
+        chaos,
+        calm_after_ms,
+        liveness_bound_ms: 120_000,
+        expect: Expect::Finished,
+    }
+}

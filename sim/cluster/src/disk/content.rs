@@ -1,0 +1,138 @@
+//! The bytes of one file, and which of them would survive.
+
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+
+const SECTOR: usize = 512;
+
+/// One file. It only ever grows at the end, so what is durable is a prefix, but for holes that failed syncs left.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Content {
+    /// The page cache: what reads show.
+    pub(super) bytes: Vec<u8>,
+    /// Up to here the system believes everything to be durable.
+    clean: usize,
+    /// Ends of the appends behind `clean`.
+    appends: Vec<usize>,
+    /// Believed durable, and wrongly: starts and ends, in order.
+    holes: Vec<(usize, usize)>,
+    /// How many live entries name it.
+    pub(super) names: u32,
+}
+
+impl Content {
+    /// A file with one name, all of it durable.
+    pub(super) fn durable(bytes: Vec<u8>) -> Self {
+        Self { clean: bytes.len(), bytes, names: 1, ..Self::default() }
+    }
+
+    pub(super) fn append(&mut self, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.bytes.extend_from_slice(bytes);
+            self.appends.push(self.bytes.len());
+        }
+    }
+
+    pub(super) fn sync(&mut self) {
+        self.clean = self.bytes.len();
+        self.appends.clear();
+    }
+
+    /// Some of the unsynced data gets lost, and nobody will ever try again.
+    pub(super) fn sync_failed(&mut self, rng: &mut ChaCha8Rng) {
+        let end = self.bytes.len();
+        if end > self.clean {
+            let start = rng.gen_range(self.clean..end);
+            self.holes.push((start, end));
+        }
+        self.sync();
+    }
+
+    pub(super) fn read_at(&self, offset: u64, buffer: &mut [u8]) -> usize {
+        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(self.bytes.len());
+        let length = buffer.len().min(self.bytes.len() - start);
+        buffer[..length].copy_from_slice(&self.bytes[start..start + length]);
+        length
+    }
+
+    /// What a power loss would surely leave.
+    pub(super) fn surviving(&self) -> Vec<u8> {
+        let mut bytes = self.bytes[..self.clean].to_vec();
+        self.punch(&mut bytes);
+        bytes
+    }
+
+    /// A hole reads as zeros; at the end of the file, the file is shorter.
+    fn punch(&self, bytes: &mut Vec<u8>) {
+        for &(start, end) in self.holes.iter().rev() {
+            if end >= bytes.len() {
+                bytes.truncate(start);
+            } else {
+                bytes[start..end].fill(0);
+            }
+        }
+    }
+
+    /// Keeps what happened to be written already. Returns how many bytes are lost, and whether an append is torn.
+    pub(super) fn power_lost(&mut self, rng: &mut ChaCha8Rng) -> (u64, bool) {
+        let before = self.bytes.len();
+        let mut torn = false;
+        let mut end = self.clean;
+        if !self.appends.is_empty() {
+            let kept = rng.gen_range(0..=self.appends.len());
+            if kept > 0 {
+                end = self.appends[kept - 1];
+            }
+            if let Some(&next) = self.appends.get(kept) {
+                let part = rng.gen_range(0..=next - end);
+                let part = if rng.gen_bool(0.5) { part / SECTOR * SECTOR } else { part };
+                torn = part > 0 && part < next - end;
+                end += part;
+            }
+        }
+        let mut bytes = std::mem::take(&mut self.bytes);
+        bytes.truncate(end);
+        self.punch(&mut bytes);
+        let lost = before - bytes.len();
+        *self = Self { clean: bytes.len(), bytes, ..Self::default() };
+        (lost as u64, torn)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::SeedableRng;
+
+    #[test]
+    fn synced_bytes_survive_every_power_loss_and_the_rest_is_a_prefix() {
+        for seed in 0..200 {
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            let mut content = Content::default();
+            content.append(b"synced");
+            content.sync();
+            content.append(&[b'x'; 1000]);
+            content.append(&[b'y'; 1000]);
+            let all = content.bytes.clone();
+            content.power_lost(&mut rng);
+            assert!(content.bytes.len() >= 6);
+            assert!(all.starts_with(&content.bytes));
+        }
+    }
+
+    #[test]
+    fn a_failed_sync_is_not_made_good_by_the_next_one() {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let mut content = Content::default();
+        content.append(b"lost");
+        content.sync_failed(&mut rng);
+        content.append(b"kept");
+        content.sync();
+        assert_eq!(content.bytes, b"lostkept");
+        let surviving = content.surviving();
+        assert_ne!(surviving, b"lostkept");
+        assert!(surviving.ends_with(b"kept"));
+        content.power_lost(&mut rng);
+        assert_eq!(content.bytes, surviving);
+    }
+}

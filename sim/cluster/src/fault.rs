@@ -1,0 +1,214 @@
+//! Everything that can go wrong, and how it is repaired.
+
+use crate::disk::DiskSettings;
+use crate::env::SimTask;
+use crate::scenario::What;
+use crate::streams::Concern;
+use crate::world::{Crash, NodeIndex, World};
+use rand::seq::SliceRandom;
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+use std::time::Duration;
+
+/// The kinds that chaos can draw, by their names in scenario files.
+pub const KINDS: &[&str] = &[
+    "crash", "power-loss", "wipe", "pause", "partition", "isolate", "reset", "slow-link", "disk-errors", "sync-errors", "disk-full", "slow-disk",
+    "clock-jump",
+];
+
+fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+/// Injects faults, and repairs what they did.
+pub struct Injector {
+    world: World,
+    rng: ChaCha8Rng,
+    workers: Vec<NodeIndex>,
+    coordinator: NodeIndex,
+    storage: NodeIndex,
+    disk: DiskSettings,
+    repairs: Vec<SimTask>,
+}
+
+impl Injector {
+    /// For a world whose nodes are all there.
+    #[must_use]
+    pub fn new(world: World, coordinator: NodeIndex, storage: NodeIndex, workers: Vec<NodeIndex>, disk: DiskSettings) -> Self {
+        let rng = world.streams().stream(Concern::Faults);
+        Self { world, rng, workers, coordinator, storage, disk, repairs: Vec::new() }
+    }
+
+    /// A node by its name in a scenario.
+    ///
+    /// # Panics
+    /// If there is none, which a check of the scenario has ruled out.
+    fn node(&mut self, name: &str, acting: NodeIndex) -> NodeIndex {
+        match name {
+            "acting" => acting,
+            "any-worker" => *self.workers.choose(&mut self.rng).expect("a cluster has workers"),
+            name => self.world.node(name).expect("a checked scenario names nodes that there are"),
+        }
+    }
+
+    fn later(&mut self, after_ms: u64, repair: impl FnOnce(&World) + Send + 'static) {
+        let world = self.world.clone();
+        let task = self.world.spawn("repair", async move {
+            world.sleep(ms(after_ms)).await;
+            repair(&world);
+        });
+        self.repairs.push(task);
+    }
+
+    fn down(&mut self, node: NodeIndex, crash: Crash, wipe: bool, down_ms: u64) {
+        self.world.kill(node, crash);
+        if wipe && node != self.storage {
+            self.world.wipe(node);
+        }
+        self.later(down_ms, move |world| {
+            if !world.is_up(node) {
+                world.restart(node);
+            }
+        });
+    }
+
+    fn disk(&mut self, node: NodeIndex, for_ms: u64, change: impl FnOnce(&mut DiskSettings)) {
+        self.world.storage(node).adjust(change);
+        let healthy = self.disk;
+        self.later(for_ms, move |world| world.storage(node).set(healthy));
+    }
+
+    /// Does it now. `acting` is the node that `acting` stands for.
+    pub fn inject(&mut self, what: &What, acting: NodeIndex) {
+        match what {
+            What::Crash { node, down_ms } => {
+                let node = self.node(node, acting);
+                self.down(node, Crash::Process, false, *down_ms);
+            }
+            What::PowerLoss { node, down_ms } => {
+                let node = self.node(node, acting);
+                self.down(node, Crash::Power, false, *down_ms);
+            }
+            What::Wipe { node, down_ms } => {
+                let node = self.node(node, acting);
+                self.down(node, Crash::Power, true, *down_ms);
+            }
+            What::Pause { node, for_ms } => {
+                let node = self.node(node, acting);
+                self.world.pause(node);
+                self.later(*for_ms, move |world| world.resume(node));
+            }
+            What::Partition { from, to, one_way, for_ms } => {
+                let (from, to) = (self.node(from, acting), self.node(to, acting));
+                self.cut(&[from], &[to], *one_way, *for_ms);
+            }
+            What::Isolate { node, for_ms } => {
+                let node = self.node(node, acting);
+                let storage = self.storage;
+                let others: Vec<NodeIndex> = self.world.nodes().into_iter().filter(|other| *other != node && *other != storage).collect();
+                self.cut(&[node], &others, false, *for_ms);
+            }
+            What::Reset { from, to } => {
+                let (from, to) = (self.node(from, acting), self.node(to, acting));
+                self.world.count_fault("connection-reset");
+                self.world.network().reset_connections(from, to);
+            }
+            What::SlowLink { from, to, latency_ms, bandwidth_bytes_per_s, for_ms } => {
+                let (from, to) = (self.node(from, acting), self.node(to, acting));
+                self.world.count_fault("slow-link");
+                let link = self.world.network().link(from, to);
+                let slow = link.latency(ms(*latency_ms), ms(*latency_ms)).bandwidth(*bandwidth_bytes_per_s);
+                self.world.network().set_link(from, to, Some(slow));
+                self.later(*for_ms, move |world| world.network().set_link(from, to, None));
+            }
+            What::DiskErrors { node, per_mille, for_ms } => {
+                let node = self.node(node, acting);
+                let share = f64::from(*per_mille) / 1000.0;
+                self.disk(node, *for_ms, |disk| {
+                    disk.error_before = share / 2.0;
+                    disk.error_after = share / 2.0;
+                });
+            }
+            What::SyncErrors { node, per_mille, for_ms } => {
+                let node = self.node(node, acting);
+                self.disk(node, *for_ms, |disk| disk.sync_failure = f64::from(*per_mille) / 1000.0);
+            }
+            What::DiskFull { node, for_ms } => {
+                let node = self.node(node, acting);
+                self.world.count_fault("disk-full");
+                let used = self.world.storage(node).used_bytes();
+                self.disk(node, *for_ms, |disk| disk.capacity_bytes = used);
+            }
+            What::SlowDisk { node, latency_ms, for_ms } => {
+                let node = self.node(node, acting);
+                self.world.count_fault("slow-disk");
+                let slow = (ms(*latency_ms), ms(*latency_ms));
+                self.disk(node, *for_ms, |disk| (disk.op_latency, disk.sync_latency) = (slow, slow));
+            }
+            What::ClockJump { node, by_ms } => {
+                let node = self.node(node, acting);
+                self.world.count_fault("clock-jump");
+                self.world.jump(node, *by_ms);
+            }
+        }
+    }
+
+    fn cut(&mut self, a: &[NodeIndex], b: &[NodeIndex], one_way: bool, for_ms: u64) {
+        self.world.count_fault("partition");
+        if one_way {
+            self.world.network().partition_one_way(a, b);
+        } else {
+            self.world.network().partition(a, b);
+        }
+        let (a, b) = (a.to_vec(), b.to_vec());
+        self.later(for_ms, move |world| world.network().heal(&a, &b));
+    }
+
+    /// Draws a fault of one of the kinds.
+    pub fn draw(&mut self, kinds: &[String]) -> What {
+        let engine: Vec<String> = self.workers.iter().chain([&self.coordinator]).map(|node| self.world.name(*node)).collect();
+        let mut any = engine.clone();
+        any.push(self.world.name(self.storage));
+        let rng = &mut self.rng;
+        let kind = kinds.choose(rng).expect("chaos has at least one kind");
+        let engine_node = engine.choose(rng).expect("there are nodes").clone();
+        let node = any.choose(rng).expect("there are nodes").clone();
+        let other = any.iter().filter(|other| **other != node).collect::<Vec<_>>().choose(rng).expect("there are two nodes").to_string();
+        let span = rng.gen_range(50..2500);
+        match kind.as_str() {
+            "power-loss" => What::PowerLoss { node, down_ms: span },
+            "wipe" => What::Wipe { node: engine_node, down_ms: span },
+            "pause" => What::Pause { node: engine_node, for_ms: span },
+            "partition" => What::Partition { from: node, to: other, one_way: rng.gen_bool(0.4), for_ms: span },
+            "isolate" => What::Isolate { node: engine_node, for_ms: span },
+            "reset" => What::Reset { from: node, to: other },
+            "slow-link" => {
+                let bandwidth_bytes_per_s = if rng.gen_bool(0.5) { rng.gen_range(500..20_000) } else { 0 };
+                What::SlowLink { from: node, to: other, latency_ms: rng.gen_range(10..400), bandwidth_bytes_per_s, for_ms: span }
+            }
+            "disk-errors" => What::DiskErrors { node: self.world.name(self.storage), per_mille: rng.gen_range(10..300), for_ms: span },
+            "sync-errors" => What::SyncErrors { node: self.world.name(self.storage), per_mille: rng.gen_range(50..600), for_ms: span },
+            "disk-full" => What::DiskFull { node: self.world.name(self.storage), for_ms: span },
+            "slow-disk" => What::SlowDisk { node: self.world.name(self.storage), latency_ms: rng.gen_range(5..200), for_ms: span },
+            "clock-jump" => What::ClockJump { node: engine_node, by_ms: rng.gen_range(-60_000..60_000) },
+            // "crash", the most common one.
+            _ => What::Crash { node: engine_node, down_ms: span },
+        }
+    }
+
+    /// Ends all faults: everything runs, is connected, and has a healthy disk. What was lost stays lost.
+    pub fn calm(&mut self) {
+        self.repairs.clear();
+        self.world.network().heal_all();
+        for from in self.world.nodes() {
+            for to in self.world.nodes() {
+                self.world.network().set_link(from, to, None);
+            }
+            self.world.storage(from).set(self.disk);
+            self.world.resume(from);
+            if !self.world.is_up(from) {
+                self.world.restart(from);
+            }
+        }
+    }
+}

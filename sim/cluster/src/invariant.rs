@@ -1,0 +1,66 @@
+//! What must hold at every step of every run, one invariant per file. Each sees the same events and remembers what it needs;
+//! none asks the engine. For each there is a planted bug that trips it.
+
+mod acks_before_complete;
+mod committed_is_complete;
+mod failures_counted;
+mod ids_unique;
+mod latest_restored;
+mod max_concurrent;
+mod min_pause;
+mod one_live_attempt;
+mod timeout;
+
+use crate::scenario::Scenario;
+use crate::world::{NodeIndex, WorldEvent};
+use cofferdam_engine::observe::Event;
+use cofferdam_protocol::TaskId;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// One thing that must hold.
+pub trait Invariant: Send {
+    /// As its file.
+    fn name(&self) -> &'static str;
+    /// Takes one transition of the engine.
+    ///
+    /// # Errors
+    /// What contradicts the invariant.
+    fn event(&mut self, at: Duration, node: NodeIndex, event: &Event) -> Result<(), String>;
+    /// Takes one event of the world.
+    fn world(&mut self, at: Duration, event: &WorldEvent) {
+        let _ = (at, event);
+    }
+}
+
+/// What invariants know of the run.
+pub struct Setting<'a> {
+    /// The scenario.
+    pub scenario: &'a Scenario,
+    /// Every subtask of the job.
+    pub tasks: &'a BTreeSet<TaskId>,
+    /// The coordinator's node.
+    pub coordinator: NodeIndex,
+}
+
+/// All of them.
+#[must_use]
+pub fn all(setting: &Setting<'_>) -> Vec<Box<dyn Invariant>> {
+    let checkpoints = &setting.scenario.checkpoints;
+    vec![
+        Box::new(ids_unique::IdsUnique::default()),
+        Box::new(acks_before_complete::AcksBeforeComplete::new(setting.tasks.clone())),
+        Box::new(min_pause::MinPause::new(checkpoints)),
+        Box::new(timeout::Timeout::new(checkpoints, setting.coordinator)),
+        Box::new(max_concurrent::MaxConcurrent::new(checkpoints.max_concurrent)),
+        Box::new(failures_counted::FailuresCounted::new(checkpoints.tolerable_failures)),
+        Box::new(one_live_attempt::OneLiveAttempt::default()),
+        Box::new(latest_restored::LatestRestored::new(setting.scenario.cluster.storage)),
+        Box::new(committed_is_complete::CommittedIsComplete::default()),
+    ]
+}
+
+/// How much later than it should a timer may fire: the executor's granularity and drifting clocks.
+pub(crate) fn slack(duration: Duration) -> Duration {
+    Duration::from_millis(10) + duration / 100
+}

@@ -1,0 +1,72 @@
+//! More consecutive counted failures than are tolerable fail the attempt, and before another checkpoint begins; fewer do not.
+
+use super::Invariant;
+use crate::world::NodeIndex;
+use cofferdam_engine::observe::{Detail, Event, Moment};
+use cofferdam_protocol::coordinator::FailureReason;
+use cofferdam_protocol::CheckpointId;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// The consecutive counted failures so far.
+pub struct FailuresCounted {
+    tolerable: usize,
+    failed: BTreeSet<CheckpointId>,
+    newest_completed: CheckpointId,
+}
+
+impl FailuresCounted {
+    /// By the scenario's options.
+    #[must_use]
+    pub fn new(tolerable: u32) -> Self {
+        Self { tolerable: tolerable as usize, failed: BTreeSet::new(), newest_completed: CheckpointId::NONE }
+    }
+
+    fn counts(reason: FailureReason) -> bool {
+        // Named again rather than asked of the engine.
+        matches!(
+            reason,
+            FailureReason::Expired
+                | FailureReason::AsyncException
+                | FailureReason::Declined
+                | FailureReason::IoException
+                | FailureReason::FinalizeFailure
+        )
+    }
+}
+
+impl Invariant for FailuresCounted {
+    fn name(&self) -> &'static str {
+        "failures-counted"
+    }
+
+    fn event(&mut self, _: Duration, _: NodeIndex, event: &Event) -> Result<(), String> {
+        match (event.moment, event.checkpoint, &event.detail) {
+            // Counts are the coordinator's: a new one begins anew, and so does an attempt that failed.
+            (Moment::TookOver, ..) => self.failed.clear(),
+            (Moment::JobFailing, _, Detail::Text(cause)) => {
+                let by_checkpoints = cause.contains("checkpoints in a row failed");
+                if by_checkpoints && self.failed.len() <= self.tolerable {
+                    return Err(format!("the attempt fails over {} failed checkpoints, {} are tolerable", self.failed.len(), self.tolerable));
+                }
+                if by_checkpoints {
+                    self.failed.clear();
+                }
+            }
+            (Moment::CheckpointCompleted, Some(checkpoint), _) => {
+                self.newest_completed = self.newest_completed.max(checkpoint);
+                self.failed.retain(|failed| *failed > checkpoint);
+            }
+            (Moment::CheckpointAborted, Some(checkpoint), Detail::Reason(reason)) if Self::counts(*reason) => {
+                if checkpoint > self.newest_completed {
+                    self.failed.insert(checkpoint);
+                }
+            }
+            (Moment::CheckpointTriggered, Some(checkpoint), _) if self.failed.len() > self.tolerable => {
+                return Err(format!("{checkpoint} begins after {} failed in a row, {} are tolerable", self.failed.len(), self.tolerable));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,70 @@
+//! The jobs that scenarios run, written as any user would write them.
+
+use crate::scenario::{JobKind, JobSpec};
+use cofferdam_engine::connector::log_source::{EventTimes, LogSettings, Partition};
+use cofferdam_engine::env::Env;
+use cofferdam_engine::job::JobGraph;
+use cofferdam_protocol::MaxParallelism;
+use std::sync::Arc;
+use std::time::Duration;
+
+mod ledger;
+mod windows;
+mod word_count;
+
+/// Where all nodes find the job's files.
+pub const OUTPUT: &str = "/shared/output";
+
+/// One log: the partitions of one source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// The uid of the source that reads it.
+    pub source: &'static str,
+    /// Path and lines of each partition.
+    pub partitions: Vec<(String, Vec<String>)>,
+}
+
+/// The uids of a kind's sources.
+#[must_use]
+pub fn sources(kind: JobKind) -> &'static [&'static str] {
+    match kind {
+        JobKind::WordCount => &["lines"],
+        JobKind::Windows => &["events"],
+        JobKind::Ledger => &["orders-a", "orders-b", "payments"],
+    }
+}
+
+/// Builds the job over these logs.
+///
+/// # Panics
+/// If the specification is not one that [`Scenario::check`](crate::scenario::Scenario::check) lets pass.
+#[must_use]
+pub fn build<E: Env>(spec: &JobSpec, logs: &[Log]) -> JobGraph<E> {
+    let max = MaxParallelism::new(spec.max_parallelism).expect("a checked scenario has a max parallelism in range");
+    let graph = match spec.kind {
+        JobKind::WordCount => word_count::build(spec, max, logs),
+        JobKind::Windows => windows::build(spec, max, logs),
+        JobKind::Ledger => ledger::build(spec, max, logs),
+    };
+    graph.expect("a checked scenario makes a job that can be built")
+}
+
+fn log_settings(spec: &JobSpec, log: &Log, event_times: Option<EventTimes>) -> LogSettings {
+    let size = |lines: &[String]| lines.iter().map(|line| line.len() as u64 + 1).sum();
+    let partition = |(path, lines): &(String, Vec<String>)| Partition { path: path.clone(), start: 0, end: size(lines) };
+    LogSettings {
+        partitions: Arc::new(log.partitions.iter().map(partition).collect()),
+        chunk_bytes: spec.chunk_bytes as usize,
+        pace: (spec.pace_ms > 0).then(|| Duration::from_millis(spec.pace_ms)),
+        event_times,
+    }
+}
+
+/// The fields of a line; a field that is not there is empty, one that is not a number is 0. Our own input is never so.
+fn fields(line: &[u8]) -> impl Iterator<Item = &str> {
+    std::str::from_utf8(line).unwrap_or("").split(' ')
+}
+
+fn number<T: std::str::FromStr + Default>(field: Option<&str>) -> T {
+    field.unwrap_or("").parse().unwrap_or_default()
+}

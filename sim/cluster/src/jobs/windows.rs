@@ -1,0 +1,57 @@
+//! Sums per key and tumbling event-time window, given out when the watermark passes the window's end.
+
+use super::{fields, log_settings, number, Log, OUTPUT};
+use crate::scenario::JobSpec;
+use crate::workload::{DISORDER_MS, WINDOW_MS};
+use cofferdam_engine::connector::log_source::{self, EventTimes};
+use cofferdam_engine::connector::upsert_sink::UpsertSink;
+use cofferdam_engine::env::Env;
+use cofferdam_engine::job::{Job, JobError, JobGraph};
+use cofferdam_engine::operator::{Context, Firing, KeyedProcess};
+use cofferdam_engine::record::Collect;
+use cofferdam_engine::state::{Key, MapState, StateVisitor, Text};
+use cofferdam_protocol::MaxParallelism;
+
+#[derive(Default)]
+struct Windows {
+    sums: MapState<Text, i64, u64>,
+}
+
+impl KeyedProcess for Windows {
+    type Key = Text;
+    type In = (i64, Text, u64);
+    type Out = (Text, u64);
+
+    fn process(&mut self, key: &Key<'_, Text>, (time, _, value): Self::In, context: &mut Context<'_, Text>, _: &mut impl Collect<(Text, u64)>) {
+        let window = time.div_euclid(WINDOW_MS) * WINDOW_MS;
+        self.sums.update(key, window, |sum| *sum += value);
+        context.timers().register_event(key, window + WINDOW_MS - 1);
+    }
+
+    fn on_timer(&mut self, key: &Key<'_, Text>, firing: Firing, _: &mut Context<'_, Text>, out: &mut impl Collect<(Text, u64)>) {
+        let window = firing.time_ms + 1 - WINDOW_MS;
+        if let Some(sum) = self.sums.remove(key, &window) {
+            out.collect((Text::from(format!("{}@{window}", key.key).as_str()), sum));
+        }
+    }
+
+    fn states(&mut self, visit: &mut dyn StateVisitor<Text>) {
+        visit.visit("sums", &mut self.sums);
+    }
+}
+
+pub(super) fn build<E: Env>(spec: &JobSpec, max: MaxParallelism, logs: &[Log]) -> Result<JobGraph<E>, JobError> {
+    let job = Job::new("windows", spec.parallelism, max);
+    let of_line = |line: &[u8]| number(fields(line).next());
+    let settings = log_settings(spec, &logs[0], Some(EventTimes { of_line, disorder_ms: DISORDER_MS }));
+    job.source("events", move || log_source::Log::new(settings.clone()))
+        .map(|line: bytes::Bytes| {
+            let mut fields = fields(&line);
+            (number::<i64>(fields.next()), Text::from(fields.next().unwrap_or("")), number::<u64>(fields.next()))
+        })
+        .rebalance()
+        .key_by(|event: &(i64, Text, u64)| event.1.clone())
+        .process("windows", Windows::default)
+        .sink("table", || UpsertSink::<Text, u64>::new(OUTPUT, "table"));
+    job.build()
+}

@@ -1,0 +1,171 @@
+//! Is a checkpoint a consistent cut? Its state must be the reference's over exactly the lines before its positions: each
+//! record is in exactly one of state, in flight (nothing, where channels are aligned), to be replayed.
+
+use super::decode::{Checkpoint, State, Value};
+use super::reference::{self, Prefix};
+use crate::jobs::{sources, Log};
+use crate::scenario::JobKind;
+use crate::workload::{DISORDER_MS, WINDOW_MS};
+use cofferdam_protocol::settings::Mode;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What contradicts the cut, with the smallest witness.
+pub type Contradiction = String;
+
+/// How many lines of a partition end before an offset.
+fn lines_before(lines: &[String], offset: u64) -> Option<usize> {
+    let mut end = 0;
+    for (count, line) in lines.iter().enumerate() {
+        if end == offset {
+            return Some(count);
+        }
+        end += line.len() as u64 + 1;
+    }
+    (end == offset).then_some(lines.len())
+}
+
+/// The lines before a checkpoint's positions, and the watermark that they can have raised at most.
+fn prefix<'a>(kind: JobKind, logs: &'a [Log], checkpoint: &Checkpoint) -> Result<(Prefix<'a>, i64), Contradiction> {
+    let (mut prefix, mut watermark) = (Prefix::new(), i64::MAX);
+    for (log, source) in logs.iter().zip(sources(kind)) {
+        let positions = checkpoint.positions.get(*source).ok_or_else(|| format!("no positions of source {source}"))?;
+        let known: BTreeSet<u32> = positions.keys().copied().collect();
+        let all: BTreeSet<u32> = (0..).take(log.partitions.len()).collect();
+        if known != all {
+            return Err(format!("source {source} has positions of partitions {known:?}, there are {all:?}"));
+        }
+        let mut lines = Vec::new();
+        for (index, offset) in positions {
+            let (_, all) = &log.partitions[*index as usize];
+            let count = lines_before(all, *offset).ok_or_else(|| format!("offset {offset} of {source}-{index} is inside a line"))?;
+            if count < all.len() {
+                let newest = all[..count].iter().filter_map(|line| line.split(' ').next()?.parse::<i64>().ok()).max();
+                watermark = watermark.min(newest.map_or(i64::MIN, |newest| newest - DISORDER_MS));
+            }
+            lines.extend(all[..count].iter().map(String::as_str));
+        }
+        prefix.insert(source, lines);
+    }
+    Ok((prefix, watermark))
+}
+
+/// Judges one checkpoint.
+///
+/// # Errors
+/// What contradicts it.
+pub fn judge(kind: JobKind, mode: Mode, logs: &[Log], checkpoint: &Checkpoint) -> Result<(), Contradiction> {
+    let (prefix, watermark) = prefix(kind, logs, checkpoint)?;
+    let expected = reference::state(kind, &prefix);
+    let nothing = State::new();
+    let actual = checkpoint.keyed.get(reference::keyed_operator(kind)).unwrap_or(&nothing);
+    match kind {
+        JobKind::WordCount => same(mode, &expected, actual, &["count"]),
+        JobKind::Windows => windows(&expected, actual, watermark),
+        JobKind::Ledger => {
+            same(mode, &expected, actual, &["ordered", "amounts", "paid", "payments"])?;
+            ripening(&expected, actual, mode)
+        }
+    }
+}
+
+fn sorted(value: &Value) -> Value {
+    match value {
+        Value::List(list) => {
+            let mut list = list.clone();
+            list.sort_unstable();
+            Value::List(list)
+        }
+        other => other.clone(),
+    }
+}
+
+/// Whether at-least-once allows `actual` where exactly-once demands `expected`.
+fn covers(actual: &Value, expected: &Value) -> bool {
+    match (actual, expected) {
+        (Value::Number(a), Value::Number(e)) => a >= e,
+        (Value::Pair(a1, a2), Value::Pair(e1, e2)) => a1 >= e1 && a2 >= e2,
+        (Value::List(a), Value::List(e)) => a.len() >= e.len(),
+        (Value::Map(a), Value::Map(e)) => e.iter().all(|(key, count)| a.get(key).is_some_and(|found| found >= count)),
+        _ => actual == expected,
+    }
+}
+
+fn same(mode: Mode, expected: &State, actual: &State, names: &[&str]) -> Result<(), Contradiction> {
+    let nothing = BTreeMap::new();
+    for name in names {
+        let (expected, actual) = (expected.get(*name).unwrap_or(&nothing), actual.get(*name).unwrap_or(&nothing));
+        for key in expected.keys().chain(actual.keys()) {
+            let (wanted, found) = (expected.get(key).map(sorted), actual.get(key).map(sorted));
+            let fine = match (mode, &wanted, &found) {
+                (Mode::AtLeastOnce, Some(wanted), Some(found)) => covers(found, wanted),
+                (Mode::AtLeastOnce, None, Some(_)) => true,
+                _ => wanted == found,
+            };
+            if !fine {
+                return Err(format!("state {name} of key {key} is {}, the input before the positions makes {}", show(&found), show(&wanted)));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn show(value: &Option<Value>) -> String {
+    value.as_ref().map_or("nothing".to_owned(), |value| format!("{value:?}"))
+}
+
+/// Open windows have exact sums and a timer each; a window may be gone only if the watermark can have passed its end.
+fn windows(expected: &State, actual: &State, watermark: i64) -> Result<(), Contradiction> {
+    let nothing = BTreeMap::new();
+    let open = |state: &State, name: &str| -> BTreeMap<(String, i64), u64> {
+        let keys = state.get(name).unwrap_or(&nothing).iter();
+        let entries = keys.flat_map(|(key, value)| match value {
+            Value::Map(map) => map.iter().map(|(window, sum)| ((key.clone(), *window), *sum)).collect::<Vec<_>>(),
+            Value::Times(times) => times.iter().map(|time| ((key.clone(), time + 1 - WINDOW_MS), 0)).collect(),
+            _ => Vec::new(),
+        });
+        entries.collect()
+    };
+    let (expected, found, timers) = (open(expected, "sums"), open(actual, "sums"), open(actual, "timers/event"));
+    for ((key, window), sum) in &found {
+        let wanted = expected.get(&(key.clone(), *window));
+        if wanted != Some(sum) {
+            return Err(format!("the window {key}@{window} holds {sum}, the input before the positions makes {wanted:?}"));
+        }
+    }
+    for ((key, window), sum) in &expected {
+        let name = (key.clone(), *window);
+        if !found.contains_key(&name) && window + WINDOW_MS - 1 > watermark {
+            return Err(format!("the window {key}@{window} is gone, it holds {sum} and the watermark is at most {watermark}"));
+        }
+    }
+    match found.keys().find(|name| !timers.contains_key(name)).or_else(|| timers.keys().find(|name| !found.contains_key(name))) {
+        Some((key, window)) => Err(format!("the window {key}@{window} has only one of sum and timer")),
+        None => Ok(()),
+    }
+}
+
+/// Every account that was seen is either ripe or has its one timer.
+fn ripening(expected: &State, actual: &State, mode: Mode) -> Result<(), Contradiction> {
+    let nothing = BTreeMap::new();
+    let of = |state: &'_ State, name: &str| state.get(name).unwrap_or(&nothing).clone();
+    let (ripe, timers) = (of(actual, "ripe"), of(actual, "timers/processing"));
+    let seen: BTreeSet<String> = of(expected, "ordered").into_keys().chain(of(expected, "paid").into_keys()).collect();
+    for key in &seen {
+        let timers = timers.get(key).map_or(0, |value| if let Value::Times(times) = value { times.len() } else { 0 });
+        let fine = match ripe.get(key) {
+            Some(Value::Bool(true)) => timers == 0,
+            Some(Value::Bool(false)) => timers == 1,
+            _ => false,
+        };
+        if !fine {
+            return Err(format!("account {key} is ripe: {:?}, and has {timers} timers", ripe.get(key)));
+        }
+    }
+    match ripe.keys().find(|key| !seen.contains(*key)) {
+        Some(key) if mode == Mode::ExactlyOnce => Err(format!("account {key} ripens, but is not in the input before the positions")),
+        Some(_) | None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,247 @@
+//! Our own reader of checkpoints, written from the documented layouts and from nothing else.
+
+use std::collections::BTreeMap;
+
+/// What a checkpoint says, as far as a model can know it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Its number, as the metadata has it.
+    pub number: u64,
+    /// For each source: partition, offset of the next line.
+    pub positions: BTreeMap<String, BTreeMap<u32, u64>>,
+    /// For each keyed operator: state name, key, value.
+    pub keyed: BTreeMap<String, State>,
+    /// Every file that it names, by its path below the job's folder.
+    pub files: Vec<String>,
+}
+
+/// State name, key, value.
+pub type State = BTreeMap<String, BTreeMap<String, Value>>;
+
+/// A value, as far as our jobs have them.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Value {
+    /// One number.
+    Number(u64),
+    /// A truth.
+    Bool(bool),
+    /// A pair of numbers.
+    Pair(u64, u64),
+    /// Numbers in an order.
+    List(Vec<u64>),
+    /// Numbers by number.
+    Map(BTreeMap<i64, u64>),
+    /// Times of timers.
+    Times(Vec<i64>),
+}
+
+/// How the value of a state is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// One `u64`.
+    Number,
+    /// One byte.
+    Bool,
+    /// Two `u64`.
+    Pair,
+    /// Counted `u64`.
+    List,
+    /// Counted pairs of 64-bit numbers.
+    Map,
+    /// Counted `i64`.
+    Times,
+}
+
+/// Bytes that cannot be read, and where.
+pub type Broken = String;
+
+struct Bytes<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Bytes<'a> {
+    fn take(&mut self, count: usize) -> Result<&'a [u8], Broken> {
+        let end = self.at.checked_add(count).filter(|end| *end <= self.bytes.len());
+        let Some(end) = end else { return Err(format!("ends before {count} bytes at {}", self.at)) };
+        let taken = &self.bytes[self.at..end];
+        self.at = end;
+        Ok(taken)
+    }
+
+    fn number(&mut self, size: usize) -> Result<u64, Broken> {
+        Ok(self.take(size)?.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)))
+    }
+
+    fn u32(&mut self) -> Result<u32, Broken> {
+        u32::try_from(self.number(4)?).map_err(|_| "four bytes are a u32".to_owned())
+    }
+
+    fn signed(&mut self) -> Result<i64, Broken> {
+        Ok(self.number(8)?.cast_signed())
+    }
+
+    fn count(&mut self) -> Result<usize, Broken> {
+        usize::try_from(self.number(4)?).map_err(|_| "a count that does not fit".to_owned())
+    }
+
+    fn text(&mut self) -> Result<String, Broken> {
+        let length = self.count()?;
+        String::from_utf8(self.take(length)?.to_vec()).map_err(|_| "text that is not UTF-8".to_owned())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.at == self.bytes.len()
+    }
+}
+
+/// The CRC-32 of IEEE 802.3, bit by bit.
+fn crc32(parts: &[&[u8]]) -> u32 {
+    let mut crc = u32::MAX;
+    for byte in parts.iter().flat_map(|part| part.iter()) {
+        crc ^= u32::from(*byte);
+        for _ in 0..8 {
+            crc = if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 };
+        }
+    }
+    !crc
+}
+
+/// The payloads of a framed file.
+///
+/// # Errors
+/// Whatever contradicts the layout.
+pub fn blocks(magic: &[u8; 8], file: &[u8]) -> Result<Vec<Vec<u8>>, Broken> {
+    let mut bytes = Bytes { bytes: file, at: 0 };
+    let head = bytes.take(12)?;
+    if !head.starts_with(magic) || head[8..12] != [1, 0, 0, 0] {
+        return Err("another magic or version".into());
+    }
+    if bytes.number(4)? != u64::from(crc32(&[head])) {
+        return Err("the header's checksum is wrong".into());
+    }
+    let (mut payloads, mut total) = (Vec::new(), 0);
+    loop {
+        let size = bytes.take(4)?;
+        let (length, crc) = (u32::from_le_bytes([size[0], size[1], size[2], size[3]]), bytes.number(4)?);
+        if length == 0 {
+            let written = bytes.take(8)?;
+            let total_is = u64::try_from(total).unwrap_or(u64::MAX).to_le_bytes();
+            if crc != u64::from(crc32(&[size, written])) || *written != total_is || !bytes.is_empty() {
+                return Err(format!("a wrong end at {}", bytes.at));
+            }
+            return Ok(payloads);
+        }
+        let payload = bytes.take(length as usize)?;
+        if crc != u64::from(crc32(&[size, payload])) {
+            return Err(format!("the checksum of the block before {} is wrong", bytes.at));
+        }
+        total += payload.len();
+        payloads.push(payload.to_vec());
+    }
+}
+
+fn value(shape: Shape, bytes: &mut Bytes<'_>) -> Result<Value, Broken> {
+    Ok(match shape {
+        Shape::Number => Value::Number(bytes.number(8)?),
+        Shape::Bool => Value::Bool(bytes.number(1)? != 0),
+        Shape::Pair => Value::Pair(bytes.number(8)?, bytes.number(8)?),
+        Shape::List => {
+            let count = bytes.count()?;
+            Value::List((0..count).map(|_| bytes.number(8)).collect::<Result<_, _>>()?)
+        }
+        Shape::Times => {
+            let count = bytes.count()?;
+            Value::Times((0..count).map(|_| bytes.signed()).collect::<Result<_, _>>()?)
+        }
+        Shape::Map => {
+            let count = bytes.count()?;
+            Value::Map((0..count).map(|_| Ok::<_, Broken>((bytes.signed()?, bytes.number(8)?))).collect::<Result<_, _>>()?)
+        }
+    })
+}
+
+/// Adds the entries of one state file. A key that is there already is an error: two subtasks claim it.
+fn state_file(file: &[u8], shapes: &dyn Fn(&str) -> Option<Shape>, into: &mut State) -> Result<(), Broken> {
+    for payload in blocks(b"CFDSTATE", file)? {
+        let mut bytes = Bytes { bytes: &payload, at: 0 };
+        let (_group, _kind, name, count) = (bytes.number(2)?, bytes.number(1)?, bytes.text()?, bytes.count()?);
+        let shape = shapes(&name).ok_or_else(|| format!("a state {name:?} that the job does not have"))?;
+        for _ in 0..count {
+            let key = bytes.text()?;
+            let value = value(shape, &mut bytes)?;
+            if into.entry(name.clone()).or_default().insert(key.clone(), value).is_some() {
+                return Err(format!("key {key} of state {name} is there twice"));
+            }
+        }
+        if !bytes.is_empty() {
+            return Err(format!("bytes behind the entries of state {name}"));
+        }
+    }
+    Ok(())
+}
+
+/// Reads a whole checkpoint. `read` gives a file by its path below the job's folder; `shapes` knows how states are written.
+///
+/// # Errors
+/// The file, and what is wrong with it.
+pub fn checkpoint(number: u64, read: &dyn Fn(&str) -> Result<Vec<u8>, Broken>, shapes: &dyn Fn(&str) -> Option<Shape>) -> Result<Checkpoint, Broken> {
+    let path = format!("chk-{number}/_metadata");
+    let named = |broken: Broken| format!("{path}: {broken}");
+    let encoded: Vec<u8> = blocks(b"CFDMETA\0", &read(&path)?).map_err(named)?.concat();
+    let mut bytes = Bytes { bytes: &encoded, at: 0 };
+    let mut checkpoint = Checkpoint { files: vec![path.clone()], ..Checkpoint::default() };
+    metadata(&mut bytes, &mut checkpoint, read, shapes).map_err(named)?;
+    if !bytes.is_empty() || checkpoint.number != number {
+        return Err(named(format!("names itself {} or has bytes behind its end", checkpoint.number)));
+    }
+    Ok(checkpoint)
+}
+
+fn metadata(
+    bytes: &mut Bytes<'_>,
+    checkpoint: &mut Checkpoint,
+    read: &dyn Fn(&str) -> Result<Vec<u8>, Broken>,
+    shapes: &dyn Fn(&str) -> Option<Shape>,
+) -> Result<(), Broken> {
+    let _job = bytes.text()?;
+    checkpoint.number = bytes.number(8)?;
+    let (_epoch, _attempt, _savepoint) = (bytes.number(8)?, bytes.number(4)?, bytes.number(1)?);
+    for _ in 0..bytes.count()? {
+        let uid = bytes.text()?;
+        let (_parallelism, _max_parallelism) = (bytes.number(4)?, bytes.number(4)?);
+        for _ in 0..bytes.count()? {
+            let _subtask = bytes.number(4)?;
+            for _ in 0..bytes.count()? {
+                let (_first, _last) = (bytes.number(2)?, bytes.number(2)?);
+                let state = checkpoint.keyed.entry(uid.clone()).or_default();
+                if bytes.number(1)? == 0 {
+                    let (path, size) = (bytes.text()?, bytes.number(8)?);
+                    let file = read(&path)?;
+                    if file.len() as u64 != size {
+                        return Err(format!("{path} has {} bytes, {size} were written", file.len()));
+                    }
+                    state_file(&file, shapes, state).map_err(|broken| format!("{path}: {broken}"))?;
+                    checkpoint.files.push(path);
+                } else {
+                    let length = bytes.count()?;
+                    state_file(bytes.take(length)?, shapes, state)?;
+                }
+            }
+            for _ in 0..bytes.count()? {
+                let name = bytes.text()?;
+                for _ in 0..bytes.count()? {
+                    let length = bytes.count()?;
+                    let mut item = Bytes { bytes: bytes.take(length)?, at: 0 };
+                    if name == "positions" {
+                        let (partition, offset, _newest) = (item.u32()?, item.number(8)?, item.signed()?);
+                        if checkpoint.positions.entry(uid.clone()).or_default().insert(partition, offset).is_some() {
+                            return Err(format!("two subtasks of {uid} read partition {partition}"));
+                        }
+                    }
+                }
+            }
+        }
+    }
+    Ok(())
+}

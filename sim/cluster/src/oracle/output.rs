@@ -1,0 +1,50 @@
+//! Is the output right at the end? Exactly once, or, where that was asked for, nothing lost.
+
+use super::reference;
+use crate::jobs::Log;
+use crate::scenario::JobKind;
+use cofferdam_protocol::settings::Mode;
+use std::collections::BTreeMap;
+
+/// The rows of all finished parts. `files` are the names and contents of the output folder.
+///
+/// # Errors
+/// A part that cannot be read, or a row that is in two of them.
+pub fn rows<'a>(files: impl Iterator<Item = (&'a str, &'a [u8])>) -> Result<BTreeMap<String, String>, String> {
+    let mut rows = BTreeMap::new();
+    for (name, bytes) in files {
+        let text = std::str::from_utf8(bytes).map_err(|_| format!("{name} is not UTF-8"))?;
+        for line in text.split_terminator('\n') {
+            let (key, value) = line.split_once('\t').ok_or_else(|| format!("{name}: {line:?} is not key<TAB>value"))?;
+            if rows.insert(key.to_owned(), value.to_owned()).is_some() {
+                return Err(format!("{name}: key {key} is in another part too"));
+            }
+        }
+    }
+    Ok(rows)
+}
+
+/// Judges the finished table.
+///
+/// # Errors
+/// The first row that is wrong.
+pub fn judge(kind: JobKind, mode: Mode, logs: &[Log], rows: &BTreeMap<String, String>) -> Result<(), String> {
+    let expected = reference::table(kind, logs);
+    for key in expected.keys().chain(rows.keys()) {
+        let (wanted, found) = (expected.get(key), rows.get(key));
+        let fine = match (mode, wanted, found) {
+            (Mode::AtLeastOnce, Some(wanted), Some(found)) => at_least(wanted, found),
+            _ => wanted == found,
+        };
+        if !fine {
+            return Err(format!("the row of {key} is {found:?}, the input makes {wanted:?}"));
+        }
+    }
+    Ok(())
+}
+
+fn at_least(wanted: &str, found: &str) -> bool {
+    let numbers = |text: &str| text.split(' ').map(|number| number.parse::<u64>().ok()).collect::<Vec<_>>();
+    let (wanted, found) = (numbers(wanted), numbers(found));
+    wanted.len() == found.len() && wanted.iter().zip(&found).all(|(wanted, found)| found >= wanted)
+}

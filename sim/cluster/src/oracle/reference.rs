@@ -1,0 +1,110 @@
+//! The jobs again, sequentially, over a prefix of their input: ten lines each.
+
+use super::decode::{Shape, State, Value};
+use crate::jobs::Log;
+use crate::scenario::JobKind;
+use crate::workload::WINDOW_MS;
+use std::collections::BTreeMap;
+
+/// The lines of each source up to a cut.
+pub type Prefix<'a> = BTreeMap<&'static str, Vec<&'a str>>;
+
+/// All lines.
+#[must_use]
+pub fn everything(logs: &[Log]) -> Prefix<'_> {
+    logs.iter().map(|log| (log.source, log.partitions.iter().flat_map(|(_, lines)| lines.iter().map(String::as_str)).collect())).collect()
+}
+
+/// The operator with keyed state.
+#[must_use]
+pub fn keyed_operator(kind: JobKind) -> &'static str {
+    match kind {
+        JobKind::WordCount => "count",
+        JobKind::Windows => "windows",
+        JobKind::Ledger => "ledger",
+    }
+}
+
+/// How its states are written.
+#[must_use]
+pub fn shape(kind: JobKind, state: &str) -> Option<Shape> {
+    Some(match (kind, state) {
+        (JobKind::WordCount, "count") | (JobKind::Ledger, "ordered") => Shape::Number,
+        (JobKind::Windows, "sums") | (JobKind::Ledger, "amounts") => Shape::Map,
+        (JobKind::Ledger, "paid") => Shape::Pair,
+        (JobKind::Ledger, "payments") => Shape::List,
+        (JobKind::Ledger, "ripe") => Shape::Bool,
+        (_, "timers/event" | "timers/processing") => Shape::Times,
+        _ => return None,
+    })
+}
+
+fn field(line: &str, index: usize) -> &str {
+    line.split(' ').nth(index).expect("our own input has all fields")
+}
+
+fn numeric(line: &str, index: usize) -> u64 {
+    field(line, index).parse().expect("our own input has numbers there")
+}
+
+/// What state must be after exactly these lines, but for timers and what follows from clocks.
+#[must_use]
+pub fn state(kind: JobKind, prefix: &Prefix<'_>) -> State {
+    let mut state = State::new();
+    let mut at = |name: &str, key: &str, zero: Value, change: &mut dyn FnMut(&mut Value)| {
+        change(state.entry(name.to_owned()).or_default().entry(key.to_owned()).or_insert(zero));
+    };
+    let add = |value: &mut Value, amount: u64| if let Value::Number(number) = value { *number += amount };
+    let bump = |value: &mut Value, at: i64, amount: u64| if let Value::Map(map) = value { *map.entry(at).or_default() += amount };
+    match kind {
+        JobKind::WordCount => {
+            for word in prefix["lines"].iter().flat_map(|line| line.split(' ')) {
+                at("count", word, Value::Number(0), &mut |value| add(value, 1));
+            }
+        }
+        JobKind::Windows => {
+            for line in &prefix["events"] {
+                let window = numeric(line, 0).cast_signed() / WINDOW_MS * WINDOW_MS;
+                at("sums", field(line, 1), Value::Map(BTreeMap::new()), &mut |value| bump(value, window, numeric(line, 2)));
+            }
+        }
+        JobKind::Ledger => {
+            for line in prefix["orders-a"].iter().chain(&prefix["orders-b"]) {
+                let (key, amount) = (field(line, 0), numeric(line, 1));
+                at("ordered", key, Value::Number(0), &mut |value| add(value, amount));
+                at("amounts", key, Value::Map(BTreeMap::new()), &mut |value| bump(value, amount.cast_signed(), 1));
+            }
+            for line in &prefix["payments"] {
+                let (key, amount) = (field(line, 0), numeric(line, 1));
+                at("paid", key, Value::Pair(0, 0), &mut |value| if let Value::Pair(count, sum) = value { (*count, *sum) = (*count + 1, *sum + amount) });
+                at("payments", key, Value::List(Vec::new()), &mut |value| if let Value::List(list) = value { list.push(amount) });
+            }
+        }
+    }
+    state
+}
+
+/// The rows that the table must have when all lines are processed.
+#[must_use]
+pub fn table(kind: JobKind, logs: &[Log]) -> BTreeMap<String, String> {
+    let state = state(kind, &everything(logs));
+    let number = |name: &str, key: &str| match state.get(name).and_then(|keys| keys.get(key)) {
+        Some(Value::Number(number)) => *number,
+        Some(Value::Pair(_, sum)) => *sum,
+        _ => 0,
+    };
+    match kind {
+        JobKind::WordCount => state["count"].keys().map(|key| (key.clone(), number("count", key).to_string())).collect(),
+        JobKind::Windows => {
+            let windows = state["sums"].iter().flat_map(|(key, value)| match value {
+                Value::Map(sums) => sums.iter().map(|(window, sum)| (format!("{key}@{window}"), sum.to_string())).collect(),
+                _ => Vec::new(),
+            });
+            windows.collect()
+        }
+        JobKind::Ledger => {
+            let keys = state.values().flat_map(BTreeMap::keys);
+            keys.map(|key| (key.clone(), format!("{} {}", number("ordered", key), number("paid", key)))).collect()
+        }
+    }
+}

@@ -1,0 +1,360 @@
+//! One run: build the world, let things go wrong, repair them, wait for the job to end, and judge.
+
+use crate::disk::{DiskSettings, View};
+use crate::fault::Injector;
+use crate::invariant;
+use crate::jobs::{self, Log, OUTPUT};
+use crate::network::LinkSettings;
+use crate::oracle::{cut, decode, output, reference};
+use crate::scenario::{Expect, Scenario, StorageKind, When};
+use crate::streams::Concern;
+use crate::trace::{lock, nothing_seen, SharedSeen, Signal, Witness};
+use crate::verdict::{Keep, Report};
+use crate::workload;
+use crate::world::{self, NodeIndex, World};
+use crate::SimEnv;
+use cofferdam_engine::cluster::coordinator::{self, CoordinatorSettings};
+use cofferdam_engine::cluster::worker::{self, WorkerSettings};
+use cofferdam_engine::cluster::Heartbeats;
+use cofferdam_engine::job::JobGraph;
+use cofferdam_engine::storage::{CheckpointStorage, CheckpointStore};
+use cofferdam_protocol::coordinator::{Ended, Plan};
+use cofferdam_protocol::{CheckpointId, WorkerId};
+use rand::Rng;
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// The job's folder on the storage node.
+pub const ROOT: &str = "/shared/checkpoints/job";
+
+/// No worker's snapshot may be larger where they are kept in memory.
+const MEMORY_LIMIT_BYTES: u64 = 1 << 20;
+
+/// Runs a scenario with a seed, on a thread of its own. Never panics: what panics inside is a violation of `no-panic`.
+#[must_use]
+pub fn simulate(scenario: &Scenario, seed: u64, keep: Keep) -> Report {
+    let seen = nothing_seen();
+    let (inner, story) = (seen.clone(), scenario.clone());
+    let limit = Duration::from_millis(scenario.calm_after_ms + scenario.liveness_bound_ms) + Duration::from_secs(60);
+    let result = world::run(seed, limit, move |world| async move { Run::new(world, story, inner, keep).play().await });
+    let mut seen = lock(&seen);
+    let faults = match result {
+        Ok(faults) => faults,
+        Err(panicked) => {
+            let last = seen.last;
+            seen.violated("no-panic", panicked.message, last);
+            std::collections::BTreeMap::new()
+        }
+    };
+    Report {
+        scenario: scenario.name.clone(),
+        seed,
+        hash: seen.hash(),
+        events: seen.events,
+        records: seen.records,
+        simulated: seen.last,
+        faults,
+        completed: seen.completed,
+        aborted: seen.aborted,
+        restores: seen.restores,
+        violation: seen.violation.clone(),
+        trace: std::mem::take(&mut seen.trace),
+        hashes: std::mem::take(&mut seen.hashes),
+    }
+}
+
+struct Run {
+    world: World,
+    scenario: Scenario,
+    seen: SharedSeen,
+    keep: Keep,
+    logs: Vec<Log>,
+    storage: NodeIndex,
+    ended: Option<Ended>,
+    retained: BTreeSet<CheckpointId>,
+}
+
+impl Run {
+    fn new(world: World, scenario: Scenario, seen: SharedSeen, keep: Keep) -> Self {
+        let logs = workload::logs(&scenario.job, &mut world.streams().stream(Concern::Workload));
+        Self { world, scenario, seen, keep, logs, storage: NodeIndex(0), ended: None, retained: BTreeSet::new() }
+    }
+
+    async fn play(mut self) -> std::collections::BTreeMap<&'static str, u64> {
+        let graph: Arc<JobGraph<SimEnv>> = Arc::new(jobs::build(&self.scenario.job, &self.logs));
+        let (signals, mut signalled) = mpsc::unbounded_channel();
+        let tasks = graph.tasks();
+        // Nodes are numbered in the order in which they are added: storage, coordinator, workers.
+        let coordinator = NodeIndex(1);
+        let setting = invariant::Setting { scenario: &self.scenario, tasks: &tasks, coordinator };
+        let pins = self.scenario.faults.iter().map(|fault| &fault.when);
+        let witness = Witness::new(self.seen.clone(), self.keep, signals.clone(), invariant::all(&setting), pins);
+        self.world.set_watcher(Some(Box::new(witness)));
+        let mut injector = self.build_world(&graph);
+        let calm_at = Duration::from_millis(self.scenario.calm_after_ms);
+        let deadline = calm_at + Duration::from_millis(self.scenario.liveness_bound_ms);
+        let _timed: Vec<_> = self.schedule(&signals).into_iter().collect();
+        let (mut calm, mut coordinator_done) = (false, false);
+        // What is drawn by time is told from what is pinned by its number.
+        let pinned = self.scenario.faults.len();
+        while !coordinator_done && self.world.now() < deadline {
+            let next = if calm { deadline } else { calm_at };
+            let wait = next.saturating_sub(self.world.now());
+            tokio::select! {
+                biased;
+                Some(signal) = signalled.recv() => match signal {
+                    Signal::Completed(checkpoint) => self.judge_checkpoint(checkpoint),
+                    Signal::Restoring(attempt, checkpoint) => self.judge_restore(attempt, checkpoint),
+                    Signal::Fault(number, node) if !calm => {
+                        if number < pinned {
+                            let what = self.scenario.faults[number].what.clone();
+                            injector.inject(&what, node);
+                        } else if let Some(chaos) = &self.scenario.chaos {
+                            let what = injector.draw(&chaos.kinds);
+                            injector.inject(&what, node);
+                        }
+                    }
+                    Signal::Fault(..) => {}
+                    Signal::Ended(ended) => {
+                        self.ended = Some(ended);
+                    }
+                    Signal::Exited(node) => coordinator_done = node == coordinator && self.ended.is_some(),
+                    Signal::Violated => break,
+                },
+                () = self.world.sleep(wait) => {
+                    if !calm {
+                        calm = true;
+                        injector.calm();
+                    }
+                }
+            }
+        }
+        if lock(&self.seen).violation.is_none() {
+            self.judge_end(coordinator_done);
+        }
+        self.world.faults()
+    }
+
+    fn violated(&self, invariant: &'static str, witness: String) {
+        lock(&self.seen).violated(invariant, witness, self.world.now());
+    }
+
+    fn build_world(&mut self, graph: &Arc<JobGraph<SimEnv>>) -> Injector {
+        let Scenario { cluster, network, disk, checkpoints, .. } = &self.scenario;
+        let ms = Duration::from_millis;
+        let address = |node: u32| IpAddr::V4(Ipv4Addr::new(10, 0, 0, u8::try_from(node + 1).expect("a checked scenario has few nodes")));
+        self.storage = self.world.add_node("storage", address(0), |_| std::future::pending());
+        self.world.mount("/shared", self.storage);
+        let on_storage = self.world.storage(self.storage);
+        on_storage.create_folders_now("/shared/checkpoints");
+        on_storage.create_folders_now(OUTPUT);
+        for (path, lines) in self.logs.iter().flat_map(|log| &log.partitions) {
+            let text: String = lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
+            on_storage.write_now(path, text.as_bytes()).expect("a fresh disk takes the input");
+        }
+        let link = LinkSettings::default()
+            .latency(ms(network.latency_min_ms), ms(network.latency_max_ms))
+            .bandwidth(network.bandwidth_bytes_per_s)
+            .window(network.window_bytes as usize);
+        self.world.network().set_default(link);
+        let heartbeats = Heartbeats { interval: ms(cluster.heartbeat_ms), timeout: ms(cluster.heartbeat_timeout_ms) };
+        let storage = match cluster.storage {
+            StorageKind::FileSystem => CheckpointStorage::FileSystem { root: ROOT.into() },
+            StorageKind::Memory => CheckpointStorage::Memory { limit_bytes: MEMORY_LIMIT_BYTES },
+        };
+        let coordinator_address = SocketAddr::new(address(1), 6123);
+        let plan = Plan {
+            tasks: graph.tasks(),
+            sources: graph.source_tasks(),
+            checkpoints: checkpoints.settings().validated().expect("a checked scenario has settings in range"),
+            restart: self.scenario.restart.clone(),
+            heartbeat_timeout: heartbeats.timeout,
+            deploy_timeout: ms(5000),
+            stop_timeout: ms(1000),
+        };
+        let settings = CoordinatorSettings { job: "job".into(), address: coordinator_address, heartbeats, root: ROOT.into(), plan };
+        let (of_graph, of_storage, seen) = (graph.clone(), storage.clone(), self.seen.clone());
+        let coordinator = self.world.add_node("coordinator", address(1), move |env| {
+            let (settings, graph, seen) = (settings.clone(), of_graph.clone(), seen.clone());
+            let store = Arc::new(CheckpointStore::new(of_storage.clone()));
+            async move {
+                if let Err(error) = coordinator::run(env, settings, store, graph, None).await {
+                    let mut seen = lock(&seen);
+                    let last = seen.last;
+                    seen.violated("coordinator-leads", error.to_string(), last);
+                }
+            }
+        });
+        let mode = checkpoints.mode;
+        let worker = |number: u32| {
+            let address = address(1 + number);
+            let settings = WorkerSettings {
+                worker: WorkerId(number),
+                slots: cluster.slots,
+                coordinator: coordinator_address,
+                data_address: SocketAddr::new(address, 7000),
+                heartbeats,
+                storage: storage.clone(),
+                mode,
+            };
+            let graph = graph.clone();
+            self.world.add_node(&format!("worker-{number}"), address, move |env| {
+                let (settings, graph) = (settings.clone(), graph.clone());
+                async move {
+                    // The port is free on a node of its own; everything else is tried for ever.
+                    let _ = worker::run(env, settings, graph).await;
+                }
+            })
+        };
+        let workers: Vec<NodeIndex> = (1..=cluster.workers).map(worker).collect();
+        for clock in &self.scenario.clocks {
+            let node = self.world.node(&clock.node).expect("a checked scenario names nodes that there are");
+            self.world.jump(node, clock.offset_ms);
+            self.world.set_drift_ppm(node, clock.drift_ppm);
+        }
+        let us = Duration::from_micros;
+        let healthy = DiskSettings { sync_latency: (us(disk.latency_min_us), us(disk.latency_max_us)), ..DiskSettings::default() };
+        for node in self.world.nodes() {
+            self.world.storage(node).set(healthy);
+        }
+        Injector::new(self.world.clone(), coordinator, self.storage, workers, healthy)
+    }
+
+    /// Faults by time, and chaos.
+    fn schedule(&self, signals: &mpsc::UnboundedSender<Signal>) -> Vec<crate::env::SimTask> {
+        let mut at: Vec<(u64, usize)> = Vec::new();
+        for (number, fault) in self.scenario.faults.iter().enumerate() {
+            if let When::AtMs(time) = fault.when {
+                at.push((time, number));
+            }
+        }
+        if let Some(chaos) = &self.scenario.chaos {
+            let mut rng = self.world.streams().stream(Concern::Swarm);
+            let mut time = 0;
+            loop {
+                time += rng.gen_range(1..=2 * chaos.every_ms.max(1));
+                if time >= chaos.until_ms.min(self.scenario.calm_after_ms) {
+                    break;
+                }
+                at.push((time, self.scenario.faults.len()));
+            }
+        }
+        at.sort_unstable();
+        let (world, signals, storage) = (self.world.clone(), signals.clone(), self.storage);
+        let task = self.world.spawn("schedule", async move {
+            for (time, number) in at {
+                world.sleep(Duration::from_millis(time).saturating_sub(world.now())).await;
+                if signals.send(Signal::Fault(number, storage)).is_err() {
+                    return;
+                }
+            }
+        });
+        vec![task]
+    }
+
+    /// Reads a file as a power loss of the storage node at this moment would leave it, at least.
+    fn durable(&self, path: &str) -> Result<Vec<u8>, String> {
+        self.world.storage(self.storage).read_now(View::Durable, &format!("{ROOT}/{path}")).map_err(|error| format!("{path}: {error}"))
+    }
+
+    fn read_checkpoint(&self, checkpoint: CheckpointId) -> Result<decode::Checkpoint, String> {
+        let kind = self.scenario.job.kind;
+        decode::checkpoint(checkpoint.0, &|path| self.durable(path), &|state| reference::shape(kind, state))
+    }
+
+    fn on_disk(&self) -> bool {
+        self.scenario.cluster.storage == StorageKind::FileSystem
+    }
+
+    /// A checkpoint is complete: everything it names is durable, and it is a consistent cut.
+    fn judge_checkpoint(&mut self, checkpoint: CheckpointId) {
+        if !self.on_disk() {
+            return;
+        }
+        self.retained.insert(checkpoint);
+        while self.retained.len() > self.scenario.checkpoints.retained.max(1) as usize {
+            self.retained.pop_first();
+        }
+        // A younger one may have subsumed it already.
+        if !self.retained.contains(&checkpoint) {
+            return;
+        }
+        match self.read_checkpoint(checkpoint) {
+            Err(broken) => self.violated("retained-files", format!("{checkpoint} is complete, but {broken}")),
+            Ok(read) => {
+                let (kind, mode) = (self.scenario.job.kind, self.scenario.checkpoints.mode);
+                if let Err(contradiction) = cut::judge(kind, mode, &self.logs, &read) {
+                    self.violated("consistent-cut", format!("{checkpoint}: {contradiction}"));
+                }
+            }
+        }
+        self.judge_retained();
+    }
+
+    fn judge_retained(&self) {
+        for checkpoint in &self.retained {
+            if let Err(broken) = self.read_checkpoint(*checkpoint) {
+                self.violated("retained-files", format!("{checkpoint} is retained, but {broken}"));
+            }
+        }
+    }
+
+    fn judge_restore(&mut self, attempt: cofferdam_protocol::AttemptId, checkpoint: CheckpointId) {
+        if self.on_disk() {
+            if let Err(broken) = self.read_checkpoint(checkpoint) {
+                self.violated("retained-files", format!("{attempt} begins from {checkpoint}, but {broken}"));
+            }
+        }
+    }
+
+    fn judge_end(&self, coordinator_done: bool) {
+        match (&self.ended, self.scenario.expect) {
+            (None, _) => {
+                let bound = Duration::from_millis(self.scenario.liveness_bound_ms);
+                return self.violated("liveness", format!("{bound:?} after the faults stopped the job has not ended"));
+            }
+            (Some(Ended::Finished), Expect::Finished) | (Some(Ended::Failed(_)), Expect::Failed) => {}
+            (Some(ended), expected) => return self.violated("expected-end", format!("the job ended as {ended:?}, expected was {expected:?}")),
+        }
+        if !coordinator_done {
+            return self.violated("liveness", "the job has ended, but its coordinator does not come to an end".into());
+        }
+        if self.scenario.expect == Expect::Finished {
+            self.judge_output();
+        }
+        self.judge_files();
+    }
+
+    fn judge_output(&self) {
+        let tree = self.world.storage(self.storage).tree_now(View::Durable);
+        let prefix = format!("{OUTPUT}/table-");
+        let parts = tree.iter().filter(|(path, _)| path.starts_with(&prefix) && !path.ends_with(".tmp"));
+        let rows = output::rows(parts.map(|(path, bytes)| (path.as_str(), bytes.as_slice())));
+        let (kind, mode) = (self.scenario.job.kind, self.scenario.checkpoints.mode);
+        if let Err(witness) = rows.and_then(|rows| output::judge(kind, mode, &self.logs, &rows)) {
+            self.violated("exactly-once-output", witness);
+        }
+    }
+
+    /// After quiescence no file is unreferenced: what is left belongs to a checkpoint that retention keeps.
+    fn judge_files(&self) {
+        let keeps = self.scenario.checkpoints.keeps_after(self.scenario.expect);
+        let tree = self.world.storage(self.storage).tree_now(View::Live);
+        let folder = format!("{ROOT}/chk-");
+        let mut named = BTreeSet::new();
+        if keeps {
+            for checkpoint in &self.retained {
+                match self.read_checkpoint(*checkpoint) {
+                    Ok(read) => named.extend(read.files.into_iter().map(|path| format!("{ROOT}/{path}"))),
+                    Err(broken) => self.violated("retained-files", format!("the job has ended and retains {checkpoint}, but {broken}")),
+                }
+            }
+        }
+        if let Some(path) = tree.keys().find(|path| path.starts_with(&folder) && !named.contains(*path)) {
+            self.violated("no-unreferenced-files", format!("{path} belongs to no retained checkpoint"));
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! Watching a run: hashes every event, keeps the trace, feeds the invariants, and waits for the moments that faults are
+//! pinned to.
+
+use crate::invariant::Invariant;
+use crate::scenario::When;
+use crate::verdict::{Keep, Violation};
+use crate::world::{NodeIndex, Watcher, WorldEvent};
+use cofferdam_engine::observe::{Detail, Event, Moment};
+use cofferdam_protocol::coordinator::Ended;
+use cofferdam_protocol::{AttemptId, CheckpointId};
+use std::hash::{Hash, Hasher};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// What the harness must do something about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// A checkpoint is complete: judge it.
+    Completed(CheckpointId),
+    /// The job is deployed from a checkpoint.
+    Restoring(AttemptId, CheckpointId),
+    /// A pinned fault is due; the node is where its moment took place.
+    Fault(usize, NodeIndex),
+    /// The job is over.
+    Ended(Ended),
+    /// A node's process ended by itself.
+    Exited(NodeIndex),
+    /// An invariant does not hold.
+    Violated,
+}
+
+/// A stable 64-bit hash: FNV-1a over the bytes that `Hash` gives.
+#[derive(Clone, Copy, Debug)]
+pub struct StableHasher(u64);
+
+impl Default for StableHasher {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Hasher for StableHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.write_u64(u64::from_le_bytes(word));
+        }
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        self.0 = (self.0 ^ word).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(23) ^ word >> 7;
+    }
+
+    fn write_u8(&mut self, byte: u8) {
+        self.write_u64(u64::from(byte));
+    }
+
+    fn write_u16(&mut self, word: u16) {
+        self.write_u64(u64::from(word));
+    }
+
+    fn write_u32(&mut self, word: u32) {
+        self.write_u64(u64::from(word));
+    }
+
+    fn write_usize(&mut self, word: usize) {
+        self.write_u64(word as u64);
+    }
+}
+
+/// What has been seen so far.
+pub struct Seen {
+    hasher: StableHasher,
+    /// How many events.
+    pub events: u64,
+    /// How many records went through subtasks.
+    pub records: u64,
+    /// Completed checkpoints.
+    pub completed: u64,
+    /// Failed ones.
+    pub aborted: u64,
+    /// Deployments from a checkpoint.
+    pub restores: u64,
+    /// The first violation.
+    pub violation: Option<Violation>,
+    /// The trace, if kept.
+    pub trace: Vec<String>,
+    /// The rolling hashes, if kept.
+    pub hashes: Vec<u64>,
+    /// When the last event was.
+    pub last: Duration,
+}
+
+impl Seen {
+    /// Over all events so far.
+    #[must_use]
+    pub fn hash(&self) -> u64 {
+        self.hasher.finish()
+    }
+
+    /// Notes a violation, if it is the first.
+    pub fn violated(&mut self, invariant: &'static str, witness: String, at: Duration) {
+        self.violation.get_or_insert(Violation { invariant, witness, at });
+    }
+}
+
+/// Shared between the watcher and the harness, and left over if the simulation panics.
+pub type SharedSeen = Arc<Mutex<Seen>>;
+
+/// Locks it.
+pub fn lock(seen: &SharedSeen) -> MutexGuard<'_, Seen> {
+    seen.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Nothing yet.
+#[must_use]
+pub fn nothing_seen() -> SharedSeen {
+    Arc::new(Mutex::new(Seen {
+        hasher: StableHasher::default(), events: 0, records: 0, completed: 0, aborted: 0, restores: 0, violation: None,
+        trace: Vec::new(), hashes: Vec::new(), last: Duration::ZERO,
+    }))
+}
+
+struct Pin {
+    fault: usize,
+    moment: Moment,
+    checkpoint: Option<u64>,
+    left: u32,
+}
+
+/// The watcher of a run.
+pub struct Witness {
+    seen: SharedSeen,
+    keep: Keep,
+    signals: mpsc::UnboundedSender<Signal>,
+    invariants: Vec<Box<dyn Invariant>>,
+    pins: Vec<Pin>,
+}
+
+impl Witness {
+    /// Watches for the invariants, and for the moments of these faults.
+    pub fn new<'a>(
+        seen: SharedSeen,
+        keep: Keep,
+        signals: mpsc::UnboundedSender<Signal>,
+        invariants: Vec<Box<dyn Invariant>>,
+        faults: impl Iterator<Item = &'a When>,
+    ) -> Self {
+        let pins = faults.enumerate().filter_map(|(fault, when)| match when {
+            When::AtMs(_) => None,
+            When::Moment { moment, checkpoint, nth } => {
+                let moment = moment.parse().expect("a checked scenario names moments that there are");
+                Some(Pin { fault, moment, checkpoint: *checkpoint, left: (*nth).max(1) })
+            }
+        });
+        Self { seen, keep, signals, invariants, pins: pins.collect() }
+    }
+
+    fn signal(&self, signal: Signal) {
+        // The harness is over already.
+        let _ = self.signals.send(signal);
+    }
+
+    fn due(&mut self, node: NodeIndex, event: &Event) {
+        let mut due = Vec::new();
+        self.pins.retain_mut(|pin| {
+            let number = event.checkpoint.map_or(0, |checkpoint| checkpoint.0);
+            if pin.moment != event.moment || pin.checkpoint.is_some_and(|wanted| number < wanted) {
+                return true;
+            }
+            pin.left -= 1;
+            if pin.left == 0 {
+                due.push(pin.fault);
+            }
+            pin.left > 0
+        });
+        for fault in due {
+            self.signal(Signal::Fault(fault, node));
+        }
+    }
+}
+
+impl Watcher for Witness {
+    fn event(&mut self, at: Duration, node: NodeIndex, event: &Event) {
+        let signal = {
+            let mut seen = lock(&self.seen);
+            seen.events += 1;
+            seen.last = at;
+            (at, node, event).hash(&mut seen.hasher);
+            if self.keep.hashes {
+                let hash = seen.hash();
+                seen.hashes.push(hash);
+            }
+            if self.keep.trace && event.moment != Moment::Batch {
+                seen.trace.push(format!("{:>9.3}s  {node:<3} {event}", at.as_secs_f64()));
+            }
+            match (event.moment, event.checkpoint, &event.detail) {
+                (Moment::Batch, _, Detail::Count(count)) => {
+                    seen.records += count;
+                    None
+                }
+                (Moment::CheckpointCompleted, Some(checkpoint), _) => {
+                    seen.completed += 1;
+                    Some(Signal::Completed(checkpoint))
+                }
+                (Moment::CheckpointAborted, ..) => {
+                    seen.aborted += 1;
+                    None
+                }
+                (Moment::Deploying, Some(checkpoint), _) => {
+                    seen.restores += 1;
+                    Some(Signal::Restoring(event.attempt.unwrap_or_default(), checkpoint))
+                }
+                (Moment::JobEnded, _, Detail::Ended(ended)) => Some(Signal::Ended(ended.clone())),
+                _ => None,
+            }
+        };
+        if let Some(signal) = signal {
+            self.signal(signal);
+        }
+        for invariant in &mut self.invariants {
+            if let Err(witness) = invariant.event(at, node, event) {
+                lock(&self.seen).violated(invariant.name(), witness, at);
+                // The harness is over already.
+                let _ = self.signals.send(Signal::Violated);
+            }
+        }
+        self.due(node, event);
+    }
+
+    fn world_event(&mut self, at: Duration, event: &WorldEvent) {
+        {
+            let mut seen = lock(&self.seen);
+            seen.events += 1;
+            seen.last = at;
+            (at, event).hash(&mut seen.hasher);
+            if self.keep.hashes {
+                let hash = seen.hash();
+                seen.hashes.push(hash);
+            }
+            if self.keep.trace {
+                seen.trace.push(format!("{:>9.3}s  --  {event}", at.as_secs_f64()));
+            }
+        }
+        for invariant in &mut self.invariants {
+            invariant.world(at, event);
+        }
+        if let WorldEvent::Exited(node) = event {
+            self.signal(Signal::Exited(*node));
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! What came of a run.
+
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// An invariant does not hold. The witness is the smallest that the check can name: which record, checkpoint, subtask, attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Violation {
+    /// The invariant's name, as its file.
+    pub invariant: &'static str,
+    /// What contradicts it.
+    pub witness: String,
+    /// On the world's clock.
+    pub at: Duration,
+}
+
+/// All about one run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// The scenario's name.
+    pub scenario: String,
+    /// Its seed.
+    pub seed: u64,
+    /// Over all events in order; equal runs have equal hashes.
+    pub hash: u64,
+    /// How many events went into the hash.
+    pub events: u64,
+    /// Records that went through a subtask.
+    pub records: u64,
+    /// How long it took on the world's clock.
+    pub simulated: Duration,
+    /// Injected faults by kind.
+    pub faults: BTreeMap<&'static str, u64>,
+    /// Completed checkpoints.
+    pub completed: u64,
+    /// Failed ones.
+    pub aborted: u64,
+    /// Deployments from a checkpoint.
+    pub restores: u64,
+    /// The first invariant that does not hold.
+    pub violation: Option<Violation>,
+    /// One line per transition, if asked for.
+    #[serde(skip)]
+    pub trace: Vec<String>,
+    /// The rolling hash after each event, if asked for.
+    #[serde(skip)]
+    pub hashes: Vec<u64>,
+}
+
+/// What a run keeps beside its verdict.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Keep {
+    /// The trace, for people.
+    pub trace: bool,
+    /// All rolling hashes, to find where two runs part.
+    pub hashes: bool,
+}

@@ -1,0 +1,51 @@
+//! Input logs, drawn from the seed.
+
+use crate::jobs::{sources, Log};
+use crate::scenario::{JobKind, JobSpec};
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+
+/// The size of an event-time window.
+pub const WINDOW_MS: i64 = 1000;
+/// How far out of order events may be within a partition.
+pub const DISORDER_MS: i64 = 300;
+/// How long after it was first seen an account ripens.
+pub const RIPE_MS: i64 = 400;
+
+/// Where the logs are.
+pub const INPUT: &str = "/shared/input";
+
+/// Draws a key: low ones are much more frequent, as words are.
+fn key(rng: &mut ChaCha8Rng, keys: u32) -> u32 {
+    let (a, b) = (rng.gen_range(0..keys.max(1)), rng.gen_range(0..keys.max(1)));
+    a.min(b)
+}
+
+fn line(kind: JobKind, index: u32, keys: u32, rng: &mut ChaCha8Rng) -> String {
+    match kind {
+        JobKind::WordCount => {
+            let words = rng.gen_range(1..=4);
+            (0..words).map(|_| format!("w{}", key(rng, keys))).collect::<Vec<_>>().join(" ")
+        }
+        JobKind::Windows => {
+            let time = i64::from(index) * 40 - rng.gen_range(0..DISORDER_MS);
+            format!("{} k{} {}", time.max(0), key(rng, keys), rng.gen_range(1..10))
+        }
+        JobKind::Ledger => format!("a{} {}", key(rng, keys), rng.gen_range(1..20)),
+    }
+}
+
+/// All logs of a job.
+#[must_use]
+pub fn logs(spec: &JobSpec, rng: &mut ChaCha8Rng) -> Vec<Log> {
+    let log = |source: &'static str, rng: &mut ChaCha8Rng| {
+        let partition = |index: u32, rng: &mut ChaCha8Rng| {
+            // Unequal parts: some partitions end early.
+            let lines = spec.lines / 2 + rng.gen_range(0..=spec.lines / 2);
+            let lines = (0..lines).map(|number| line(spec.kind, number, spec.keys, rng)).collect();
+            (format!("{INPUT}/{source}-{index}"), lines)
+        };
+        Log { source, partitions: (0..spec.partitions).map(|index| partition(index, rng)).collect() }
+    };
+    sources(spec.kind).iter().map(|source| log(source, rng)).collect()
+}

@@ -1,0 +1,57 @@
+//! Where everything that can be watched goes, in the order in which it happens.
+
+use crate::world::{lock, NodeIndex, WorldEvent};
+use cofferdam_engine::observe::Event;
+use madsim::time::TimeHandle;
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+/// Hears of everything: a trace, an oracle, whoever waits for a moment to inject a fault.
+///
+/// It is called in the middle of things, with parts of the world locked. So it may only take notes: calling back into the
+/// [`World`](crate::World) deadlocks. Queue what is to be done and let a task of the harness do it.
+pub trait Watcher: Send {
+    /// The engine on a node reports a transition. `at` is the world's time, not the node's.
+    fn event(&mut self, at: Duration, node: NodeIndex, event: &Event);
+    /// Something happened in the world.
+    fn world_event(&mut self, at: Duration, event: &WorldEvent);
+}
+
+/// Passes on to the watcher, and counts injected faults.
+pub(crate) struct Sink {
+    time: TimeHandle,
+    watcher: Mutex<Option<Box<dyn Watcher>>>,
+    faults: Mutex<BTreeMap<&'static str, u64>>,
+}
+
+impl Sink {
+    pub(crate) fn new(time: TimeHandle) -> Self {
+        Self { time, watcher: Mutex::new(None), faults: Mutex::default() }
+    }
+
+    pub(crate) fn set_watcher(&self, watcher: Option<Box<dyn Watcher>>) -> Option<Box<dyn Watcher>> {
+        std::mem::replace(&mut *lock(&self.watcher), watcher)
+    }
+
+    pub(crate) fn event(&self, node: NodeIndex, event: &Event) {
+        if let Some(watcher) = lock(&self.watcher).as_mut() {
+            watcher.event(self.time.elapsed(), node, event);
+        }
+    }
+
+    pub(crate) fn world_event(&self, event: &WorldEvent) {
+        if let Some(watcher) = lock(&self.watcher).as_mut() {
+            watcher.world_event(self.time.elapsed(), event);
+        }
+    }
+
+    /// Counts a fault that really happened.
+    pub(crate) fn fault(&self, kind: &'static str) {
+        *lock(&self.faults).entry(kind).or_default() += 1;
+    }
+
+    pub(crate) fn faults(&self) -> BTreeMap<&'static str, u64> {
+        lock(&self.faults).clone()
+    }
+}

@@ -1,0 +1,105 @@
+//! What cannot be done gets one clear line on stderr and exit code 2.
+
+use crate::binary;
+use std::net::TcpListener;
+use std::path::Path;
+
+fn assert_refused(arguments: &[&str], expected: &str) {
+    let output = binary::run(arguments);
+    let line = binary::stderr(&output);
+    assert_eq!(output.status.code(), Some(2), "{arguments:?} said {line}");
+    assert!(line.starts_with("cofferdam: ") && line.trim_end().lines().count() == 1, "{arguments:?} said {line}");
+    assert!(line.contains(expected), "{arguments:?} said {line}");
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("temporary folders are UTF-8")
+}
+
+fn assert_wordcount_refused(input: &str, output: &str, extra: &[&str], expected: &str) {
+    let checkpoints = tempfile::tempdir().expect("a folder");
+    let mut arguments = vec!["run", "wordcount", "--input", input, "--output", output, "--checkpoints", text(checkpoints.path())];
+    arguments.extend(extra);
+    assert_refused(&arguments, expected);
+}
+
+#[test]
+fn an_unknown_scenario_is_refused_by_name() {
+    assert_refused(&["sweep", "no-such-scenario", "--seeds", "0..1"], "no-such-scenario");
+    assert_refused(&["sweep", "no-such-*", "--seeds", "0..1"], "no-such-*");
+    assert_refused(&["replay", "no-such-scenario", "--seed", "1"], "no-such-scenario");
+}
+
+#[test]
+fn a_range_that_is_none_is_refused() {
+    for range in ["5..5", "9..3", "5", "a..b", "-1..5", ".."] {
+        assert_refused(&["sweep", "--seeds", range], "--seeds");
+    }
+    assert_refused(&["sweep", "--for", "soon"], "60s");
+    assert_refused(&["sweep", "--jobs", "0", "--seeds", "0..1"], "--jobs");
+}
+
+#[test]
+fn a_replay_without_a_seed_is_refused() {
+    let name = cofferdam_scenarios::all().first().expect("there are scenarios").name;
+    assert_refused(&["replay", name], "--seed");
+}
+
+#[test]
+fn a_file_that_is_no_scenario_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (missing, wrong) = (folder.path().join("missing.toml"), folder.path().join("wrong.toml"));
+    std::fs::write(&wrong, "[scenario]\nname = 3\n").expect("written");
+    assert_refused(&["replay", text(&missing)], "missing.toml");
+    assert_refused(&["replay", text(&wrong), "--seed", "1"], "wrong.toml");
+    assert_refused(&["sweep", text(&wrong)], "wrong.toml");
+}
+
+#[test]
+fn a_word_count_of_what_cannot_be_read_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (missing, output) = (folder.path().join("missing"), folder.path().join("out"));
+    assert_wordcount_refused(text(&missing), text(&output), &[], "missing");
+    assert_wordcount_refused(text(folder.path()), text(&output), &[], "not a regular file");
+}
+
+#[test]
+fn a_word_count_out_of_range_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (input, output) = (folder.path().join("text"), folder.path().join("out"));
+    std::fs::write(&input, "a b c").expect("written");
+    for (option, value) in [("--workers", "0"), ("--parallelism", "0"), ("--parallelism", "129"), ("--interval", "1ms")] {
+        assert_wordcount_refused(text(&input), text(&output), &[option, value], option.trim_start_matches('-'));
+    }
+    assert_refused(&["run", "wordcount"], "--input");
+    assert_refused(&["frobnicate"], "frobnicate");
+}
+
+#[test]
+fn old_output_is_not_mixed_with_new() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (input, output) = (folder.path().join("text"), folder.path().join("out"));
+    std::fs::write(&input, "a b c").expect("written");
+    std::fs::create_dir(&output).expect("made");
+    std::fs::write(output.join("counts-00000"), "old\t1\n").expect("written");
+    assert_wordcount_refused(text(&input), text(&output), &[], "not empty");
+    assert_wordcount_refused(text(&input), text(&input), &[], "text");
+}
+
+#[test]
+fn a_taken_port_is_refused_by_number() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let input = folder.path().join("text");
+    std::fs::write(&input, "a b c").expect("written");
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let port = taken.local_addr().expect("bound").port().to_string();
+    assert_wordcount_refused(text(&input), text(&folder.path().join("out")), &["--port", &port], &port);
+}
+
+#[test]
+fn a_closed_pipe_is_no_panic() {
+    let command = format!("{} scenarios | head -c 1", text(binary::path()));
+    let output = std::process::Command::new("sh").args(["-c", &command]).output().expect("a shell can be started");
+    assert_eq!(binary::stderr(&output), "");
+    assert!(!binary::stdout(&output).is_empty());
+}

@@ -1,0 +1,39 @@
+//! The `cofferdam` binary, as a user starts it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+/// The binary of the profile that this test was built with. Cargo has built it already when the whole workspace is tested; a run
+/// of this package alone may find it missing or old, so it is always asked for.
+pub fn path() -> &'static Path {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| {
+        let test = std::env::current_exe().expect("a test knows where it is");
+        // <target>/<profile>/deps/it-<hash>
+        let profile = test.ancestors().nth(2).expect("tests are two folders below the profile's").to_owned();
+        let release = profile.file_name().is_some_and(|name| name == "release");
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let mut build = Command::new(cargo);
+        build.args(["build", "--package", "cofferdam"]).args(release.then_some("--release"));
+        build.arg("--target-dir").arg(profile.parent().expect("a profile is in a target folder"));
+        let built = build.current_dir(env!("CARGO_MANIFEST_DIR")).output().expect("cargo can be started");
+        assert!(built.status.success(), "cofferdam does not build:\n{}", String::from_utf8_lossy(&built.stderr));
+        profile.join("cofferdam")
+    })
+}
+
+/// Runs it to its end.
+pub fn run<S: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = S>) -> Output {
+    Command::new(path()).args(arguments).output().expect("the binary can be started")
+}
+
+/// What it said on stderr.
+pub fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// What it said on stdout.
+pub fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}

@@ -98,10 +98,7 @@ pub enum RestoreError {
 ///
 /// # Errors
 /// If something would be lost, doubled or misplaced.
-pub fn plan(
-    metadata: &CheckpointMetadata,
-    operators: &[OperatorShape],
-) -> Result<BTreeMap<TaskId, TaskRestore>, RestoreError> {
+pub fn plan(metadata: &CheckpointMetadata, operators: &[OperatorShape]) -> Result<BTreeMap<TaskId, TaskRestore>, RestoreError> {
     let mut states = BTreeMap::new();
     for state in &metadata.operators {
         if states.insert(state.uid.as_str(), state).is_some() {

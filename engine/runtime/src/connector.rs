@@ -113,6 +113,6 @@ pub trait Sink: Send + 'static {
     /// written; if it fails the records stay with the sink for the next flush.
     fn flush<E: Env>(&mut self, env: &E, checkpoint: CheckpointId) -> Option<Flush>;
 
-    /// All input has been taken: completes the output.
-    fn finish<E: Env>(&mut self, env: &E) -> impl Future<Output = Result<(), ConnectorError>> + Send;
+    /// All input has been taken: hands over what completes the output. Barriers may still come while that runs.
+    fn finish<E: Env>(&mut self, env: &E) -> Option<Flush>;
 }

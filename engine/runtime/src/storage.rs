@@ -156,12 +156,7 @@ impl CheckpointStorage {
     ///
     /// # Errors
     /// `Io`, such as `NotFound` if the checkpoint was discarded in the meantime.
-    pub async fn state_writer<E: Env>(
-        &self,
-        env: &E,
-        checkpoint: CheckpointId,
-        name: &str,
-    ) -> Result<StateWriter<E>, StorageError> {
+    pub async fn state_writer<E: Env>(&self, env: &E, checkpoint: CheckpointId, name: &str) -> Result<StateWriter<E>, StorageError> {
         match self {
             Self::FileSystem { root } => {
                 let path = filesystem::state_path(checkpoint, name);
@@ -321,12 +316,7 @@ impl CheckpointStore {
     ///
     /// # Errors
     /// The first one; the others have been tried.
-    pub async fn sweep<E: Env>(
-        &self,
-        env: &E,
-        keep: &BTreeSet<CheckpointId>,
-        up_to: CheckpointId,
-    ) -> Result<(), StorageError> {
+    pub async fn sweep<E: Env>(&self, env: &E, keep: &BTreeSet<CheckpointId>, up_to: CheckpointId) -> Result<(), StorageError> {
         match &self.storage {
             CheckpointStorage::FileSystem { root } => filesystem::sweep(env, root, keep, up_to).await,
             CheckpointStorage::Memory { .. } => {

@@ -294,8 +294,8 @@ pub trait Tail<E: Env, T>: Send + 'static {
     fn control(&mut self, control: Control) -> impl Future<Output = Result<(), TaskError>> + Send;
     /// What is to be durable before the checkpoint is acknowledged.
     fn flush(&mut self, env: &E, checkpoint: CheckpointId) -> Option<Flush>;
-    /// All records have been taken.
-    fn finish(&mut self, env: &E) -> impl Future<Output = Result<(), TaskError>> + Send;
+    /// All records have been taken: what completes the output.
+    fn finish(&mut self, env: &E) -> Option<Flush>;
 }
 
 /// The output edges of a chain.
@@ -337,8 +337,8 @@ impl<E: Env, T: Record> Tail<E, T> for Outputs<T> {
         None
     }
 
-    async fn finish(&mut self, _: &E) -> Result<(), TaskError> {
-        Ok(())
+    fn finish(&mut self, _: &E) -> Option<Flush> {
+        None
     }
 }
 
@@ -378,14 +378,20 @@ impl<E: Env, S: Sink> Tail<E, S::In> for SinkTail<S> {
         self.sink.flush(env, checkpoint)
     }
 
-    async fn finish(&mut self, env: &E) -> Result<(), TaskError> {
-        Ok(self.sink.finish(env).await?)
+    fn finish(&mut self, env: &E) -> Option<Flush> {
+        self.sink.finish(env)
     }
 }
 
 enum Asynchronous {
     Durable(TaskSnapshot, u64),
     Failed(String),
+}
+
+/// What went on beside the records is done.
+enum Done {
+    Snapshot(CheckpointId, Asynchronous),
+    Finish(Option<ConnectorError>),
 }
 
 struct Writing<T> {
@@ -410,7 +416,7 @@ pub async fn run<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>>
     let machine = <Subtask as Machine>::recover((context.mode, input.channels()), &mut Vec::new());
     let alarm = Alarm::new(context.env.clone(), tick_sender);
     let mut running = Running {
-        context, input, operator, tail, machine, written_sender, alarm,
+        context, input, operator, tail, machine, written_sender, alarm, finishing: None,
         outputs: Vec::new(), made: Vec::new(), writing: BTreeMap::new(), first_barrier: BTreeMap::new(),
     };
     running.restore().await?;
@@ -423,7 +429,8 @@ struct Running<E: Env, I, O: Operator, T> {
     operator: O,
     tail: T,
     machine: Subtask,
-    written_sender: mpsc::UnboundedSender<(CheckpointId, Asynchronous)>,
+    written_sender: mpsc::UnboundedSender<Done>,
+    finishing: Option<E::Task>,
     alarm: Alarm<E, ()>,
     outputs: Vec<subtask::Output>,
     made: Vec<O::Out>,
@@ -460,7 +467,7 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
 
     async fn work(
         &mut self,
-        mut written: mpsc::UnboundedReceiver<(CheckpointId, Asynchronous)>,
+        mut written: mpsc::UnboundedReceiver<Done>,
         mut ticks: mpsc::UnboundedReceiver<()>,
     ) -> Result<(), TaskError> {
         loop {
@@ -471,7 +478,11 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
                     Some(control) => self.control(control).await?,
                     None => return Ok(()),
                 },
-                Some((checkpoint, outcome)) = written.recv() => self.written(checkpoint, outcome).await?,
+                Some(done) = written.recv() => match done {
+                    Done::Snapshot(checkpoint, outcome) => self.written(checkpoint, outcome).await?,
+                    Done::Finish(None) => self.drained(),
+                    Done::Finish(Some(error)) => return Err(error.into()),
+                },
                 Some(()) = ticks.recv() => {
                     self.alarm.disarm();
                     self.pass_processing_time();
@@ -480,6 +491,11 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
                 arrival = self.input.next() => self.arrival(arrival?).await?,
             }
         }
+    }
+
+    fn drained(&mut self) {
+        self.context.observe(Moment::TaskDrained, None, Detail::None);
+        self.context.report(TaskReport::Drained);
     }
 
     fn pass_processing_time(&mut self) {
@@ -540,9 +556,16 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
                 self.tail.emit(&mut self.made).await?;
                 self.tail.control(Control::Watermark(END_OF_TIME)).await?;
                 self.tail.control(Control::Drained).await?;
-                self.tail.finish(&self.context.env).await?;
-                self.context.observe(Moment::TaskDrained, None, Detail::None);
-                self.context.report(TaskReport::Drained);
+                match self.tail.finish(&self.context.env) {
+                    None => self.drained(),
+                    Some(finish) => {
+                        let sender = self.written_sender.clone();
+                        self.finishing = Some(self.context.env.spawn("finish", async move {
+                            // The subtask is gone: nobody to tell.
+                            let _ = sender.send(Done::Finish(finish.await.err()));
+                        }));
+                    }
+                }
                 Ok(())
             }
         }
@@ -624,7 +647,7 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
                 Err(error) => Asynchronous::Failed(error.to_string()),
             };
             // The subtask is gone: nobody to tell.
-            let _ = sender.send((checkpoint, outcome));
+            let _ = sender.send(Done::Snapshot(checkpoint, outcome));
         });
         self.writing.insert(checkpoint, Writing { _task: task, statistics, taken_at, durable: None });
     }

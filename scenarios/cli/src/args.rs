@@ -269,19 +269,6 @@ pub struct SeedRange {
     pub end: u64,
 }
 
-impl SeedRange {
-    /// How many.
-    pub fn count(self) -> u64 {
-        self.end - self.first
-    }
-}
-
-impl std::fmt::Display for SeedRange {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}..{}", self.first, self.end)
-    }
-}
-
 /// Not a range of seeds.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadSeeds {

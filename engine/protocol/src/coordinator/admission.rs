@@ -78,7 +78,13 @@ impl<S: Clone + Eq + Hash + Debug> Coordinator<S> {
     fn trigger_periodic(&mut self, out: &mut Vec<Output<S>>) {
         if let Some(interval) = self.plan.checkpoints.interval {
             out.push(Output::Arm { timer: Timer::Trigger(self.attempt), from: interval, to: interval });
-            self.request(Kind::Periodic, out);
+            // Unlike Flink, ticks do not pile up behind a slow checkpoint, to run back to back once it is done: one that
+            // waits already is the next one.
+            if self.scheduler.queue.iter().any(|request| request.kind == Kind::Periodic) {
+                out.push(Output::Ignored("a periodic checkpoint waits already"));
+            } else {
+                self.request(Kind::Periodic, out);
+            }
         }
     }
 

@@ -30,14 +30,10 @@ use crate::snapshot::OperatorSnapshot;
 const ATTEMPT: AttemptId = AttemptId { epoch: Epoch(2), number: 5 };
 
 fn sample() -> CheckpointMetadata {
-    let count = |first, last, location| SubtaskState {
-        keyed: vec![KeyedHandle { groups: groups(first, last), location }],
-        lists: Vec::new(),
-    };
-    let source = SubtaskState {
-        keyed: Vec::new(),
-        lists: vec![ListState { name: "splits".into(), items: vec![b"x".to_vec(), Vec::new()] }],
-    };
+    let count =
+        |first, last, location| SubtaskState { keyed: vec![KeyedHandle { groups: groups(first, last), location }], lists: Vec::new() };
+    let source =
+        SubtaskState { keyed: Vec::new(), lists: vec![ListState { name: "splits".into(), items: vec![b"x".to_vec(), Vec::new()] }] };
     CheckpointMetadata {
         job: "j".into(),
         checkpoint: CheckpointId(7),
@@ -66,13 +62,16 @@ fn sample() -> CheckpointMetadata {
 #[test]
 fn metadata_has_the_bytes_it_always_had() {
     let hex: String = sample().to_file().iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(hex, concat!(
-        "4346444d4554410001000000c88c0670b300000086f146db010000006a07000000000000000200000000000000050000",
-        "00010200000005000000636f756e74020000000800000002000000000000000100000000000300001200000063686b2d",
-        "372f636f756e742d302d61322e3563000000000000000000000001000000010000000400070001030000000102030000",
-        "000006000000736f757263650100000080000000010000000000000000000000010000000600000073706c6974730200",
-        "0000010000007800000000000000002b17ac23b300000000000000",
-    ));
+    assert_eq!(
+        hex,
+        concat!(
+            "4346444d4554410001000000c88c0670b300000086f146db010000006a07000000000000000200000000000000050000",
+            "00010200000005000000636f756e74020000000800000002000000000000000100000000000300001200000063686b2d",
+            "372f636f756e742d302d61322e3563000000000000000000000001000000010000000400070001030000000102030000",
+            "000006000000736f757263650100000080000000010000000000000000000000010000000600000073706c6974730200",
+            "0000010000007800000000000000002b17ac23b300000000000000",
+        )
+    );
 }
 
 #[test]
@@ -131,8 +130,7 @@ fn collected_metadata_has_every_operator_in_order_with_or_without_state() {
         (TaskId::new(0, 1), TaskSnapshot::default()),
     ]);
     let shapes = [shape("z", 2, 0), shape("a", 2, 0)];
-    let metadata =
-        CheckpointMetadata::collect("j", CheckpointId(1), ATTEMPT, false, &shapes, &snapshots).expect("all tasks are there");
+    let metadata = CheckpointMetadata::collect("j", CheckpointId(1), ATTEMPT, false, &shapes, &snapshots).expect("all tasks are there");
     let uids: Vec<&str> = metadata.operators.iter().map(|operator| operator.uid.as_str()).collect();
     assert_eq!(uids, ["a", "z"]);
     assert!(!metadata.operators[0].has_state());
@@ -150,27 +148,18 @@ fn what_does_not_make_up_a_checkpoint_is_not_collected() {
     let handle = |first, last| KeyedHandle { groups: groups(first, last), location: StateLocation::Inline(Vec::new()) };
     let (zero, one) = (TaskId::new(0, 0), TaskId::new(0, 1));
     assert_eq!(collect(&[shape("a", 2, 0)], vec![(zero, vec![])]), CollectError::TaskMissing { task: one });
-    assert_eq!(
-        collect(&[shape("a", 1, 0), shape("a", 1, 0)], vec![(zero, vec![])]),
-        CollectError::DuplicateOperator { uid: "a".into() }
-    );
+    assert_eq!(collect(&[shape("a", 1, 0), shape("a", 1, 0)], vec![(zero, vec![])]), CollectError::DuplicateOperator { uid: "a".into() });
     let unexpected = |task, uid: &str| CollectError::UnexpectedState { task, uid: uid.into() };
     assert_eq!(collect(&[shape("a", 1, 0)], vec![(zero, vec![part("b", vec![])])]), unexpected(zero, "b"));
     assert_eq!(collect(&[shape("a", 1, 0)], vec![(zero, vec![]), (one, vec![part("a", vec![])])]), unexpected(one, "a"));
-    assert_eq!(
-        collect(&[shape("a", 1, 0)], vec![(zero, vec![part("a", vec![]), part("a", vec![])])]),
-        unexpected(zero, "a")
-    );
+    assert_eq!(collect(&[shape("a", 1, 0)], vec![(zero, vec![part("a", vec![]), part("a", vec![])])]), unexpected(zero, "a"));
     let twice = vec![(zero, vec![part("a", vec![handle(0, 4)])]), (one, vec![part("a", vec![handle(4, 7)])])];
     assert_eq!(
         collect(&[shape("a", 2, 0)], twice),
         CollectError::Inconsistent(Inconsistent::GroupTwice { uid: "a".into(), group: KeyGroup(4) })
     );
     let outside = Inconsistent::GroupsOutside { uid: "a".into(), groups: groups(4, 8), max_parallelism: max(8) };
-    assert_eq!(
-        collect(&[shape("a", 1, 0)], vec![(zero, vec![part("a", vec![handle(4, 8)])])]),
-        CollectError::Inconsistent(outside)
-    );
+    assert_eq!(collect(&[shape("a", 1, 0)], vec![(zero, vec![part("a", vec![handle(4, 8)])])]), CollectError::Inconsistent(outside));
 }
 
 fn location() -> impl Strategy<Value = StateLocation> {

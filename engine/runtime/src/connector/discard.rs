@@ -31,7 +31,7 @@ impl<T: Send + 'static> Sink for Discard<T> {
         None
     }
 
-    async fn finish<E: Env>(&mut self, _: &E) -> Result<(), ConnectorError> {
-        Ok(())
+    fn finish<E: Env>(&mut self, _: &E) -> Option<Flush> {
+        None
     }
 }

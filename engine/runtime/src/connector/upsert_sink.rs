@@ -11,7 +11,7 @@ use crate::env::{Env, File, Files};
 use crate::state::key::{Key, StateKey};
 use crate::state::paged::PagedTable;
 use cofferdam_protocol::CheckpointId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Display, Write};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,14 +19,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// The folder of segments below the output folder.
 pub const PENDING: &str = "_pending";
 
-type Unwritten<K, V> = Arc<Mutex<Vec<(u64, Arc<BTreeMap<K, V>>)>>>;
+/// This many segments are merged into one.
+const SEGMENTS_MAX: usize = 16;
+
+/// What flushes share with the sink. Locked a few times per checkpoint.
+struct Shared<K, V> {
+    /// Rows handed over and not yet durable, by the number of their hand-over.
+    unwritten: Vec<(u64, Arc<BTreeMap<K, V>>)>,
+    /// Names of this subtask's segments, oldest first.
+    segments: BTreeSet<String>,
+}
 
 /// The table. `K` and `V` are written by their `Display`, which must not contain a tab or a line end.
 pub struct UpsertSink<K: StateKey, V> {
     folder: String,
     uid: String,
     changed: PagedTable<K, V>,
-    unwritten: Unwritten<K, V>,
+    shared: Arc<Mutex<Shared<K, V>>>,
     handed_over: u64,
     place: Option<Place>,
 }
@@ -36,7 +45,7 @@ impl<K: StateKey, V: Clone> UpsertSink<K, V> {
     #[must_use]
     pub fn new(folder: &str, uid: &str) -> Self {
         let (folder, uid) = (folder.to_owned(), uid.to_owned());
-        Self { folder, uid, changed: PagedTable::default(), unwritten: Unwritten::default(), handed_over: 0, place: None }
+        Self { folder, uid, changed: PagedTable::default(), shared: Arc::new(Mutex::new(Shared { unwritten: Vec::new(), segments: BTreeSet::new() })), handed_over: 0, place: None }
     }
 
     fn place(&self) -> Place {
@@ -49,7 +58,7 @@ impl<K: StateKey, V: Clone> UpsertSink<K, V> {
         self.changed = PagedTable::default();
         if !rows.is_empty() {
             self.handed_over += 1;
-            lock(&self.unwritten).push((self.handed_over, Arc::new(rows)));
+            lock(&self.shared).unwritten.push((self.handed_over, Arc::new(rows)));
         }
     }
 
@@ -57,6 +66,14 @@ impl<K: StateKey, V: Clone> UpsertSink<K, V> {
         let place = self.place();
         let (epoch, number) = (place.attempt.epoch.0, place.attempt.number);
         format!("{}-{:05}.{epoch:010}.{number:010}.{stage}", self.uid, place.subtask.0)
+    }
+
+    fn pending(&self) -> String {
+        format!("{}/{PENDING}", self.folder)
+    }
+
+    fn work<E: Env>(&self, env: &E, stage: &str) -> Work<E, K, V> {
+        Work { env: env.clone(), pending: self.pending(), name: self.name(stage), shared: self.shared.clone() }
     }
 
     fn final_name(&self) -> String {
@@ -140,23 +157,86 @@ fn merge(into: &mut BTreeMap<String, String>, text: &str, path: &str) -> Result<
     Ok(())
 }
 
-/// Writes everything handed over so far as one segment, and forgets it only then.
-async fn write_segment<E: Env, K: StateKey + Display, V: Clone + Display>(
+/// What a flush works on.
+struct Work<E, K, V> {
     env: E,
-    folder: String,
+    pending: String,
     name: String,
-    unwritten: Unwritten<K, V>,
-) -> Result<u64, ConnectorError> {
-    let parts = lock(&unwritten).clone();
-    let Some((newest, _)) = parts.last() else { return Ok(0) };
-    let mut rows = BTreeMap::new();
-    for (_, part) in &parts {
-        rows.extend(part.iter());
+    shared: Arc<Mutex<Shared<K, V>>>,
+}
+
+impl<E: Env, K: StateKey + Display, V: Clone + Display> Work<E, K, V> {
+    /// Reads these segments, later ones over earlier ones. One that is gone was merged into another in the meantime.
+    async fn read(&self, segments: &BTreeSet<String>, rows: &mut BTreeMap<String, String>) -> Result<(), ConnectorError> {
+        for name in segments {
+            let path = format!("{}/{name}", self.pending);
+            if let Some(text) = read_text(&self.env, &path).await? {
+                merge(rows, &text, &path)?;
+            }
+        }
+        Ok(())
     }
-    let text = rows_as_text(&rows, &name)?;
-    publish(&env, &folder, &name, &text).await?;
-    lock(&unwritten).retain(|(number, _)| number > newest);
-    Ok(text.len() as u64)
+
+    /// Removes segments that a newer file holds the rows of. Oldest first: what a crash leaves are the newest ones, and
+    /// merging these again changes nothing.
+    async fn remove(&self, segments: &BTreeSet<String>) -> Result<(), ConnectorError> {
+        for name in segments {
+            let path = format!("{}/{name}", self.pending);
+            match self.env.files().remove(&path).await {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(ConnectorError::io(&path)(error)),
+            }
+            lock(&self.shared).segments.remove(name);
+        }
+        Ok(())
+    }
+
+    /// Writes everything handed over so far as one segment, and forgets it only then.
+    async fn write_segment(&self) -> Result<u64, ConnectorError> {
+        let (parts, segments) = {
+            let shared = lock(&self.shared);
+            (shared.unwritten.clone(), shared.segments.clone())
+        };
+        let Some((newest, _)) = parts.last() else { return Ok(0) };
+        let mut rows = BTreeMap::new();
+        for (_, part) in &parts {
+            rows.extend(part.iter());
+        }
+        let mut text = rows_as_text(&rows, &self.name)?;
+        let full = segments.len() >= SEGMENTS_MAX;
+        if full {
+            let mut merged = BTreeMap::new();
+            self.read(&segments, &mut merged).await?;
+            merge(&mut merged, &text, &self.name)?;
+            text = rows_as_text(&merged, &self.name)?;
+        }
+        publish(&self.env, &self.pending, &self.name, &text).await?;
+        {
+            let mut shared = lock(&self.shared);
+            shared.unwritten.retain(|(number, _)| number > newest);
+            shared.segments.insert(self.name.clone());
+        }
+        if full {
+            self.remove(&segments).await?;
+        }
+        Ok(text.len() as u64)
+    }
+
+    /// Merges all segments over the finished part that an earlier attempt may have left.
+    async fn finish(&self, folder: &str, final_name: &str) -> Result<u64, ConnectorError> {
+        self.write_segment().await?;
+        let segments = lock(&self.shared).segments.clone();
+        let mut rows = BTreeMap::new();
+        if let Some(text) = read_text(&self.env, &format!("{folder}/{final_name}")).await? {
+            merge(&mut rows, &text, final_name)?;
+        }
+        self.read(&segments, &mut rows).await?;
+        let text = rows_as_text(&rows, final_name)?;
+        publish(&self.env, folder, final_name, &text).await?;
+        self.remove(&segments).await?;
+        Ok(text.len() as u64)
+    }
 }
 
 impl<K: StateKey + Display, V: Clone + Display + Send + Sync + 'static> Sink for UpsertSink<K, V> {
@@ -164,8 +244,14 @@ impl<K: StateKey + Display, V: Clone + Display + Send + Sync + 'static> Sink for
 
     async fn open<E: Env>(&mut self, env: &E, place: Place) -> Result<(), ConnectorError> {
         self.place = Some(place);
+        let pending = self.pending();
         make_folder(env, &self.folder).await?;
-        make_folder(env, &format!("{}/{PENDING}", self.folder)).await
+        make_folder(env, &pending).await?;
+        let own = format!("{}.", self.final_name());
+        let mut names = env.files().list(&pending).await.map_err(ConnectorError::io(&pending))?;
+        names.retain(|name| name.starts_with(&own) && !name.ends_with(".tmp"));
+        lock(&self.shared).segments = names.into_iter().collect();
+        Ok(())
     }
 
     fn accept(&mut self, records: &mut Vec<(K, V)>) {
@@ -180,38 +266,14 @@ impl<K: StateKey + Display, V: Clone + Display + Send + Sync + 'static> Sink for
 
     fn flush<E: Env>(&mut self, env: &E, checkpoint: CheckpointId) -> Option<Flush> {
         self.hand_over();
-        let (folder, name) = (format!("{}/{PENDING}", self.folder), self.name(&format!("{:019}", checkpoint.0)));
-        Some(Box::pin(write_segment(env.clone(), folder, name, self.unwritten.clone())))
+        let work = self.work(env, &format!("{:019}", checkpoint.0));
+        Some(Box::pin(async move { work.write_segment().await }))
     }
 
-    async fn finish<E: Env>(&mut self, env: &E) -> Result<(), ConnectorError> {
+    fn finish<E: Env>(&mut self, env: &E) -> Option<Flush> {
         self.hand_over();
-        let pending = format!("{}/{PENDING}", self.folder);
-        write_segment(env.clone(), pending.clone(), self.name("end"), self.unwritten.clone()).await?;
-        let final_name = self.final_name();
-        let mut rows = BTreeMap::new();
-        if let Some(text) = read_text(env, &format!("{}/{final_name}", self.folder)).await? {
-            merge(&mut rows, &text, &final_name)?;
-        }
-        let own = format!("{final_name}.");
-        let mut segments = env.files().list(&pending).await.map_err(ConnectorError::io(&pending))?;
-        segments.retain(|name| name.starts_with(&own) && !name.ends_with(".tmp"));
-        for name in &segments {
-            let path = format!("{pending}/{name}");
-            if let Some(text) = read_text(env, &path).await? {
-                merge(&mut rows, &text, &path)?;
-            }
-        }
-        publish(env, &self.folder, &final_name, &rows_as_text(&rows, &final_name)?).await?;
-        // Oldest first: what a crash leaves are the newest ones, and merging these again changes nothing.
-        for name in &segments {
-            let path = format!("{pending}/{name}");
-            match env.files().remove(&path).await {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(ConnectorError::io(&path)(error)),
-            }
-        }
-        Ok(())
+        let work = self.work(env, "end");
+        let (folder, final_name) = (self.folder.clone(), self.final_name());
+        Some(Box::pin(async move { work.finish(&folder, &final_name).await }))
     }
 }

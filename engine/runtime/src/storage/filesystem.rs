@@ -240,12 +240,7 @@ pub async fn discard<E: Env>(env: &E, root: &str, checkpoint: CheckpointId) -> R
 ///
 /// # Errors
 /// The first one; the others have been tried.
-pub async fn sweep<E: Env>(
-    env: &E,
-    root: &str,
-    keep: &BTreeSet<CheckpointId>,
-    up_to: CheckpointId,
-) -> Result<(), StorageError> {
+pub async fn sweep<E: Env>(env: &E, root: &str, keep: &BTreeSet<CheckpointId>, up_to: CheckpointId) -> Result<(), StorageError> {
     let names = match env.files().list(root).await {
         Ok(names) => names,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),

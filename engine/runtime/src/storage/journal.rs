@@ -114,8 +114,7 @@ impl JournalStore {
             }
             round += 1;
         };
-        let store =
-            Self { folder, writer: env.random(), next: number + 1, doubtful: false, fenced: false, temporary_count: 0 };
+        let store = Self { folder, writer: env.random(), next: number + 1, doubtful: false, fenced: false, temporary_count: 0 };
         Ok((store, journal))
     }
 

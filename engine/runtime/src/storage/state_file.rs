@@ -4,8 +4,8 @@ use super::filesystem::remove_file;
 use super::StorageError;
 use crate::env::{Env, File, Files};
 use cofferdam_protocol::block::{
-    check_block, check_nothing_behind, parse_block_head, parse_end, parse_header, write_block, write_end, write_header,
-    BlockHead, FileKind, BLOCK_HEAD_SIZE, HEADER_SIZE,
+    check_block, check_nothing_behind, parse_block_head, parse_end, parse_header, write_block, write_end, write_header, BlockHead,
+    FileKind, BLOCK_HEAD_SIZE, HEADER_SIZE,
 };
 use cofferdam_protocol::stored::StoredError;
 use std::fmt;
@@ -61,8 +61,7 @@ impl<E: Env> StateFileWriter<E> {
         if self.failed {
             return Err(StorageError::Abandoned { path: self.path.clone() });
         }
-        write_block(payload, &mut self.pending)
-            .map_err(|source| StorageError::BlockSize { path: self.path.clone(), source })?;
+        write_block(payload, &mut self.pending).map_err(|source| StorageError::BlockSize { path: self.path.clone(), source })?;
         self.total += payload.len() as u64;
         if self.pending.len() >= TRANSFER_SIZE {
             self.flush().await?;

@@ -193,10 +193,7 @@ fn moments_are_told_when_they_are_true() {
         seen.lock().expect("no panic in here").push((moment, paths));
     };
     run(store.publish_metadata(&env, &metadata, observe)).expect("nothing fails");
-    let expected = [
-        (Moment::MetadataWritten, vec![format!("{METADATA}.tmp")]),
-        (Moment::MetadataRenamed, vec![METADATA.to_owned()]),
-    ];
+    let expected = [(Moment::MetadataWritten, vec![format!("{METADATA}.tmp")]), (Moment::MetadataRenamed, vec![METADATA.to_owned()])];
     assert_eq!(seen.into_inner().expect("no panic in there"), expected);
 }
 
@@ -238,8 +235,7 @@ fn a_sweep_takes_what_is_neither_kept_nor_newer_nor_foreign() {
         run(env.create_folder(foreign)).expect("nothing fails");
     }
     run(store.sweep(&env, &BTreeSet::from([CheckpointId(2)]), CheckpointId(4))).expect("nothing fails");
-    let folders: Vec<String> =
-        env.paths().into_iter().filter(|path| path.contains("/chk-") && path.matches('/').count() == 2).collect();
+    let folders: Vec<String> = env.paths().into_iter().filter(|path| path.contains("/chk-") && path.matches('/').count() == 2).collect();
     assert_eq!(folders, ["disk/job/chk-+2", "disk/job/chk-02", "disk/job/chk-2", "disk/job/chk-5", "disk/job/chk-x"]);
 }
 

@@ -38,8 +38,7 @@ pub enum Unsynced {
 }
 
 impl Unsynced {
-    pub const ALL: [Self; 6] =
-        [Self::Lost, Self::Kept, Self::Scattered(1), Self::Scattered(2), Self::Scattered(3), Self::Scattered(4)];
+    pub const ALL: [Self; 6] = [Self::Lost, Self::Kept, Self::Scattered(1), Self::Scattered(2), Self::Scattered(3), Self::Scattered(4)];
 
     fn keeps(self, what: impl Hash) -> bool {
         match self {

@@ -70,8 +70,7 @@ fn offsets_are_those_of_payloads_in_the_file() {
 fn large_and_small_blocks_are_read_as_they_were_written() {
     let env = prepared();
     let sizes = [1, BLOCK_LIMIT, 5, 300_000, 1, BLOCK_LIMIT - 1, 262_144, 8];
-    let blocks: Vec<Vec<u8>> =
-        sizes.iter().map(|&size| (0..size).map(|at| u8::try_from(at % 253).expect("below 253")).collect()).collect();
+    let blocks: Vec<Vec<u8>> = sizes.iter().map(|&size| (0..size).map(|at| u8::try_from(at % 253).expect("below 253")).collect()).collect();
     let location = run(write(&env, &storage(), &blocks)).expect("nothing fails");
     assert!(run(read(&env, &location)).expect("it is whole") == blocks);
 }

@@ -215,6 +215,7 @@ stories! {
             scenario.checkpoints.interval_ms = 60;
             scenario.checkpoints.retained = 3;
             scenario.network.latency_max_ms = 60;
+            scenario.checkpoints.timeout_ms = 6000;
         })
         .when(nth("snapshot-durable", 25), crash("acting", 900))
     };

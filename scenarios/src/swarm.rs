@@ -49,24 +49,25 @@ fn expand(seed: u64) -> Scenario {
         storage: if in_memory { StorageKind::Memory } else { StorageKind::FileSystem },
     };
     let at_least_once = kind != JobKind::Windows && rng.gen_bool(0.2);
+    let (latency_min_ms, latency_max_ms) = range(rng, 30);
+    let (latency_min_us, latency_max_us) = range(rng, 10_000);
     let checkpoints = CheckpointSpec {
         interval_ms: rng.gen_range(50..=600),
         mode: if at_least_once { Mode::AtLeastOnce } else { Mode::ExactlyOnce },
-        timeout_ms: rng.gen_range(400..=4000),
+        // A checkpoint asks the storage for some twenty things in a row: what cannot be done in time is no fault.
+        timeout_ms: rng.gen_range(1000..=4000) + 100 * latency_max_ms + latency_max_us / 25,
         min_pause_ms: if rng.gen_bool(0.4) { rng.gen_range(1..=300) } else { 0 },
         max_concurrent: *[1, 1, 1, 2, 3].choose(rng).expect("there are five"),
         tolerable_failures: rng.gen_range(0..=5),
         retained: rng.gen_range(1..=3),
         retention: Retention::Never,
     };
-    let (latency_min_ms, latency_max_ms) = range(rng, 30);
     let network = NetworkSpec {
         latency_min_ms: latency_min_ms.max(1),
         latency_max_ms: latency_max_ms.max(1),
         bandwidth_bytes_per_s: if rng.gen_bool(0.3) { rng.gen_range(20_000..=500_000) } else { 0 },
         window_bytes: rng.gen_range(256..=16_384),
     };
-    let (latency_min_us, latency_max_us) = range(rng, 10_000);
     let mut clocks = Vec::new();
     for number in 1..=workers {
         if rng.gen_bool(0.3) {

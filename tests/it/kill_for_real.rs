@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 /// Enough that a run with pauses meets several checkpoints.
@@ -67,10 +67,20 @@ impl Launcher {
     }
 
     fn finish(mut self) -> (ExitStatus, String, String) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(line) => self.seen.push(line),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {
+                    kill_nine(self.child.id());
+                    panic!("the job does not end; it said:\n{}", self.seen.join("\n"));
+                }
+            }
+        }
         let mut stdout = String::new();
         self.child.stdout.take().expect("stdout is piped").read_to_string(&mut stdout).expect("it speaks UTF-8");
         let status = self.child.wait().expect("it can be waited for");
-        self.seen.extend(self.lines.iter());
         (status, stdout, self.seen.join("\n"))
     }
 }
@@ -118,8 +128,8 @@ fn killed_workers_and_a_killed_coordinator_leave_the_counts_exact() {
     let folder = tempfile::tempdir().expect("a folder");
     let input = text::generate(TEXT_SIZE_BYTES);
     std::fs::write(folder.path().join("text"), &input).expect("written");
-    // About 24 chunks per subtask: long enough to be killed three times.
-    let mut launcher = Launcher::start(folder.path(), &["--workers", "2", "--parallelism", "4", "--throttle", "500"]);
+    // About 96 chunks per subtask: long enough to be killed three times.
+    let mut launcher = Launcher::start(folder.path(), &["--workers", "2", "--parallelism", "4", "--throttle", "100"]);
     let coordinator = launcher.wait_for_pid("coordinator");
     let first = launcher.wait_for_pid("worker 1");
     let second = launcher.wait_for_pid("worker 2");

@@ -83,10 +83,14 @@ pub async fn write_frame<W: AsyncWrite + Unpin>(to: &mut W, value: &impl Seriali
 /// A frame that cannot be, an end in the middle of one, a broken connection.
 pub async fn read_frame<T: DeserializeOwned, R: AsyncRead + Unpin>(from: &mut R, scratch: &mut Vec<u8>) -> Result<Option<T>, CodecError> {
     let mut head = [0; 4];
-    if from.read(&mut head[..1]).await? == 0 {
-        return Ok(None);
+    let mut filled = 0;
+    while filled < head.len() {
+        match from.read(&mut head[filled..]).await? {
+            0 if filled == 0 => return Ok(None),
+            0 => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+            count => filled += count,
+        }
     }
-    from.read_exact(&mut head[1..]).await?;
     let length = u32::from_le_bytes(head) as usize;
     if length > FRAME_LIMIT_BYTES {
         return Err(CodecError::TooLong(length));

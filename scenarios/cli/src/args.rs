@@ -52,7 +52,7 @@ pub struct SweepArguments {
     #[arg(value_name = "NAME|GLOB|FILE.toml")]
     pub targets: Vec<String>,
     /// From A up to, not including, B; a fresh range is drawn if there is none.
-    #[arg(long, value_name = "A..B")]
+    #[arg(long, value_name = "A..B", allow_hyphen_values = true)]
     pub seeds: Option<SeedRange>,
     /// How many simulations at once; as many as there are cores if not given.
     #[arg(long, value_name = "N")]

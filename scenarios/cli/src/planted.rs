@@ -89,7 +89,12 @@ pub fn planted(arguments: &PlantedArguments) -> Result<Outcome, Failure> {
     for planted in manifest.select(&arguments.ids)? {
         console::note(format_args!("{}: {}", planted.id, planted.title));
         let row = plant(&workspace, planted, arguments.jobs)?;
-        console::note(format_args!("{}: {}{}", planted.id, row.verdict.text(), row.problem.as_deref().map(|why| format!(", {why}")).unwrap_or_default()));
+        console::note(format_args!(
+            "{}: {}{}",
+            planted.id,
+            row.verdict.text(),
+            row.problem.as_deref().map(|why| format!(", {why}")).unwrap_or_default()
+        ));
         rows.push(row);
     }
     if arguments.json {

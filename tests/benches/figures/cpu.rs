@@ -17,3 +17,10 @@ fn used(stat: &Path) -> Duration {
     let ticks: u64 = rest.split_whitespace().skip(11).take(2).map(|field| field.parse::<u64>().expect("a number")).sum();
     Duration::from_millis(ticks * 10)
 }
+
+/// How long this thread has waited for a processor although it could have run, since it began.
+pub fn thread_waited() -> Duration {
+    let text = fs::read_to_string("/proc/thread-self/schedstat").expect("Linux has /proc");
+    let waited = text.split_whitespace().nth(1).expect("three fields");
+    Duration::from_nanos(waited.parse().expect("a number"))
+}

@@ -8,6 +8,7 @@
 
 mod cpu;
 mod stall;
+mod swarm;
 mod w1;
 
 use std::process::ExitCode;
@@ -16,6 +17,7 @@ use std::process::ExitCode;
 struct Settings {
     filter: String,
     record_count: u64,
+    seed_count: u64,
 }
 
 fn main() -> ExitCode {
@@ -23,23 +25,25 @@ fn main() -> ExitCode {
         Ok(settings) => {
             w1::run(&settings.filter, settings.record_count);
             stall::run(&settings.filter);
+            swarm::run(&settings.filter, settings.seed_count);
             ExitCode::SUCCESS
         }
         Err(argument) => {
-            eprintln!("figures: cannot use {argument:?}; try -- [FILTER] [--records N]");
+            eprintln!("figures: cannot use {argument:?}; try -- [FILTER] [--records N] [--seeds N]");
             ExitCode::from(2)
         }
     }
 }
 
 fn settings(mut arguments: impl Iterator<Item = String>) -> Result<Settings, String> {
-    let mut settings = Settings { filter: String::new(), record_count: 20_000_000 };
+    let mut settings = Settings { filter: String::new(), record_count: 20_000_000, seed_count: 100 };
     while let Some(argument) = arguments.next() {
         let mut number = || arguments.next().and_then(|text| text.replace('_', "").parse().ok()).filter(|number| *number > 0);
         match argument.as_str() {
             // From cargo.
             "--bench" => {}
             "--records" => settings.record_count = number().ok_or(argument)?,
+            "--seeds" => settings.seed_count = number().ok_or(argument)?,
             option if option.starts_with('-') => return Err(argument),
             filter => settings.filter = filter.to_owned(),
         }

@@ -1,6 +1,6 @@
 //! How long the HashMap backend keeps its writer waiting for a snapshot of a million keys.
 
-use crate::{quantile, table};
+use crate::{cpu, quantile, table};
 use cofferdam_engine::env::real::RealEnv;
 use cofferdam_engine::state::{Key, KeyedSnapshot, ValueState};
 use cofferdam_engine::storage::filesystem;
@@ -14,29 +14,55 @@ const NAME: &str = "stall/k=1000000";
 const KEY_COUNT: u64 = 1_000_000;
 const SNAPSHOTS: u64 = 20;
 
+/// Gaps below this are nobody's concern.
+const NOTED: Duration = Duration::from_micros(100);
+
 /// A writer that changes random keys and looks at the clock after each.
 struct Writer {
     sum: ValueState<u64, u64>,
     random: u64,
     last: Instant,
+    waited: Duration,
+}
+
+/// The longest time between two records.
+#[derive(Clone, Copy, Default)]
+struct Gap {
+    /// By the clock.
+    whole: Duration,
+    /// Without the time in which other programs had the processor.
+    own: Duration,
 }
 
 impl Writer {
-    /// One record. How long since the one before.
-    fn record(&mut self) -> Duration {
-        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        self.sum.update(&Key::new(&((self.random >> 33) % KEY_COUNT)), |sum| *sum += 1);
-        let now = Instant::now();
-        let gap = now - self.last;
-        self.last = now;
-        gap
+    /// From here on gaps count.
+    fn begin(&mut self) {
+        self.waited = cpu::thread_waited();
+        self.last = Instant::now();
     }
 
-    /// Records until told to stop. The longest gap.
-    fn records_while(&mut self, running: impl Fn() -> bool) -> Duration {
-        let mut longest = Duration::ZERO;
+    /// One record.
+    fn record(&mut self, longest: &mut Gap) {
+        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.sum.update(&Key::new(&((self.random >> 33) % KEY_COUNT)), |sum| *sum += 1);
+        let mut now = Instant::now();
+        let whole = now - self.last;
+        if whole > NOTED {
+            let waited = cpu::thread_waited();
+            longest.own = longest.own.max(whole.saturating_sub(waited - self.waited));
+            longest.whole = longest.whole.max(whole);
+            self.waited = waited;
+            // Looking took time as well.
+            now = Instant::now();
+        }
+        self.last = now;
+    }
+
+    /// Records until told to stop.
+    fn records_while(&mut self, running: impl Fn() -> bool) -> Gap {
+        let mut longest = Gap::default();
         while running() {
-            longest = longest.max(self.record());
+            self.record(&mut longest);
         }
         longest
     }
@@ -55,21 +81,21 @@ pub fn run(filter: &str) {
     let max = MaxParallelism::default_for(1);
     let groups = KeyGroupRange { first: KeyGroup(0), last: KeyGroup(u16::try_from(max.get() - 1).expect("in range")) };
 
-    let mut writer = Writer { sum: ValueState::default(), random: 1, last: Instant::now() };
+    let mut writer = Writer { sum: ValueState::default(), random: 1, last: Instant::now(), waited: Duration::ZERO };
     for key in 0..KEY_COUNT {
         writer.sum.set(&Key::new(&key), key);
     }
-    writer.last = Instant::now();
     let (mut sync, mut stalls, mut quiet, mut writing) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for number in 1..=SNAPSHOTS {
         let checkpoint = CheckpointId(number);
         runtime.block_on(filesystem::create_location(&env, &root, checkpoint)).expect("the disk works");
-        writer.last = Instant::now();
         // How long other programs take the processor away for, in about as much time.
-        let until = Instant::now() + writing.last().copied().unwrap_or(Duration::from_millis(100));
+        writer.begin();
+        let until = writer.last + writing.last().copied().unwrap_or(Duration::from_millis(100));
         quiet.push(writer.records_while(|| Instant::now() < until));
 
-        let begun = Instant::now();
+        writer.begin();
+        let begun = writer.last;
         let snapshot = KeyedSnapshot::take(max, groups, |visit| visit.visit("sum", &mut writer.sum));
         sync.push(begun.elapsed());
         assert_eq!(snapshot.entry_count() as u64, KEY_COUNT);
@@ -89,7 +115,15 @@ pub fn run(filter: &str) {
         runtime.block_on(filesystem::discard(&env, &root, checkpoint)).expect("the disk works");
     }
     let mut out = table(&[NAME, "min us", "p50 us", "max us"]);
-    let rows = [("synchronous part", sync), ("longest gap, snapshot", stalls), ("longest gap, no snapshot", quiet), ("until durable", writing)];
+    let part = |gaps: &[Gap], of: fn(&Gap) -> Duration| gaps.iter().map(of).collect::<Vec<_>>();
+    let rows = [
+        ("synchronous part", sync),
+        ("longest gap, snapshot", part(&stalls, |gap| gap.whole)),
+        ("longest gap, snapshot, without waiting for a processor", part(&stalls, |gap| gap.own)),
+        ("longest gap, no snapshot", part(&quiet, |gap| gap.whole)),
+        ("longest gap, no snapshot, without waiting for a processor", part(&quiet, |gap| gap.own)),
+        ("until durable", writing),
+    ];
     for (name, mut values) in rows {
         let [min, median, max] = [0, 50, 100].map(|percent| quantile(&mut values, percent).expect("there were snapshots").as_micros().to_string());
         out.add_row([name.to_owned(), min, median, max]);

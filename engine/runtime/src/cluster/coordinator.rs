@@ -281,6 +281,10 @@ impl<E: Env> Driver<E> {
     fn receive(&mut self, received: Inbox) -> Result<(), CoordinatorError> {
         match received {
             Inbox::Joined(incarnation, worker, slots, data_address, outgoing) => {
+                if self.latest.get(&worker).is_some_and(|latest| *latest > incarnation) {
+                    // An older connection whose registration was read late: the worker has given it up.
+                    return Ok(());
+                }
                 // Nobody there any more: its loss follows.
                 let _ = outgoing.send(ToWorker::Welcome { epoch: self.epoch });
                 self.connections.insert(incarnation, Connection { worker, data_address, outgoing });

@@ -27,6 +27,8 @@ pub const COUNTS: &str = "counts";
 const PARTITIONS_PER_SUBTASK: u32 = 4;
 /// What is read, and goes through the chain, at once.
 const CHUNK_BYTES: usize = 64 << 10;
+/// The same where each chunk is waited for: short waits, because a barrier makes the source begin the wait anew.
+const PACED_CHUNK_BYTES: usize = 16 << 10;
 
 /// The job's parameters. All processes must have the same.
 pub struct WordCount {
@@ -49,7 +51,8 @@ impl WordCount {
     /// The parallelism is over [`MAX_PARALLELISM`].
     pub fn graph<E: Env>(self) -> Result<JobGraph<E>, JobError> {
         let partitions = Partition::cut(&self.input, self.input_size_bytes, self.parallelism * PARTITIONS_PER_SUBTASK);
-        let settings = LogSettings { partitions: Arc::new(partitions), chunk_bytes: CHUNK_BYTES, pace: self.pace, event_times: None };
+        let chunk_bytes = if self.pace.is_some() { PACED_CHUNK_BYTES } else { CHUNK_BYTES };
+        let settings = LogSettings { partitions: Arc::new(partitions), chunk_bytes, pace: self.pace, event_times: None };
         let max = MaxParallelism::new(MAX_PARALLELISM).expect("128 is between 1 and 32768");
         let job = Job::<E>::new("wordcount", self.parallelism, max);
         job.source("lines", move || Log::new(settings.clone()))

@@ -4,14 +4,16 @@ use super::schedule::Limits;
 use super::tally::{Found, Sums, Tally};
 use crate::console::{grouped, rate};
 use crate::target::Target;
-use comfy_table::{presets, CellAlignment, ContentArrangement, Table};
+use comfy_table::{presets, CellAlignment, ColumnConstraint, ContentArrangement, Table, TableComponent};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
 /// How wide a table gets where no terminal says so.
-const PLAIN_WIDTH: u16 = 150;
+const PLAIN_WIDTH: u16 = 160;
+/// A table this wide has room for the longest name in one line.
+const WIDE: u16 = 140;
 
 /// What is known of the sweep beside its runs.
 pub struct Summary {
@@ -29,10 +31,13 @@ pub struct Summary {
 pub fn table(tally: &Tally, summary: &Summary) -> String {
     let mut table = Table::new();
     table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    // One line below the header is enough.
+    table.remove_style(TableComponent::HorizontalLines).remove_style(TableComponent::MiddleIntersections);
     if !table.is_tty() {
         table.set_width(PLAIN_WIDTH);
     }
-    table.set_header(["scenario", "runs", "violations", "faults", "completed", "aborted", "restores", "simulated", "seeds/s", "events/s"]);
+    let checkpoints = "checkpoints completed / aborted";
+    table.set_header(["scenario", "runs", "violations", "faults", checkpoints, "restores", "simulated", "seeds/s", "events/s"]);
     for scenario in &tally.scenarios {
         table.add_row(row(scenario));
     }
@@ -40,6 +45,10 @@ pub fn table(tally: &Tally, summary: &Summary) -> String {
     for (index, column) in table.column_iter_mut().enumerate() {
         let text = index == 0 || index == 3;
         column.set_cell_alignment(if text { CellAlignment::Left } else { CellAlignment::Right });
+    }
+    let wide = table.width().is_some_and(|width| width >= WIDE);
+    if let Some(names) = table.column_mut(0).filter(|_| wide) {
+        names.set_constraint(ColumnConstraint::ContentWidth);
     }
     let (runs, elapsed) = (tally.runs(), summary.elapsed.as_secs_f64());
     let stopped = if summary.interrupted { ", interrupted" } else { "" };
@@ -59,8 +68,7 @@ fn row(sums: &Sums) -> Vec<String> {
         grouped(sums.runs),
         grouped(sums.violations.len() as u64),
         if faults.is_empty() { "-".into() } else { faults.join(", ") },
-        grouped(sums.completed),
-        grouped(sums.aborted),
+        format!("{}\u{a0}/\u{a0}{}", grouped(sums.completed), grouped(sums.aborted)),
         grouped(sums.restores),
         duration(sums.simulated),
         rate(sums.runs, busy),

@@ -54,8 +54,10 @@ impl Invariant for FailuresCounted {
                 }
             }
             (Moment::CheckpointCompleted, Some(checkpoint), _) => {
-                self.newest_completed = self.newest_completed.max(checkpoint);
-                self.failed.retain(|failed| *failed > checkpoint);
+                if checkpoint > self.newest_completed {
+                    self.newest_completed = checkpoint;
+                    self.failed.clear();
+                }
             }
             (Moment::CheckpointAborted, Some(checkpoint), Detail::Reason(reason)) if Self::counts(*reason) => {
                 if checkpoint > self.newest_completed {

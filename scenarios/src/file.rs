@@ -53,7 +53,8 @@ pub enum FileError {
 /// Unreadable, or not a scenario that can be run.
 pub fn read(path: &Path) -> Result<ScenarioFile, FileError> {
     let text = std::fs::read_to_string(path).map_err(|source| FileError::Io { path: path.to_owned(), source })?;
-    let file: ScenarioFile = toml::from_str(&text).map_err(|source| FileError::Syntax { path: path.to_owned(), source: Box::new(source) })?;
+    let file: ScenarioFile =
+        toml::from_str(&text).map_err(|source| FileError::Syntax { path: path.to_owned(), source: Box::new(source) })?;
     file.scenario.check().map_err(|what| FileError::Invalid { path: path.to_owned(), what: what.to_string() })?;
     Ok(file)
 }

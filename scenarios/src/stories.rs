@@ -3,7 +3,8 @@
 use crate::{swarm, Story};
 use cofferdam_protocol::settings::{Mode, RestartStrategy, Retention};
 use cofferdam_sim::scenario::{
-    ChaosSpec, CheckpointSpec, ClockSpec, ClusterSpec, DiskSpec, Expect, FaultSpec, JobKind, JobSpec, NetworkSpec, Scenario, StorageKind, What, When,
+    ChaosSpec, CheckpointSpec, ClockSpec, ClusterSpec, DiskSpec, Expect, FaultSpec, JobKind, JobSpec, NetworkSpec, Scenario, StorageKind,
+    What, When,
 };
 use std::time::Duration;
 
@@ -16,7 +17,13 @@ fn tale(name: &str, story: &str) -> Scenario {
         job: JobSpec::default(),
         cluster: ClusterSpec::default(),
         checkpoints: CheckpointSpec::default(),
-        restart: RestartStrategy::ExponentialDelay { initial: ms(200), max: ms(2000), growth_percent: 150, jitter_percent: 10, reset_after: ms(10_000) },
+        restart: RestartStrategy::ExponentialDelay {
+            initial: ms(200),
+            max: ms(2000),
+            growth_percent: 150,
+            jitter_percent: 10,
+            reset_after: ms(10_000),
+        },
         network: NetworkSpec::default(),
         disk: DiskSpec::default(),
         clocks: Vec::new(),
@@ -233,6 +240,21 @@ stories! {
     };
     "windows-under-fire", "Event-time windows while workers crash and links fail: no window is lost, none counts twice." => |tale| {
         tale.job(JobKind::Windows).chaos(900, &["crash", "reset", "pause", "partition"])
+    };
+    "expires-while-aligning", "A link is so slow that checkpoints expire while channels are held: they are released, and the job goes on." => |tale| {
+        tale.job(JobKind::Ledger)
+            .with(|scenario| {
+                scenario.checkpoints.timeout_ms = 250;
+                scenario.checkpoints.tolerable_failures = 1000;
+            })
+            .when(When::AtMs(300), What::SlowLink {
+                from: "worker-1".into(), to: "worker-2".into(), latency_ms: 400, bandwidth_bytes_per_s: 0, for_ms: 3000,
+            })
+    };
+    "ambiguous-journal", "A journal entry may be durable or not, and the coordinator dies before it can tell: the files stay." => |tale| {
+        tale.with(|scenario| scenario.checkpoints.tolerable_failures = 100)
+            .when(at("metadata-durable"), What::DiskErrors { node: "storage".into(), per_mille: 500, for_ms: 300 })
+            .when(at("discarded"), crash("coordinator", 300))
     };
     "gives-up", "The restart strategy allows one restart, and workers die twice: the job fails, and its last checkpoint stays." => |tale| {
         tale.with(|scenario| {

@@ -15,9 +15,10 @@ pub fn path() -> &'static Path {
         let release = profile.file_name().is_some_and(|name| name == "release");
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut build = Command::new(cargo);
-        build.args(["build", "--package", "cofferdam"]).args(release.then_some("--release"));
+        build.args(["build", "--bin", "cofferdam"]).args(release.then_some("--release"));
         build.arg("--target-dir").arg(profile.parent().expect("a profile is in a target folder"));
-        let built = build.current_dir(env!("CARGO_MANIFEST_DIR")).output().expect("cargo can be started");
+        // From the root: the same packages as `cargo test` selects, so that no dependency is built with other features.
+        let built = build.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).output().expect("cargo can be started");
         assert!(built.status.success(), "cofferdam does not build:\n{}", String::from_utf8_lossy(&built.stderr));
         profile.join("cofferdam")
     })

@@ -4,9 +4,9 @@
 //! alignment then means not to read, TCP's window fills, and the sender waits. No channel blocks another.
 
 use crate::codec::{self, CodecError};
+use crate::operator::Selector;
 use crate::record::{Either, Element, EventTime, Record};
 use crate::state::key::StateKey;
-use crate::operator::Selector;
 use cofferdam_protocol::{ChannelIndex, CheckpointId, EdgeId, MaxParallelism, SubtaskIndex};
 use serde::{Deserialize, Serialize};
 use std::any::Any;

@@ -80,7 +80,12 @@ pub trait Source: Send + 'static {
     type Out: Send + 'static;
 
     /// Begins at the restored positions, or at the beginning.
-    fn open<E: Env>(&mut self, env: &E, place: Place, restored: Option<&[ListState]>) -> impl Future<Output = Result<(), ConnectorError>> + Send;
+    fn open<E: Env>(
+        &mut self,
+        env: &E,
+        place: Place,
+        restored: Option<&[ListState]>,
+    ) -> impl Future<Output = Result<(), ConnectorError>> + Send;
 
     /// Appends the next records and advances the positions past them, both without an await in between: a call that is
     /// dropped while it waits has done neither.

@@ -203,7 +203,14 @@ impl<E: Env> Job<E> {
     {
         let parallelism = self.building.borrow().parallelism;
         let head = SourceSpec { uid: uid.to_owned(), source: Arc::new(source) };
-        Stream { job: self.building.clone(), head, operator: Arc::new(Identity::default), uids: vec![uid.to_owned()], name: uid.to_owned(), parallelism }
+        Stream {
+            job: self.building.clone(),
+            head,
+            operator: Arc::new(Identity::default),
+            uids: vec![uid.to_owned()],
+            name: uid.to_owned(),
+            parallelism,
+        }
     }
 
     /// Checks the whole and closes it.
@@ -348,7 +355,10 @@ impl<E: Env, H: HeadSpec<E>, O: Operator<In = H::Out>> Stream<E, H, O> {
     }
 
     /// One record in, one out.
-    pub fn map<T: Send + 'static>(self, function: impl Fn(O::Out) -> T + Clone + Send + Sync + 'static) -> Stream<E, H, Then<O, impl Operator<In = O::Out, Out = T>>>
+    pub fn map<T: Send + 'static>(
+        self,
+        function: impl Fn(O::Out) -> T + Clone + Send + Sync + 'static,
+    ) -> Stream<E, H, Then<O, impl Operator<In = O::Out, Out = T>>>
     where
         O::Out: 'static,
     {
@@ -356,7 +366,10 @@ impl<E: Env, H: HeadSpec<E>, O: Operator<In = H::Out>> Stream<E, H, O> {
     }
 
     /// Keeps what the predicate is true of.
-    pub fn filter(self, predicate: impl Fn(&O::Out) -> bool + Clone + Send + Sync + 'static) -> Stream<E, H, Then<O, impl Operator<In = O::Out, Out = O::Out>>>
+    pub fn filter(
+        self,
+        predicate: impl Fn(&O::Out) -> bool + Clone + Send + Sync + 'static,
+    ) -> Stream<E, H, Then<O, impl Operator<In = O::Out, Out = O::Out>>>
     where
         O::Out: 'static,
     {
@@ -364,7 +377,10 @@ impl<E: Env, H: HeadSpec<E>, O: Operator<In = H::Out>> Stream<E, H, O> {
     }
 
     /// One record in, any number out.
-    pub fn flat_map<I>(self, function: impl Fn(O::Out) -> I + Clone + Send + Sync + 'static) -> Stream<E, H, Then<O, impl Operator<In = O::Out, Out = I::Item>>>
+    pub fn flat_map<I>(
+        self,
+        function: impl Fn(O::Out) -> I + Clone + Send + Sync + 'static,
+    ) -> Stream<E, H, Then<O, impl Operator<In = O::Out, Out = I::Item>>>
     where
         O::Out: 'static,
         I: IntoIterator + 'static,
@@ -387,7 +403,10 @@ impl<E: Env, H: HeadSpec<E>, O: Operator<In = H::Out>> Stream<E, H, O> {
     }
 
     /// Partitions by key.
-    pub fn key_by<K: crate::state::key::StateKey>(self, selector: impl Fn(&O::Out) -> K + Clone + Send + Sync + 'static) -> Keyed<E, O::Out, K, impl Selector<O::Out, K> + Clone>
+    pub fn key_by<K: crate::state::key::StateKey>(
+        self,
+        selector: impl Fn(&O::Out) -> K + Clone + Send + Sync + 'static,
+    ) -> Keyed<E, O::Out, K, impl Selector<O::Out, K> + Clone>
     where
         O::Out: Record,
     {
@@ -411,7 +430,10 @@ impl<E: Env, H: HeadSpec<E>, O: Operator<In = H::Out>> Stream<E, H, O> {
     }
 
     /// Both streams as one, in no particular order between them.
-    pub fn union<H2: HeadSpec<E>, O2: Operator<In = H2::Out, Out = O::Out>>(self, other: Stream<E, H2, O2>) -> Stream<E, GateSpec<E, O::Out>, Identity<O::Out>>
+    pub fn union<H2: HeadSpec<E>, O2: Operator<In = H2::Out, Out = O::Out>>(
+        self,
+        other: Stream<E, H2, O2>,
+    ) -> Stream<E, GateSpec<E, O::Out>, Identity<O::Out>>
     where
         O::Out: Record,
     {
@@ -450,7 +472,14 @@ fn add_vertex<E: Env, H: HeadSpec<E>, O: Operator<In = H::Out>>(
         let edge_id = EdgeId(u32::try_from(building.edges.len()).expect("fewer edges than 2^32"));
         inputs.push(edge_id);
         building.vertices[edge.from.0 as usize].outputs.push(edge_id);
-        building.edges.push(Edge { id: edge_id, from: edge.from, to: id, partitioning: edge.partitioning, kind: edge.kind, route: edge.route });
+        building.edges.push(Edge {
+            id: edge_id,
+            from: edge.from,
+            to: id,
+            partitioning: edge.partitioning,
+            kind: edge.kind,
+            route: edge.route,
+        });
     }
     let run: RunTask<E> = Arc::new(move |mut context| {
         let input = make_input(&mut context);
@@ -479,7 +508,12 @@ impl<E: Env, T: Record> Sealed<E, T> {
         PendingEdge { from: self.vertex, partitioning, kind: Arc::new(Carrying::<T>::default()), route, inlet }
     }
 
-    fn begin<X: Send + 'static>(&self, name: &str, edges: Vec<PendingEdge<E, X>>, parallelism: u32) -> Stream<E, GateSpec<E, X>, Identity<X>> {
+    fn begin<X: Send + 'static>(
+        &self,
+        name: &str,
+        edges: Vec<PendingEdge<E, X>>,
+        parallelism: u32,
+    ) -> Stream<E, GateSpec<E, X>, Identity<X>> {
         let head = GateSpec { edges };
         Stream { job: self.job.clone(), head, operator: Arc::new(Identity::default), uids: Vec::new(), name: name.to_owned(), parallelism }
     }
@@ -547,7 +581,11 @@ impl<E: Env, T: Record, K: crate::state::key::StateKey, S: Selector<T, K> + Clon
     }
 
     /// Applies a keyed function. `uid` is the stable name of its state; `function` makes one instance per subtask.
-    pub fn process<P: KeyedProcess<Key = K, In = T>>(self, uid: &str, function: impl Fn() -> P + Send + Sync + 'static) -> Stream<E, GateSpec<E, T>, KeyedOperator<P, S>> {
+    pub fn process<P: KeyedProcess<Key = K, In = T>>(
+        self,
+        uid: &str,
+        function: impl Fn() -> P + Send + Sync + 'static,
+    ) -> Stream<E, GateSpec<E, T>, KeyedOperator<P, S>> {
         let edge = self.hash_edge(plain_inlet());
         let (name, selector) = (uid.to_owned(), self.selector);
         let make = move || KeyedOperator::new(name.clone(), function(), selector.clone());
@@ -589,7 +627,9 @@ impl<L, R, K, S1: Selector<L, K>, S2: Selector<R, K>> Selector<Either<L, R>, K> 
     }
 }
 
-impl<E: Env, L: Record, R: Record, K: crate::state::key::StateKey, S1: Selector<L, K> + Clone, S2: Selector<R, K> + Clone> Connected<E, L, R, K, S1, S2> {
+impl<E: Env, L: Record, R: Record, K: crate::state::key::StateKey, S1: Selector<L, K> + Clone, S2: Selector<R, K> + Clone>
+    Connected<E, L, R, K, S1, S2>
+{
     /// Applies a function that sees both inputs of a key.
     #[allow(clippy::type_complexity)]
     pub fn process<P: CoProcess<Key = K, Left = L, Right = R>>(
@@ -597,7 +637,8 @@ impl<E: Env, L: Record, R: Record, K: crate::state::key::StateKey, S1: Selector<
         uid: &str,
         function: impl Fn() -> P + Send + Sync + 'static,
     ) -> Stream<E, GateSpec<E, Either<L, R>>, KeyedOperator<TwoInputs<P>, EitherSelector<S1, S2>>> {
-        let edges = vec![self.left.hash_edge(Arc::new(channel::left_inlet::<L, R>)), self.right.hash_edge(Arc::new(channel::right_inlet::<L, R>))];
+        let edges =
+            vec![self.left.hash_edge(Arc::new(channel::left_inlet::<L, R>)), self.right.hash_edge(Arc::new(channel::right_inlet::<L, R>))];
         let (name, selector) = (uid.to_owned(), EitherSelector(self.left.selector, self.right.selector));
         let make = move || KeyedOperator::new(name.clone(), TwoInputs(function()), selector.clone());
         keyed_stream(self.left.sealed.job, edges, uid, Arc::new(make))

@@ -416,8 +416,18 @@ pub async fn run<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>>
     let machine = <Subtask as Machine>::recover((context.mode, input.channels()), &mut Vec::new());
     let alarm = Alarm::new(context.env.clone(), tick_sender);
     let mut running = Running {
-        context, input, operator, tail, machine, written_sender, alarm, finishing: None,
-        outputs: Vec::new(), made: Vec::new(), writing: BTreeMap::new(), first_barrier: BTreeMap::new(),
+        context,
+        input,
+        operator,
+        tail,
+        machine,
+        written_sender,
+        alarm,
+        finishing: None,
+        outputs: Vec::new(),
+        made: Vec::new(),
+        writing: BTreeMap::new(),
+        first_barrier: BTreeMap::new(),
     };
     running.restore().await?;
     running.work(written, ticks).await
@@ -465,11 +475,7 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
         Ok(())
     }
 
-    async fn work(
-        &mut self,
-        mut written: mpsc::UnboundedReceiver<Done>,
-        mut ticks: mpsc::UnboundedReceiver<()>,
-    ) -> Result<(), TaskError> {
+    async fn work(&mut self, mut written: mpsc::UnboundedReceiver<Done>, mut ticks: mpsc::UnboundedReceiver<()>) -> Result<(), TaskError> {
         loop {
             self.arm_processing_timer();
             tokio::select! {

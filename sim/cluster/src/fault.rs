@@ -12,7 +12,18 @@ use std::time::Duration;
 
 /// The kinds that chaos can draw, by their names in scenario files.
 pub const KINDS: &[&str] = &[
-    "crash", "power-loss", "wipe", "pause", "partition", "isolate", "reset", "slow-link", "disk-errors", "sync-errors", "disk-full", "slow-disk",
+    "crash",
+    "power-loss",
+    "wipe",
+    "pause",
+    "partition",
+    "isolate",
+    "reset",
+    "slow-link",
+    "disk-errors",
+    "sync-errors",
+    "disk-full",
+    "slow-disk",
     "clock-jump",
 ];
 

@@ -8,6 +8,7 @@ mod ids_unique;
 mod latest_restored;
 mod max_concurrent;
 mod min_pause;
+mod no_unreferenced_files;
 mod one_live_attempt;
 mod timeout;
 
@@ -57,6 +58,7 @@ pub fn all(setting: &Setting<'_>) -> Vec<Box<dyn Invariant>> {
         Box::new(one_live_attempt::OneLiveAttempt::default()),
         Box::new(latest_restored::LatestRestored::new(setting.scenario.cluster.storage)),
         Box::new(committed_is_complete::CommittedIsComplete::default()),
+        Box::new(no_unreferenced_files::NoUnreferencedFiles::new(checkpoints)),
     ]
 }
 

@@ -317,7 +317,9 @@ impl Run {
                 return self.violated("liveness", format!("{bound:?} after the faults stopped the job has not ended"));
             }
             (Some(Ended::Finished), Expect::Finished) | (Some(Ended::Failed(_)), Expect::Failed) => {}
-            (Some(ended), expected) => return self.violated("expected-end", format!("the job ended as {ended:?}, expected was {expected:?}")),
+            (Some(ended), expected) => {
+                return self.violated("expected-end", format!("the job ended as {ended:?}, expected was {expected:?}"))
+            }
         }
         if !coordinator_done {
             return self.violated("liveness", "the job has ended, but its coordinator does not come to an end".into());

@@ -105,7 +105,16 @@ pub struct JobSpec {
 
 impl Default for JobSpec {
     fn default() -> Self {
-        Self { kind: JobKind::WordCount, parallelism: 2, max_parallelism: 16, partitions: 4, lines: 300, keys: 40, chunk_bytes: 64, pace_ms: 50 }
+        Self {
+            kind: JobKind::WordCount,
+            parallelism: 2,
+            max_parallelism: 16,
+            partitions: 4,
+            lines: 300,
+            keys: 40,
+            chunk_bytes: 64,
+            pace_ms: 50,
+        }
     }
 }
 
@@ -167,8 +176,14 @@ pub struct CheckpointSpec {
 impl Default for CheckpointSpec {
     fn default() -> Self {
         Self {
-            interval_ms: 200, mode: Mode::ExactlyOnce, timeout_ms: 2000, min_pause_ms: 0, max_concurrent: 1, tolerable_failures: 3,
-            retained: 1, retention: Retention::Never,
+            interval_ms: 200,
+            mode: Mode::ExactlyOnce,
+            timeout_ms: 2000,
+            min_pause_ms: 0,
+            max_concurrent: 1,
+            tolerable_failures: 3,
+            retained: 1,
+            retention: Retention::Never,
         }
     }
 }

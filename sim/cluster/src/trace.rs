@@ -122,8 +122,16 @@ pub fn lock(seen: &SharedSeen) -> MutexGuard<'_, Seen> {
 #[must_use]
 pub fn nothing_seen() -> SharedSeen {
     Arc::new(Mutex::new(Seen {
-        hasher: StableHasher::default(), events: 0, records: 0, completed: 0, aborted: 0, restores: 0, violation: None,
-        trace: Vec::new(), hashes: Vec::new(), last: Duration::ZERO,
+        hasher: StableHasher::default(),
+        events: 0,
+        records: 0,
+        completed: 0,
+        aborted: 0,
+        restores: 0,
+        violation: None,
+        trace: Vec::new(),
+        hashes: Vec::new(),
+        last: Duration::ZERO,
     }))
 }
 

@@ -125,7 +125,8 @@ pub fn run(filter: &str) {
         ("until durable", writing),
     ];
     for (name, mut values) in rows {
-        let [min, median, max] = [0, 50, 100].map(|percent| quantile(&mut values, percent).expect("there were snapshots").as_micros().to_string());
+        let [min, median, max] =
+            [0, 50, 100].map(|percent| quantile(&mut values, percent).expect("there were snapshots").as_micros().to_string());
         out.add_row([name.to_owned(), min, median, max]);
     }
     println!("{SNAPSHOTS} snapshots of {KEY_COUNT} keys\n{out}\n");

@@ -26,7 +26,11 @@ pub fn run(filter: &str, seed_count: u64) {
     }
     let simulated: Duration = reports.iter().map(|report| report.simulated).sum();
     println!("{out}\nevents and records together: {} per CPU second", rate(events + records, cpu));
-    println!("simulated {:.0} s, completed {} checkpoints", simulated.as_secs_f64(), reports.iter().map(|report| report.completed).sum::<u64>());
+    println!(
+        "simulated {:.0} s, completed {} checkpoints",
+        simulated.as_secs_f64(),
+        reports.iter().map(|report| report.completed).sum::<u64>()
+    );
     for report in &reports {
         if let Some(violation) = &report.violation {
             println!("seed {}: {} {}", report.seed, violation.invariant, violation.witness);

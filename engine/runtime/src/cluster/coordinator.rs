@@ -122,10 +122,23 @@ pub async fn run<E: Env>(
         alarm: Alarm::new(env.clone(), map_alarm(&env, inbox_sender.clone())),
         io: IoQueue::new(env.clone()),
         epoch: machine.epoch(),
-        env, settings, store, graph, machine, outputs, inbox_sender, journal_sender,
-        deadlines: BTreeMap::new(), connections: BTreeMap::new(), latest: BTreeMap::new(), placement: BTreeMap::new(), led: false,
+        env,
+        settings,
+        store,
+        graph,
+        machine,
+        outputs,
+        inbox_sender,
+        journal_sender,
+        deadlines: BTreeMap::new(),
+        connections: BTreeMap::new(),
+        latest: BTreeMap::new(),
+        placement: BTreeMap::new(),
+        led: false,
         progress: progress.unwrap_or_else(|| watch::Sender::new(Progress::default())),
-        sweeping: 0, discarding: BTreeSet::new(), ended: None,
+        sweeping: 0,
+        discarding: BTreeSet::new(),
+        ended: None,
     };
     driver.run(inbox).await
 }
@@ -134,15 +147,16 @@ pub async fn run<E: Env>(
 fn map_alarm<E: Env>(env: &E, inbox: mpsc::UnboundedSender<Inbox>) -> mpsc::UnboundedSender<()> {
     let (sender, mut receiver) = mpsc::unbounded_channel();
     // Lives as long as the sender that the alarm holds.
-    let task = env.spawn("alarms", async move {
-        while receiver.recv().await.is_some() && inbox.send(Inbox::Alarm).is_ok() {}
-    });
+    let task = env.spawn("alarms", async move { while receiver.recv().await.is_some() && inbox.send(Inbox::Alarm).is_ok() {} });
     std::mem::forget(task);
     sender
 }
 
 /// Tries until it works or can never work.
-async fn retry<E: Env, T, F: std::future::Future<Output = Result<T, StorageError>>>(env: &E, mut operation: impl FnMut() -> F) -> Result<T, StorageError> {
+async fn retry<E: Env, T, F: std::future::Future<Output = Result<T, StorageError>>>(
+    env: &E,
+    mut operation: impl FnMut() -> F,
+) -> Result<T, StorageError> {
     let mut wait = RETRY.0;
     loop {
         match operation().await {
@@ -156,7 +170,12 @@ async fn retry<E: Env, T, F: std::future::Future<Output = Result<T, StorageError
     }
 }
 
-async fn keep_journal<E: Env>(env: E, mut store: JournalStore, mut writes: mpsc::UnboundedReceiver<Journal>, inbox: mpsc::UnboundedSender<Inbox>) {
+async fn keep_journal<E: Env>(
+    env: E,
+    mut store: JournalStore,
+    mut writes: mpsc::UnboundedReceiver<Journal>,
+    inbox: mpsc::UnboundedSender<Inbox>,
+) {
     while let Some(journal) = writes.recv().await {
         let written = store.append(&env, &journal).await;
         if inbox.send(Inbox::Answer(Input::Journal(written))).is_err() {
@@ -182,7 +201,9 @@ async fn accept<E: Env>(env: E, listener: E::Listener, heartbeats: Heartbeats, i
 async fn serve<E: Env>(env: E, stream: E::Stream, incarnation: Incarnation, heartbeats: Heartbeats, inbox: mpsc::UnboundedSender<Inbox>) {
     let (mut reading, writing) = split(stream);
     let mut scratch = Vec::new();
-    let Ok(Some(ToCoordinator::Register { worker, slots, data_address })) = codec::read_frame(&mut reading, &mut scratch).await else { return };
+    let Ok(Some(ToCoordinator::Register { worker, slots, data_address })) = codec::read_frame(&mut reading, &mut scratch).await else {
+        return;
+    };
     let (outgoing, messages) = mpsc::unbounded_channel();
     if inbox.send(Inbox::Joined(incarnation, worker, slots, data_address, outgoing)).is_err() {
         return;
@@ -532,7 +553,9 @@ impl<E: Env> Driver<E> {
         };
         self.progress.send_modify(|progress| progress.status = text);
         match status {
-            Status::WaitingForWorkers { slots_missing } => self.observe(Moment::JobWaiting, None, None, Detail::Count(u64::from(slots_missing))),
+            Status::WaitingForWorkers { slots_missing } => {
+                self.observe(Moment::JobWaiting, None, None, Detail::Count(u64::from(slots_missing)))
+            }
             // Observed with its checkpoint when it is planned.
             Status::Deploying(_) => {}
             Status::Running(attempt) => self.observe(Moment::JobRunning, Some(attempt), None, Detail::None),
@@ -606,8 +629,10 @@ impl<E: Env> Driver<E> {
             return;
         }
         let restored = !restores.is_empty();
-        let address = |worker: &WorkerId| self.latest.get(worker).and_then(|incarnation| self.connections.get(incarnation)).map(|c| c.data_address);
-        let addresses: BTreeMap<TaskId, SocketAddr> = placement.iter().filter_map(|(task, worker)| Some((*task, address(worker)?))).collect();
+        let address =
+            |worker: &WorkerId| self.latest.get(worker).and_then(|incarnation| self.connections.get(incarnation)).map(|c| c.data_address);
+        let addresses: BTreeMap<TaskId, SocketAddr> =
+            placement.iter().filter_map(|(task, worker)| Some((*task, address(worker)?))).collect();
         let mut by_worker: BTreeMap<WorkerId, Vec<(TaskId, Option<TaskRestore>)>> = BTreeMap::new();
         for (task, worker) in placement {
             let restore = restored.then(|| restores.remove(task).unwrap_or_default());

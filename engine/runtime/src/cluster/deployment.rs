@@ -177,7 +177,8 @@ impl<E: Env> Deployment<E> {
         let mut running = Vec::new();
         for (task, restore) in own {
             let vertex = graph.vertex(task.vertex);
-            let take = |ends: &mut BTreeMap<ChannelId, AnyEnd>, channel| ends.remove(&channel).expect("every channel of an own task was made");
+            let take =
+                |ends: &mut BTreeMap<ChannelId, AnyEnd>, channel| ends.remove(&channel).expect("every channel of an own task was made");
             let inputs = vertex.inputs.iter().map(|edge_id| {
                 let edge = graph.edge(*edge_id);
                 let origins = edge.origins(task.subtask, graph.vertex(edge.from).parallelism);
@@ -188,15 +189,25 @@ impl<E: Env> Deployment<E> {
                 let edge = graph.edge(*edge_id);
                 let to_parallelism = graph.vertex(edge.to).parallelism;
                 let targets = edge.targets(task.subtask, to_parallelism);
-                let senders = targets.into_iter().map(|to| take(&mut senders, ChannelId { edge: edge.id, from: task.subtask, to })).collect();
+                let senders =
+                    targets.into_iter().map(|to| take(&mut senders, ChannelId { edge: edge.id, from: task.subtask, to })).collect();
                 OutputEnds { edge: edge.id, to_parallelism, senders }
             });
             let outputs = outputs.collect();
             let (control_sender, control) = mpsc::unbounded_channel();
             controls.insert(task, control_sender);
             let context = TaskContext {
-                env: env.clone(), graph: graph.clone(), task, attempt, mode, storage: storage.clone(),
-                inputs, outputs, restore, control, reports: reports.clone(),
+                env: env.clone(),
+                graph: graph.clone(),
+                task,
+                attempt,
+                mode,
+                storage: storage.clone(),
+                inputs,
+                outputs,
+                restore,
+                control,
+                reports: reports.clone(),
             };
             let (graph, reports) = (graph.clone(), reports.clone());
             running.push(env.spawn("subtask", async move {

@@ -165,11 +165,24 @@ impl<E: Env> Session<'_, E> {
         }
     }
 
-    fn report(&self, task: TaskId, attempt: AttemptId, report: TaskReport, records: &mut u64, outbox: &mpsc::UnboundedSender<ToCoordinator>) {
+    fn report(
+        &self,
+        task: TaskId,
+        attempt: AttemptId,
+        report: TaskReport,
+        records: &mut u64,
+        outbox: &mpsc::UnboundedSender<ToCoordinator>,
+    ) {
         match report {
             TaskReport::Progress(count) => *records += count,
             TaskReport::Failed(ref cause) => {
-                let event = Event { actor: Actor::Task(task), attempt: Some(attempt), checkpoint: None, moment: Moment::TaskFailed, detail: Detail::Text(cause.clone()) };
+                let event = Event {
+                    actor: Actor::Task(task),
+                    attempt: Some(attempt),
+                    checkpoint: None,
+                    moment: Moment::TaskFailed,
+                    detail: Detail::Text(cause.clone()),
+                };
                 self.env.observe(event);
                 let _ = outbox.send(ToCoordinator::Report { task, attempt, report });
             }

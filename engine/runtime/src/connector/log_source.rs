@@ -203,7 +203,10 @@ async fn read_lines<F: File, A>(file: &F, reading: &Reading<A>, chunk_bytes: usi
     loop {
         let held = text.len();
         if held > LINE_LIMIT_BYTES {
-            return Err(ConnectorError::Invalid { path: path.clone(), what: format!("the line at {offset} is over {LINE_LIMIT_BYTES} bytes") });
+            return Err(ConnectorError::Invalid {
+                path: path.clone(),
+                what: format!("the line at {offset} is over {LINE_LIMIT_BYTES} bytes"),
+            });
         }
         text.resize(held + chunk_bytes.max(1), 0);
         let read = file.read_at(offset + held as u64, &mut text[held..]).await.map_err(ConnectorError::io(path))?;

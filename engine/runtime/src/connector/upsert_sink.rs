@@ -45,7 +45,14 @@ impl<K: StateKey, V: Clone> UpsertSink<K, V> {
     #[must_use]
     pub fn new(folder: &str, uid: &str) -> Self {
         let (folder, uid) = (folder.to_owned(), uid.to_owned());
-        Self { folder, uid, changed: PagedTable::default(), shared: Arc::new(Mutex::new(Shared { unwritten: Vec::new(), segments: BTreeSet::new() })), handed_over: 0, place: None }
+        Self {
+            folder,
+            uid,
+            changed: PagedTable::default(),
+            shared: Arc::new(Mutex::new(Shared { unwritten: Vec::new(), segments: BTreeSet::new() })),
+            handed_over: 0,
+            place: None,
+        }
     }
 
     fn place(&self) -> Place {
@@ -140,7 +147,10 @@ fn rows_as_text<K: Display, V: Display>(rows: &BTreeMap<K, V>, path: &str) -> Re
         write!(text, "{key}\t{value}").expect("writing to a String does not fail");
         let line = &text[start..];
         if line.contains('\n') || line.matches('\t').count() != 1 {
-            return Err(ConnectorError::Invalid { path: path.to_owned(), what: format!("the row {line:?} has a tab or a line end inside") });
+            return Err(ConnectorError::Invalid {
+                path: path.to_owned(),
+                what: format!("the row {line:?} has a tab or a line end inside"),
+            });
         }
         text.push('\n');
     }

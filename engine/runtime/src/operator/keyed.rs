@@ -2,9 +2,9 @@
 
 use super::{Operator, Stateful};
 use crate::record::{Collect, Either, EventTime};
-use crate::state::{restore_block, KeyedSnapshot, RestoreStateError, StateVisitor};
 use crate::state::key::{Key, StateKey};
 use crate::state::timers::Timers;
+use crate::state::{restore_block, KeyedSnapshot, RestoreStateError, StateVisitor};
 use cofferdam_protocol::snapshot::ListState;
 use cofferdam_protocol::{KeyGroupRange, MaxParallelism};
 use std::marker::PhantomData;
@@ -76,10 +76,22 @@ pub trait KeyedProcess: Send + 'static {
     type Out: Send;
 
     /// Takes one record of `key`.
-    fn process(&mut self, key: &Key<'_, Self::Key>, record: Self::In, context: &mut Context<'_, Self::Key>, out: &mut impl Collect<Self::Out>);
+    fn process(
+        &mut self,
+        key: &Key<'_, Self::Key>,
+        record: Self::In,
+        context: &mut Context<'_, Self::Key>,
+        out: &mut impl Collect<Self::Out>,
+    );
 
     /// A timer of `key` is due.
-    fn on_timer(&mut self, key: &Key<'_, Self::Key>, firing: Firing, context: &mut Context<'_, Self::Key>, out: &mut impl Collect<Self::Out>) {
+    fn on_timer(
+        &mut self,
+        key: &Key<'_, Self::Key>,
+        firing: Firing,
+        context: &mut Context<'_, Self::Key>,
+        out: &mut impl Collect<Self::Out>,
+    ) {
         let _ = (key, firing, context, out);
     }
 
@@ -99,11 +111,29 @@ pub trait CoProcess: Send + 'static {
     type Out: Send;
 
     /// Takes one record of the first input.
-    fn left(&mut self, key: &Key<'_, Self::Key>, record: Self::Left, context: &mut Context<'_, Self::Key>, out: &mut impl Collect<Self::Out>);
+    fn left(
+        &mut self,
+        key: &Key<'_, Self::Key>,
+        record: Self::Left,
+        context: &mut Context<'_, Self::Key>,
+        out: &mut impl Collect<Self::Out>,
+    );
     /// Takes one record of the second input.
-    fn right(&mut self, key: &Key<'_, Self::Key>, record: Self::Right, context: &mut Context<'_, Self::Key>, out: &mut impl Collect<Self::Out>);
+    fn right(
+        &mut self,
+        key: &Key<'_, Self::Key>,
+        record: Self::Right,
+        context: &mut Context<'_, Self::Key>,
+        out: &mut impl Collect<Self::Out>,
+    );
     /// A timer of `key` is due.
-    fn on_timer(&mut self, key: &Key<'_, Self::Key>, firing: Firing, context: &mut Context<'_, Self::Key>, out: &mut impl Collect<Self::Out>) {
+    fn on_timer(
+        &mut self,
+        key: &Key<'_, Self::Key>,
+        firing: Firing,
+        context: &mut Context<'_, Self::Key>,
+        out: &mut impl Collect<Self::Out>,
+    ) {
         let _ = (key, firing, context, out);
     }
     /// Shows each state under its stable name.
@@ -151,7 +181,6 @@ impl<P: KeyedProcess, S: Selector<P::In, P::Key>> KeyedOperator<P, S> {
     pub fn new(uid: String, function: P, selector: S) -> Self {
         Self { uid, function, selector, timers: Timers::default(), watermark: EventTime::MIN, now_ms: 0, marker: PhantomData }
     }
-
 }
 
 impl<P: KeyedProcess, S: Selector<P::In, P::Key>> Operator for KeyedOperator<P, S> {

@@ -141,7 +141,7 @@ fn tidy(output: &Path) -> io::Result<Found> {
 fn summarise(request: &Request, told: &Told, found: &Found, elapsed: Duration) {
     let line = |name: &str, value: String| console::say(format_args!("  {name:<12} {value}"));
     console::say(format_args!("finished in {:.1} s", elapsed.as_secs_f64()));
-    line("records", format!("{} lines read, those read again after a restore included", grouped(told.records)));
+    line("records", format!("at least {} lines read, those read again after a restore included", grouped(told.records)));
     line("words", format!("{}, {} different ones", grouped(found.words), grouped(found.different_words)));
     line("checkpoints", format!("{} completed, {} failed", told.completed, told.failed));
     line("restores", told.restored.to_string());

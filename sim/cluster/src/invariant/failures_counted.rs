@@ -47,7 +47,11 @@ impl Invariant for FailuresCounted {
             (Moment::JobFailing, _, Detail::Text(cause)) => {
                 let by_checkpoints = cause.contains("checkpoints in a row failed");
                 if by_checkpoints && self.failed.len() <= self.tolerable {
-                    return Err(format!("the attempt fails over {} failed checkpoints, {} are tolerable", self.failed.len(), self.tolerable));
+                    return Err(format!(
+                        "the attempt fails over {} failed checkpoints, {} are tolerable",
+                        self.failed.len(),
+                        self.tolerable
+                    ));
                 }
                 if by_checkpoints {
                     self.failed.clear();

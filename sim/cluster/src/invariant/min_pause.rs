@@ -37,7 +37,10 @@ impl Invariant for MinPause {
                 let waited = at.saturating_sub(completed);
                 if waited + slack(self.pause) < self.pause {
                     let checkpoint = event.checkpoint.unwrap_or_default();
-                    return Err(format!("{by} triggers {checkpoint} {waited:?} after the last completed one, min-pause is {:?}", self.pause));
+                    return Err(format!(
+                        "{by} triggers {checkpoint} {waited:?} after the last completed one, min-pause is {:?}",
+                        self.pause
+                    ));
                 }
             }
             _ => {}

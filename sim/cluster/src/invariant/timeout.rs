@@ -50,7 +50,9 @@ impl Invariant for Timeout {
     fn world(&mut self, _: Duration, event: &WorldEvent) {
         // A coordinator that is not there, or stands still, cannot keep time.
         match event {
-            WorldEvent::Crashed(node, _) | WorldEvent::Paused(node) | WorldEvent::Exited(node) if *node == self.coordinator => self.pending.clear(),
+            WorldEvent::Crashed(node, _) | WorldEvent::Paused(node) | WorldEvent::Exited(node) if *node == self.coordinator => {
+                self.pending.clear()
+            }
             _ => {}
         }
     }

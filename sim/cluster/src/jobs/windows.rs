@@ -22,7 +22,13 @@ impl KeyedProcess for Windows {
     type In = (i64, Text, u64);
     type Out = (Text, u64);
 
-    fn process(&mut self, key: &Key<'_, Text>, (time, _, value): Self::In, context: &mut Context<'_, Text>, _: &mut impl Collect<(Text, u64)>) {
+    fn process(
+        &mut self,
+        key: &Key<'_, Text>,
+        (time, _, value): Self::In,
+        context: &mut Context<'_, Text>,
+        _: &mut impl Collect<(Text, u64)>,
+    ) {
         let window = time.div_euclid(WINDOW_MS) * WINDOW_MS;
         self.sums.update(key, window, |sum| *sum += value);
         context.timers().register_event(key, window + WINDOW_MS - 1);

@@ -102,7 +102,11 @@ fn same(mode: Mode, expected: &State, actual: &State, names: &[&str]) -> Result<
                 _ => wanted == found,
             };
             if !fine {
-                return Err(format!("state {name} of key {key} is {}, the input before the positions makes {}", show(&found), show(&wanted)));
+                return Err(format!(
+                    "state {name} of key {key} is {}, the input before the positions makes {}",
+                    show(&found),
+                    show(&wanted)
+                ));
             }
         }
     }

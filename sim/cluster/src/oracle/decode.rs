@@ -185,7 +185,11 @@ fn state_file(file: &[u8], shapes: &dyn Fn(&str) -> Option<Shape>, into: &mut St
 ///
 /// # Errors
 /// The file, and what is wrong with it.
-pub fn checkpoint(number: u64, read: &dyn Fn(&str) -> Result<Vec<u8>, Broken>, shapes: &dyn Fn(&str) -> Option<Shape>) -> Result<Checkpoint, Broken> {
+pub fn checkpoint(
+    number: u64,
+    read: &dyn Fn(&str) -> Result<Vec<u8>, Broken>,
+    shapes: &dyn Fn(&str) -> Option<Shape>,
+) -> Result<Checkpoint, Broken> {
     let path = format!("chk-{number}/_metadata");
     let named = |broken: Broken| format!("{path}: {broken}");
     let encoded: Vec<u8> = blocks(b"CFDMETA\0", &read(&path)?).map_err(named)?.concat();

@@ -54,8 +54,16 @@ pub fn state(kind: JobKind, prefix: &Prefix<'_>) -> State {
     let mut at = |name: &str, key: &str, zero: Value, change: &mut dyn FnMut(&mut Value)| {
         change(state.entry(name.to_owned()).or_default().entry(key.to_owned()).or_insert(zero));
     };
-    let add = |value: &mut Value, amount: u64| if let Value::Number(number) = value { *number += amount };
-    let bump = |value: &mut Value, at: i64, amount: u64| if let Value::Map(map) = value { *map.entry(at).or_default() += amount };
+    let add = |value: &mut Value, amount: u64| {
+        if let Value::Number(number) = value {
+            *number += amount
+        }
+    };
+    let bump = |value: &mut Value, at: i64, amount: u64| {
+        if let Value::Map(map) = value {
+            *map.entry(at).or_default() += amount
+        }
+    };
     match kind {
         JobKind::WordCount => {
             for word in prefix["lines"].iter().flat_map(|line| line.split(' ')) {
@@ -76,8 +84,16 @@ pub fn state(kind: JobKind, prefix: &Prefix<'_>) -> State {
             }
             for line in &prefix["payments"] {
                 let (key, amount) = (field(line, 0), numeric(line, 1));
-                at("paid", key, Value::Pair(0, 0), &mut |value| if let Value::Pair(count, sum) = value { (*count, *sum) = (*count + 1, *sum + amount) });
-                at("payments", key, Value::List(Vec::new()), &mut |value| if let Value::List(list) = value { list.push(amount) });
+                at("paid", key, Value::Pair(0, 0), &mut |value| {
+                    if let Value::Pair(count, sum) = value {
+                        (*count, *sum) = (*count + 1, *sum + amount)
+                    }
+                });
+                at("payments", key, Value::List(Vec::new()), &mut |value| {
+                    if let Value::List(list) = value {
+                        list.push(amount)
+                    }
+                });
             }
         }
     }

@@ -395,7 +395,7 @@ impl<E: Env, H: HeadSpec<E>, O: Operator<In = H::Out>> Stream<E, H, O> {
         O::Out: Record,
     {
         let operator = self.operator;
-        let vertex = add_vertex::<E, H, O>(&self.job, self.head, self.name, self.uids, self.parallelism, move |input, mut context| {
+        let vertex = add_vertex::<E, H>(&self.job, self.head, self.name, self.uids, self.parallelism, move |input, mut context| {
             let outputs = Outputs::new(&mut context);
             Box::pin(task::run(context, input, operator(), outputs))
         });
@@ -449,14 +449,14 @@ impl<E: Env, H: HeadSpec<E>, O: Operator<In = H::Out>> Stream<E, H, O> {
         self.name = format!("{} -> {uid}", self.name);
         let operator = self.operator;
         let uid = uid.to_owned();
-        add_vertex::<E, H, O>(&self.job, self.head, self.name, self.uids, self.parallelism, move |input, context| {
+        add_vertex::<E, H>(&self.job, self.head, self.name, self.uids, self.parallelism, move |input, context| {
             let tail = SinkTail::new(uid.clone(), sink());
             Box::pin(task::run(context, input, operator(), tail))
         });
     }
 }
 
-fn add_vertex<E: Env, H: HeadSpec<E>, O: Operator<In = H::Out>>(
+fn add_vertex<E: Env, H: HeadSpec<E>>(
     job: &Rc<RefCell<Building<E>>>,
     head: H,
     name: String,

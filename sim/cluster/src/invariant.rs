@@ -10,6 +10,8 @@ mod max_concurrent;
 mod min_pause;
 mod no_unreferenced_files;
 mod one_live_attempt;
+#[cfg(test)]
+mod tests;
 mod timeout;
 
 use crate::scenario::Scenario;

@@ -60,6 +60,7 @@ pub fn simulate(scenario: &Scenario, seed: u64, keep: Keep) -> Report {
         completed: seen.completed,
         aborted: seen.aborted,
         restores: seen.restores,
+        recounted: seen.recounted,
         violation: seen.violation.clone(),
         trace: std::mem::take(&mut seen.trace),
         hashes: std::mem::take(&mut seen.hashes),
@@ -336,8 +337,9 @@ impl Run {
         let parts = tree.iter().filter(|(path, _)| path.starts_with(&prefix) && !path.ends_with(".tmp"));
         let rows = output::rows(parts.map(|(path, bytes)| (path.as_str(), bytes.as_slice())));
         let (kind, mode) = (self.scenario.job.kind, self.scenario.checkpoints.mode);
-        if let Err(witness) = rows.and_then(|rows| output::judge(kind, mode, &self.logs, &rows)) {
-            self.violated("exactly-once-output", witness);
+        match rows.and_then(|rows| output::judge(kind, mode, &self.logs, &rows)) {
+            Ok(recounted) => lock(&self.seen).recounted = recounted,
+            Err(witness) => self.violated("exactly-once-output", witness),
         }
     }
 

@@ -87,6 +87,8 @@ pub struct Seen {
     pub aborted: u64,
     /// Deployments from a checkpoint.
     pub restores: u64,
+    /// Rows of the output that count something more than once, where at-least-once allows it.
+    pub recounted: u64,
     /// The first violation.
     pub violation: Option<Violation>,
     /// The trace, if kept.
@@ -128,6 +130,7 @@ pub fn nothing_seen() -> SharedSeen {
         completed: 0,
         aborted: 0,
         restores: 0,
+        recounted: 0,
         violation: None,
         trace: Vec::new(),
         hashes: Vec::new(),
@@ -205,7 +208,8 @@ impl Watcher for Witness {
                 let hash = seen.hash();
                 seen.hashes.push(hash);
             }
-            if self.keep.trace && event.moment != Moment::Batch {
+            // With the hashes, a line for each, so that where they part can be told.
+            if self.keep.trace && (self.keep.hashes || event.moment != Moment::Batch) {
                 seen.trace.push(format!("{:>9.3}s  {node:<3} {event}", at.as_secs_f64()));
             }
             match (event.moment, event.checkpoint, &event.detail) {

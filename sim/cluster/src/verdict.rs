@@ -38,6 +38,8 @@ pub struct Report {
     pub aborted: u64,
     /// Deployments from a checkpoint.
     pub restores: u64,
+    /// Rows of the output that count something more than once, where at-least-once allows it.
+    pub recounted: u64,
     /// The first invariant that does not hold.
     pub violation: Option<Violation>,
     /// One line per transition, if asked for.
@@ -51,7 +53,7 @@ pub struct Report {
 /// What a run keeps beside its verdict.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Keep {
-    /// The trace, for people.
+    /// The trace, for people; beside the hashes, a line for each of them.
     pub trace: bool,
     /// All rolling hashes, to find where two runs part.
     pub hashes: bool,

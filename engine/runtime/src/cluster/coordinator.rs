@@ -594,7 +594,7 @@ impl<E: Env> Driver<E> {
                 let actor = Actor::Coordinator(epoch);
                 observer.observe(Event { actor, attempt: Some(attempt), checkpoint: Some(checkpoint), moment, detail: Detail::None });
             };
-            Inbox::Answer(match store.publish_metadata(&env, &metadata, observe.clone()).await {
+            Inbox::Answer(match store.publish_metadata(&env, &metadata, observe).await {
                 Ok(()) => {
                     observe(Moment::MetadataDurable);
                     Input::MetadataDurable(checkpoint)

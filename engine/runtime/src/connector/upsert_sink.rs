@@ -30,12 +30,17 @@ struct Shared<K, V> {
     segments: BTreeSet<String>,
 }
 
+/// One flush at a time. Why: two that merge the same segments would each miss what the other has removed, and the older value
+/// of a key could end up in the newer segment.
+type Turn = Arc<tokio::sync::Mutex<()>>;
+
 /// The table. `K` and `V` are written by their `Display`, which must not contain a tab or a line end.
 pub struct UpsertSink<K: StateKey, V> {
     folder: String,
     uid: String,
     changed: PagedTable<K, V>,
     shared: Arc<Mutex<Shared<K, V>>>,
+    turn: Turn,
     handed_over: u64,
     place: Option<Place>,
 }
@@ -50,6 +55,7 @@ impl<K: StateKey, V: Clone> UpsertSink<K, V> {
             uid,
             changed: PagedTable::default(),
             shared: Arc::new(Mutex::new(Shared { unwritten: Vec::new(), segments: BTreeSet::new() })),
+            turn: Turn::default(),
             handed_over: 0,
             place: None,
         }
@@ -80,7 +86,14 @@ impl<K: StateKey, V: Clone> UpsertSink<K, V> {
     }
 
     fn work<E: Env>(&self, env: &E, stage: &str) -> Work<E, K, V> {
-        Work { env: env.clone(), pending: self.pending(), name: self.name(stage), shared: self.shared.clone() }
+        Work {
+            turn: self.turn.clone(),
+            own: format!("{}.", self.final_name()),
+            env: env.clone(),
+            pending: self.pending(),
+            name: self.name(stage),
+            shared: self.shared.clone(),
+        }
     }
 
     fn final_name(&self) -> String {
@@ -169,6 +182,9 @@ fn merge(into: &mut BTreeMap<String, String>, text: &str, path: &str) -> Result<
 
 /// What a flush works on.
 struct Work<E, K, V> {
+    turn: Turn,
+    /// What the names of this subtask's segments begin with.
+    own: String,
     env: E,
     pending: String,
     name: String,
@@ -176,15 +192,24 @@ struct Work<E, K, V> {
 }
 
 impl<E: Env, K: StateKey + Display, V: Clone + Display> Work<E, K, V> {
-    /// Reads these segments, later ones over earlier ones. One that is gone was merged into another in the meantime.
-    async fn read(&self, segments: &BTreeSet<String>, rows: &mut BTreeMap<String, String>) -> Result<(), ConnectorError> {
+    /// This subtask's segments as they are on disk, oldest first.
+    async fn list(&self) -> Result<BTreeSet<String>, ConnectorError> {
+        let mut names = self.env.files().list(&self.pending).await.map_err(ConnectorError::io(&self.pending))?;
+        names.retain(|name| name.starts_with(&self.own) && !name.ends_with(".tmp"));
+        Ok(names.into_iter().collect())
+    }
+
+    /// Reads these segments, later ones over earlier ones. `false` if one is gone: a fenced attempt of this subtask still runs
+    /// somewhere and has merged it into another one.
+    async fn read(&self, segments: &BTreeSet<String>, rows: &mut BTreeMap<String, String>) -> Result<bool, ConnectorError> {
         for name in segments {
             let path = format!("{}/{name}", self.pending);
-            if let Some(text) = read_text(&self.env, &path).await? {
-                merge(rows, &text, &path)?;
+            match read_text(&self.env, &path).await? {
+                Some(text) => merge(rows, &text, &path)?,
+                None => return Ok(false),
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Removes segments that a newer file holds the rows of. Oldest first: what a crash leaves are the newest ones, and
@@ -203,6 +228,11 @@ impl<E: Env, K: StateKey + Display, V: Clone + Display> Work<E, K, V> {
     }
 
     /// Writes everything handed over so far as one segment, and forgets it only then.
+    async fn flush(&self) -> Result<u64, ConnectorError> {
+        let _turn = self.turn.lock().await;
+        self.write_segment().await
+    }
+
     async fn write_segment(&self) -> Result<u64, ConnectorError> {
         let (parts, segments) = {
             let shared = lock(&self.shared);
@@ -214,12 +244,17 @@ impl<E: Env, K: StateKey + Display, V: Clone + Display> Work<E, K, V> {
             rows.extend(part.iter());
         }
         let mut text = rows_as_text(&rows, &self.name)?;
-        let full = segments.len() >= SEGMENTS_MAX;
+        let mut full = segments.len() >= SEGMENTS_MAX;
         if full {
             let mut merged = BTreeMap::new();
-            self.read(&segments, &mut merged).await?;
-            merge(&mut merged, &text, &self.name)?;
-            text = rows_as_text(&merged, &self.name)?;
+            full = self.read(&segments, &mut merged).await?;
+            if full {
+                merge(&mut merged, &text, &self.name)?;
+                text = rows_as_text(&merged, &self.name)?;
+            } else {
+                let listed = self.list().await?;
+                lock(&self.shared).segments = listed;
+            }
         }
         publish(&self.env, &self.pending, &self.name, &text).await?;
         {
@@ -235,13 +270,18 @@ impl<E: Env, K: StateKey + Display, V: Clone + Display> Work<E, K, V> {
 
     /// Merges all segments over the finished part that an earlier attempt may have left.
     async fn finish(&self, folder: &str, final_name: &str) -> Result<u64, ConnectorError> {
+        let _turn = self.turn.lock().await;
         self.write_segment().await?;
-        let segments = lock(&self.shared).segments.clone();
-        let mut rows = BTreeMap::new();
-        if let Some(text) = read_text(&self.env, &format!("{folder}/{final_name}")).await? {
-            merge(&mut rows, &text, final_name)?;
-        }
-        self.read(&segments, &mut rows).await?;
+        let (rows, segments) = loop {
+            let segments = self.list().await?;
+            let mut rows = BTreeMap::new();
+            if let Some(text) = read_text(&self.env, &format!("{folder}/{final_name}")).await? {
+                merge(&mut rows, &text, final_name)?;
+            }
+            if self.read(&segments, &mut rows).await? {
+                break (rows, segments);
+            }
+        };
         let text = rows_as_text(&rows, final_name)?;
         publish(&self.env, folder, final_name, &text).await?;
         self.remove(&segments).await?;
@@ -257,10 +297,8 @@ impl<K: StateKey + Display, V: Clone + Display + Send + Sync + 'static> Sink for
         let pending = self.pending();
         make_folder(env, &self.folder).await?;
         make_folder(env, &pending).await?;
-        let own = format!("{}.", self.final_name());
-        let mut names = env.files().list(&pending).await.map_err(ConnectorError::io(&pending))?;
-        names.retain(|name| name.starts_with(&own) && !name.ends_with(".tmp"));
-        lock(&self.shared).segments = names.into_iter().collect();
+        let listed = self.work(env, "open").list().await?;
+        lock(&self.shared).segments = listed;
         Ok(())
     }
 
@@ -277,7 +315,7 @@ impl<K: StateKey + Display, V: Clone + Display + Send + Sync + 'static> Sink for
     fn flush<E: Env>(&mut self, env: &E, checkpoint: CheckpointId) -> Option<Flush> {
         self.hand_over();
         let work = self.work(env, &format!("{:019}", checkpoint.0));
-        Some(Box::pin(async move { work.write_segment().await }))
+        Some(Box::pin(async move { work.flush().await }))
     }
 
     fn finish<E: Env>(&mut self, env: &E) -> Option<Flush> {

@@ -1,0 +1,318 @@
+//! Every built-in scenario over pinned seeds: nothing may be violated, and what the stories tell must really have happened.
+
+use crate::parallel;
+use cofferdam_engine::observe::Moment;
+use cofferdam_protocol::settings::Mode;
+use cofferdam_scenarios::Scenario;
+use cofferdam_sim::fault::KINDS;
+use cofferdam_sim::run::simulate;
+use cofferdam_sim::scenario::{What, When};
+use cofferdam_sim::verdict::{Keep, Report};
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::sync::OnceLock;
+
+/// Of each story.
+const SEEDS: u64 = 3;
+/// Of `swarm`, whose seeds are worlds of their own.
+const SWARM_SEEDS: u64 = 60;
+/// Seeds that have found something before: `name seed`, one per line.
+const REGRESSIONS: &str = include_str!("../../scenarios/seeds/regressions.txt");
+
+/// One run, and what its trace tells.
+struct Run {
+    scenario: Scenario,
+    report: Report,
+    moments: BTreeSet<Moment>,
+    /// Why checkpoints failed.
+    reasons: BTreeSet<String>,
+    /// How many checkpoints were pending at once, at most.
+    pending_at_once: usize,
+}
+
+impl Run {
+    fn new(name: &str, seed: u64) -> Self {
+        let story = cofferdam_scenarios::find(name).unwrap_or_else(|| panic!("there is no scenario {name}"));
+        let scenario = (story.expand)(seed);
+        let mut report = simulate(&scenario, seed, Keep { trace: true, hashes: false });
+        let (mut moments, mut reasons) = (BTreeSet::new(), BTreeSet::new());
+        let (mut pending, mut pending_at_once) = (BTreeSet::new(), 0);
+        // The lines are long, and there are hundreds of thousands of them.
+        for line in std::mem::take(&mut report.trace) {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let Some((at, moment)) = words.iter().enumerate().find_map(|(at, word)| Some((at, word.parse::<Moment>().ok()?))) else {
+                continue;
+            };
+            moments.insert(moment);
+            let checkpoint = words[at - 1].to_owned();
+            match moment {
+                Moment::TookOver => pending.clear(),
+                Moment::CheckpointTriggered => {
+                    pending.insert(checkpoint);
+                    pending_at_once = pending_at_once.max(pending.len());
+                }
+                Moment::CheckpointCompleted => {
+                    pending.remove(&checkpoint);
+                }
+                Moment::CheckpointAborted => {
+                    pending.remove(&checkpoint);
+                    reasons.insert(words[at + 1..].join(" "));
+                }
+                _ => {}
+            }
+        }
+        // Batches are no lines.
+        moments.extend((report.records > 0).then_some(Moment::Batch));
+        Self { scenario, report, moments, reasons, pending_at_once }
+    }
+
+    fn replay(&self) -> String {
+        format!("cargo run --release -- replay {} --seed {}", self.scenario.name, self.report.seed)
+    }
+
+    fn counted(&self, kinds: &[&str]) -> u64 {
+        kinds.iter().filter_map(|kind| self.report.faults.get(kind)).sum()
+    }
+}
+
+fn pinned() -> Vec<(&'static str, u64)> {
+    let seeds = |name| if name == "swarm" { SWARM_SEEDS } else { SEEDS };
+    let stories = cofferdam_scenarios::all().into_iter().flat_map(|story| (0..seeds(story.name)).map(move |seed| (story.name, seed)));
+    stories.chain(regressions()).collect()
+}
+
+fn regressions() -> impl Iterator<Item = (&'static str, u64)> {
+    let lines = REGRESSIONS.lines().map(|line| line.split('#').next().unwrap_or_default().trim()).filter(|line| !line.is_empty());
+    lines.map(|line| {
+        let (name, seed) = line.split_once(' ').unwrap_or_else(|| panic!("{line:?} is not `name seed`"));
+        (name, seed.trim().parse().unwrap_or_else(|_| panic!("{seed:?} is not a seed")))
+    })
+}
+
+/// All of them, simulated once for all tests of this file.
+fn runs() -> &'static [Run] {
+    static RUNS: OnceLock<Vec<Run>> = OnceLock::new();
+    RUNS.get_or_init(|| parallel::map(&pinned(), |(name, seed)| Run::new(name, *seed)))
+}
+
+fn of(name: &str) -> Vec<&'static Run> {
+    let runs: Vec<&Run> = runs().iter().filter(|run| run.scenario.name == name).collect();
+    assert!(!runs.is_empty(), "there is no scenario {name}");
+    runs
+}
+
+/// Fails with a line, and a command that shows what is meant, for each run or name that is not as it should be.
+fn assert_none(what: &str, wrong: &[String]) {
+    assert!(wrong.is_empty(), "{what}:\n  {}\n", wrong.join("\n  "));
+}
+
+#[test]
+fn every_invariant_holds_in_every_pinned_run() {
+    let mut text = String::new();
+    for run in runs() {
+        let Some(violation) = &run.report.violation else { continue };
+        let (name, seed, at) = (&run.scenario.name, run.report.seed, violation.at.as_secs_f64());
+        let _ = writeln!(text, "{} is violated in {name} with seed {seed} at {at:.3} s", violation.invariant);
+        let _ = writeln!(text, "  witness  {}", violation.witness);
+        let _ = writeln!(text, "  replay   {}", run.replay());
+    }
+    assert!(text.is_empty(), "\n{text}");
+}
+
+/// How a kind that chaos can draw is counted once it has really happened. Two that look alike count alike.
+fn counted_as(kind: &str) -> &'static [&'static str] {
+    match kind {
+        "crash" => &["process-crash"],
+        "power-loss" => &["power-loss"],
+        "wipe" => &["disk-wiped"],
+        "pause" => &["pause"],
+        "partition" | "isolate" => &["partition"],
+        "reset" => &["connection-reset"],
+        "slow-link" => &["slow-link"],
+        "disk-errors" => &["disk-error-before", "disk-error-after"],
+        "sync-errors" => &["sync-failure"],
+        "disk-full" => &["disk-full"],
+        "slow-disk" => &["slow-disk"],
+        "clock-jump" => &["clock-jump"],
+        other => panic!("how is {other} counted?"),
+    }
+}
+
+fn kind(what: &What) -> &'static str {
+    match what {
+        What::Crash { .. } => "crash",
+        What::PowerLoss { .. } => "power-loss",
+        What::Wipe { .. } => "wipe",
+        What::Pause { .. } => "pause",
+        What::Partition { .. } => "partition",
+        What::Isolate { .. } => "isolate",
+        What::Reset { .. } => "reset",
+        What::SlowLink { .. } => "slow-link",
+        What::DiskErrors { .. } => "disk-errors",
+        What::SyncErrors { .. } => "sync-errors",
+        What::DiskFull { .. } => "disk-full",
+        What::SlowDisk { .. } => "slow-disk",
+        What::ClockJump { .. } => "clock-jump",
+    }
+}
+
+#[test]
+fn every_kind_of_fault_is_injected_somewhere() {
+    // Of what the disks and the network do by themselves once they may: all of it as well.
+    let consequences = ["disk-error-before", "disk-error-after", "blocked-link", "torn-append", "unsynced-data-lost", "clock-drift"];
+    let kinds = KINDS.iter().map(|kind| counted_as(kind)).chain(consequences.iter().map(std::slice::from_ref));
+    let missing: Vec<String> =
+        kinds.filter(|kinds| runs().iter().all(|run| run.counted(kinds) == 0)).map(|kinds| kinds.join(" or ")).collect();
+    assert_none("no run has", &missing);
+}
+
+#[test]
+fn in_some_run_of_each_story_all_of_its_pinned_faults_happen() {
+    let mut wrong = Vec::new();
+    for story in cofferdam_scenarios::all() {
+        let happened = |run: &&Run| {
+            KINDS.iter().all(|name| {
+                let pinned = run.scenario.faults.iter().filter(|fault| kind(&fault.what) == *name).count() as u64;
+                run.counted(counted_as(name)) >= pinned
+            })
+        };
+        let runs = of(story.name);
+        if !runs.iter().any(happened) {
+            wrong.push(format!("{:<45} {:?}, {}", story.name, runs[0].report.faults, runs[0].replay()));
+        }
+    }
+    assert_none("faults that never happen make these stories idle", &wrong);
+}
+
+#[test]
+fn every_kind_that_a_storys_chaos_may_draw_happens_in_some_run_of_it() {
+    let mut wrong = Vec::new();
+    for story in cofferdam_scenarios::all() {
+        let runs = of(story.name);
+        let drawn: BTreeSet<&str> = runs.iter().filter_map(|run| run.scenario.chaos.as_ref()).flat_map(|chaos| &chaos.kinds).map(String::as_str).collect();
+        for name in drawn {
+            if runs.iter().all(|run| run.counted(counted_as(name)) == 0) {
+                wrong.push(format!("{} has no {name}", story.name));
+            }
+        }
+    }
+    assert_none("chaos draws too seldom", &wrong);
+}
+
+/// Whether a story takes processes down, pinned or drawn, whose job then begins again from a checkpoint.
+fn takes_down(scenario: &Scenario) -> bool {
+    let fatal = |name: &str| matches!(name, "crash" | "power-loss" | "wipe");
+    let pinned = scenario.faults.iter().any(|fault| match (&fault.what, &fault.when) {
+        (What::Crash { node, .. } | What::PowerLoss { node, .. } | What::Wipe { node, .. }, When::Moment { .. }) => node != "storage",
+        _ => false,
+    });
+    pinned || scenario.chaos.as_ref().is_some_and(|chaos| chaos.kinds.iter().any(|name| fatal(name)))
+}
+
+#[test]
+fn where_processes_die_the_job_is_restored_from_a_checkpoint() {
+    let mut wrong = Vec::new();
+    for story in cofferdam_scenarios::all() {
+        let runs = of(story.name);
+        let pinned = !runs[0].scenario.faults.is_empty();
+        let restored = |run: &&Run| run.report.restores > 0;
+        if runs.iter().any(|run| takes_down(&run.scenario)) {
+            // Faults that are pinned happen with every seed, drawn ones may all come before the first checkpoint.
+            let fine = if pinned { runs.iter().all(restored) } else { runs.iter().any(restored) };
+            if !fine {
+                wrong.push(runs[0].replay());
+            }
+        }
+    }
+    assert_none("no checkpoint is restored in", &wrong);
+}
+
+#[test]
+fn second_crashes_are_second_restores() {
+    for name in ["both-crash", "second-crash-during-restore", "everything-loses-power", "worker-crashes-after-durable"] {
+        assert!(of(name).iter().any(|run| run.report.restores >= 2), "{name} is never restored twice: {}", of(name)[0].replay());
+    }
+}
+
+#[test]
+fn every_story_completes_checkpoints() {
+    let stories = cofferdam_scenarios::all();
+    let idle = stories.iter().filter(|story| of(story.name).iter().all(|run| run.report.completed == 0));
+    assert_none("no checkpoint completes in", &idle.map(|story| story.name.to_owned()).collect::<Vec<_>>());
+}
+
+#[test]
+fn disks_that_are_full_slow_or_failing_fail_checkpoints_by_name() {
+    let stories: [(&str, &[&str]); 4] = [
+        ("full-disk", &["IoException", "AsyncException", "FinalizeFailure"]),
+        ("slow-disk", &["Expired"]),
+        ("failing-disk", &["IoException", "AsyncException", "FinalizeFailure", "TaskFailure"]),
+        ("failing-sync", &["IoException", "AsyncException", "FinalizeFailure", "TaskFailure"]),
+    ];
+    for (name, reasons) in stories {
+        for run in of(name) {
+            assert!(run.report.aborted > 0, "no checkpoint fails: {}", run.replay());
+        }
+        let seen: BTreeSet<&String> = of(name).into_iter().flat_map(|run| &run.reasons).collect();
+        assert!(reasons.iter().any(|reason| seen.iter().any(|seen| seen == reason)), "{name}: {reasons:?} expected, {seen:?} seen");
+    }
+}
+
+#[test]
+fn stories_have_the_moments_that_they_are_about() {
+    let stories: [(&str, &[Moment]); 13] = [
+        ("steady-run", &[Moment::ChannelHeld, Moment::ChannelsReleased, Moment::Committed, Moment::Discarded]),
+        ("steady-ledger", &[Moment::ChannelHeld, Moment::ChannelsReleased]),
+        ("slow-channel", &[Moment::ChannelHeld]),
+        ("back-pressure", &[Moment::ChannelHeld]),
+        ("worker-crashes", &[Moment::WorkerLost, Moment::JobFailing, Moment::RestoreDone]),
+        ("second-crash-during-restore", &[Moment::WorkerLost, Moment::RestoreDone]),
+        ("zombie-worker", &[Moment::WorkerLost, Moment::CoordinatorLost]),
+        ("paused-worker", &[Moment::WorkerLost]),
+        ("paused-coordinator", &[Moment::CoordinatorLost]),
+        ("one-way-partition", &[Moment::WorkerLost]),
+        ("connections-break", &[Moment::TaskFailed]),
+        ("coordinator-crashes-on-ack", &[Moment::TookOver, Moment::CoordinatorLost]),
+        ("gives-up", &[Moment::JobFailing, Moment::JobRestarting, Moment::JobEnded]),
+    ];
+    let mut wrong = Vec::new();
+    for (name, moments) in stories {
+        for moment in moments {
+            if !of(name).iter().any(|run| run.moments.contains(moment)) {
+                wrong.push(format!("{name}: {moment}"));
+            }
+        }
+    }
+    assert_none("never happens", &wrong);
+}
+
+#[test]
+fn concurrent_checkpoints_are_pending_at_once() {
+    assert!(of("concurrent-checkpoints").iter().any(|run| run.pending_at_once == 3), "never three at once");
+    assert!(of("steady-run").iter().all(|run| run.pending_at_once == 1), "one at a time is all that it asks for");
+}
+
+#[test]
+fn at_least_once_counts_something_twice() {
+    let modes = |mode| runs().iter().filter(move |run| run.scenario.checkpoints.mode == mode);
+    assert!(modes(Mode::AtLeastOnce).any(|run| run.report.recounted > 0), "at-least-once is as exact as exactly-once: is it tested?");
+    assert!(modes(Mode::ExactlyOnce).all(|run| run.report.recounted == 0));
+}
+
+/// Moments that these runs cannot have, and why.
+const ABSENT: &[(Moment, &str)] = &[
+    (Moment::SteppedDown, "there is one coordinator node, and nobody who would take over from it while it runs"),
+    (Moment::RequestRefused, "nobody asks for checkpoints but the timer, whose refusals are silent"),
+    (Moment::OutputDurable, "no sink reports it"),
+];
+
+#[test]
+fn every_moment_occurs() {
+    let seen: BTreeSet<Moment> = runs().iter().flat_map(|run| run.moments.iter().copied()).collect();
+    let excused = |moment: &Moment| ABSENT.iter().any(|(absent, _)| absent == moment);
+    let missing: Vec<String> = Moment::ALL.iter().filter(|moment| !seen.contains(moment) && !excused(moment)).map(ToString::to_string).collect();
+    assert_none("no run has", &missing);
+    let known: Vec<String> =
+        ABSENT.iter().filter(|(moment, _)| seen.contains(moment)).map(|(moment, reason)| format!("{moment}: {reason}")).collect();
+    assert_none("these do occur, so the reason why not is wrong", &known);
+}

@@ -256,6 +256,23 @@ stories! {
             .when(at("metadata-durable"), What::DiskErrors { node: "storage".into(), per_mille: 500, for_ms: 300 })
             .when(at("discarded"), crash("coordinator", 300))
     };
+    "cancelled-and-kept", "The user asks for a checkpoint, and cancels; the last checkpoint is kept as a starting point." => |tale| {
+        tale.with(|scenario| {
+            scenario.checkpoints.retention = Retention::RetainOnCancellation;
+            scenario.checkpoints.interval_ms = 700;
+            scenario.expect = Expect::Cancelled;
+        })
+        .when(nth("job-running", 1), What::Checkpoint {})
+        .when(nth("checkpoint-completed", 3), What::Cancel {})
+    };
+    "cancelled-and-deleted", "The user cancels while a worker is down; no file is left." => |tale| {
+        tale.with(|scenario| {
+            scenario.checkpoints.retention = Retention::DeleteOnCancellation;
+            scenario.expect = Expect::Cancelled;
+        })
+        .when(at("snapshot-durable"), crash("acting", 1500))
+        .when(nth("job-failing", 1), What::Cancel {})
+    };
     "gives-up", "The restart strategy allows one restart, and workers die twice: the job fails, and its last checkpoint stays." => |tale| {
         tale.with(|scenario| {
             scenario.restart = RestartStrategy::FixedDelay { attempts: 1, delay: Duration::from_millis(100) };

@@ -154,7 +154,11 @@ fn every_select_is_biased() {
             found += 1;
             let line = code[..at].lines().count();
             let inside = code[at + opening.len()..].trim_start();
-            assert!(inside.starts_with("biased;"), "{}:{line}: without `biased;` first, a seed does not decide which branch runs", file.path);
+            assert!(
+                inside.starts_with("biased;"),
+                "{}:{line}: without `biased;` first, a seed does not decide which branch runs",
+                file.path
+            );
         }
         // Written in another way, it would not be seen above.
         let all = code.matches(concat!("select", "!")).count();

@@ -34,7 +34,8 @@ fn every_built_in_scenario_can_be_written_read_and_run_again() {
         let written = ScenarioFile { seed: Some(*seed), violated: Some("liveness".into()), scenario };
         let read = round_trip(&written);
         assert_eq!(read, written);
-        let (from_code, from_file) = (simulate(&written.scenario, *seed, Keep::default()), simulate(&read.scenario, *seed, Keep::default()));
+        let (from_code, from_file) =
+            (simulate(&written.scenario, *seed, Keep::default()), simulate(&read.scenario, *seed, Keep::default()));
         assert_eq!(from_code.hash, from_file.hash, "{} is another run from its file", story.name);
     });
 }

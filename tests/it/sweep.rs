@@ -189,7 +189,8 @@ fn every_kind_that_a_storys_chaos_may_draw_happens_in_some_run_of_it() {
     let mut wrong = Vec::new();
     for story in cofferdam_scenarios::all() {
         let runs = of(story.name);
-        let drawn: BTreeSet<&str> = runs.iter().filter_map(|run| run.scenario.chaos.as_ref()).flat_map(|chaos| &chaos.kinds).map(String::as_str).collect();
+        let drawn: BTreeSet<&str> =
+            runs.iter().filter_map(|run| run.scenario.chaos.as_ref()).flat_map(|chaos| &chaos.kinds).map(String::as_str).collect();
         for name in drawn {
             if runs.iter().all(|run| run.counted(counted_as(name)) == 0) {
                 wrong.push(format!("{} has no {name}", story.name));
@@ -310,7 +311,8 @@ const ABSENT: &[(Moment, &str)] = &[
 fn every_moment_occurs() {
     let seen: BTreeSet<Moment> = runs().iter().flat_map(|run| run.moments.iter().copied()).collect();
     let excused = |moment: &Moment| ABSENT.iter().any(|(absent, _)| absent == moment);
-    let missing: Vec<String> = Moment::ALL.iter().filter(|moment| !seen.contains(moment) && !excused(moment)).map(ToString::to_string).collect();
+    let missing: Vec<String> =
+        Moment::ALL.iter().filter(|moment| !seen.contains(moment) && !excused(moment)).map(ToString::to_string).collect();
     assert_none("no run has", &missing);
     let known: Vec<String> =
         ABSENT.iter().filter(|(moment, _)| seen.contains(moment)).map(|(moment, reason)| format!("{moment}: {reason}")).collect();

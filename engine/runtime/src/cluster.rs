@@ -1,5 +1,6 @@
 //! The processes: one coordinator, any number of workers. They perform; what to do is decided by the protocol's machines.
 
+pub mod client;
 pub mod coordinator;
 mod deployment;
 mod ioqueue;

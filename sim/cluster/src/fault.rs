@@ -5,10 +5,12 @@ use crate::env::SimTask;
 use crate::scenario::What;
 use crate::streams::Concern;
 use crate::world::{Crash, NodeIndex, World};
+use cofferdam_engine::cluster::message::Command;
 use rand::seq::SliceRandom;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use std::time::Duration;
+use tokio::sync::mpsc;
 
 /// The kinds that chaos can draw, by their names in scenario files.
 pub const KINDS: &[&str] = &[
@@ -40,14 +42,22 @@ pub struct Injector {
     storage: NodeIndex,
     disk: DiskSettings,
     repairs: Vec<SimTask>,
+    user: mpsc::UnboundedSender<Command>,
 }
 
 impl Injector {
     /// For a world whose nodes are all there.
     #[must_use]
-    pub fn new(world: World, coordinator: NodeIndex, storage: NodeIndex, workers: Vec<NodeIndex>, disk: DiskSettings) -> Self {
+    pub fn new(
+        world: World,
+        coordinator: NodeIndex,
+        storage: NodeIndex,
+        workers: Vec<NodeIndex>,
+        disk: DiskSettings,
+        user: mpsc::UnboundedSender<Command>,
+    ) -> Self {
         let rng = world.streams().stream(Concern::Faults);
-        Self { world, rng, workers, coordinator, storage, disk, repairs: Vec::new() }
+        Self { world, rng, workers, coordinator, storage, disk, repairs: Vec::new(), user }
     }
 
     /// A node by its name in a scenario.
@@ -156,12 +166,20 @@ impl Injector {
                 let slow = (ms(*latency_ms), ms(*latency_ms));
                 self.disk(node, *for_ms, |disk| (disk.op_latency, disk.sync_latency) = (slow, slow));
             }
+            // Not faults: the user's wishes go through the user's node.
+            What::Cancel {} => self.ask(Command::Cancel),
+            What::Checkpoint {} => self.ask(Command::Checkpoint),
             What::ClockJump { node, by_ms } => {
                 let node = self.node(node, acting);
                 self.world.count_fault("clock-jump");
                 self.world.jump(node, *by_ms);
             }
         }
+    }
+
+    fn ask(&mut self, command: Command) {
+        // The user's node asks until it is answered; it lives as long as the world.
+        let _ = self.user.send(command);
     }
 
     fn cut(&mut self, a: &[NodeIndex], b: &[NodeIndex], one_way: bool, for_ms: u64) {

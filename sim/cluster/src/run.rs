@@ -13,9 +13,12 @@ use crate::verdict::{Keep, Report};
 use crate::workload;
 use crate::world::{self, NodeIndex, World};
 use crate::SimEnv;
+use cofferdam_engine::cluster::client;
 use cofferdam_engine::cluster::coordinator::{self, CoordinatorSettings};
+use cofferdam_engine::cluster::message::Command;
 use cofferdam_engine::cluster::worker::{self, WorkerSettings};
 use cofferdam_engine::cluster::Heartbeats;
+use cofferdam_engine::env::Env;
 use cofferdam_engine::job::JobGraph;
 use cofferdam_engine::storage::{CheckpointStorage, CheckpointStore};
 use cofferdam_protocol::coordinator::{Ended, Plan};
@@ -221,7 +224,26 @@ impl Run {
         for node in self.world.nodes() {
             self.world.storage(node).set(healthy);
         }
-        Injector::new(self.world.clone(), coordinator, self.storage, workers, healthy)
+        let (user, wishes) = mpsc::unbounded_channel();
+        if self.scenario.has_user() {
+            self.add_user(address(250), coordinator_address, wishes);
+        }
+        Injector::new(self.world.clone(), coordinator, self.storage, workers, healthy, user)
+    }
+
+    /// A node from which the user gives commands, each until it is taken.
+    fn add_user(&self, address: IpAddr, coordinator: SocketAddr, wishes: mpsc::UnboundedReceiver<Command>) {
+        let wishes = Arc::new(tokio::sync::Mutex::new(wishes));
+        self.world.add_node("user", address, move |env| {
+            let wishes = wishes.clone();
+            async move {
+                while let Some(command) = wishes.lock().await.recv().await {
+                    while client::command(&env, coordinator, command).await.is_err() {
+                        env.sleep(Duration::from_millis(100)).await;
+                    }
+                }
+            }
+        });
     }
 
     /// Faults by time, and chaos.
@@ -317,7 +339,9 @@ impl Run {
                 let bound = Duration::from_millis(self.scenario.liveness_bound_ms);
                 return self.violated("liveness", format!("{bound:?} after the faults stopped the job has not ended"));
             }
-            (Some(Ended::Finished), Expect::Finished) | (Some(Ended::Failed(_)), Expect::Failed) => {}
+            (Some(Ended::Finished), Expect::Finished)
+            | (Some(Ended::Failed(_)), Expect::Failed)
+            | (Some(Ended::Cancelled), Expect::Cancelled) => {}
             (Some(ended), expected) => {
                 return self.violated("expected-end", format!("the job ended as {ended:?}, expected was {expected:?}"))
             }

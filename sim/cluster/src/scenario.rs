@@ -66,6 +66,8 @@ pub enum Expect {
     Finished,
     /// With the restart strategy giving up.
     Failed,
+    /// By its user.
+    Cancelled,
 }
 
 /// Which of the built-in jobs.
@@ -376,6 +378,10 @@ pub enum What {
         /// For so long.
         for_ms: u64,
     },
+    /// The user cancels the job.
+    Cancel {},
+    /// The user asks for a checkpoint.
+    Checkpoint {},
     /// A wall clock jumps.
     ClockJump {
         /// Whose.
@@ -451,7 +457,11 @@ impl CheckpointSpec {
     /// Whether checkpoints stay after this end.
     #[must_use]
     pub fn keeps_after(&self, end: Expect) -> bool {
-        end == Expect::Failed && self.retention != Retention::Never
+        match end {
+            Expect::Finished => false,
+            Expect::Failed => self.retention != Retention::Never,
+            Expect::Cancelled => self.retention == Retention::RetainOnCancellation,
+        }
     }
 }
 
@@ -505,8 +515,15 @@ impl Scenario {
         within("chaos.kinds", self.chaos.as_ref().map_or(1, |chaos| chaos.kinds.len() as u64), 1, u64::MAX)
     }
 
+    /// Whether the user does something.
+    #[must_use]
+    pub fn has_user(&self) -> bool {
+        self.faults.iter().any(|fault| matches!(fault.what, What::Cancel {} | What::Checkpoint {}))
+    }
+
     fn check_fault(&self, what: &What) -> Result<(), ScenarioError> {
         match what {
+            What::Cancel {} | What::Checkpoint {} => Ok(()),
             What::Wipe { node, .. } if node == "storage" => Err(ScenarioError::WipedStorage),
             What::Crash { node, .. }
             | What::PowerLoss { node, .. }

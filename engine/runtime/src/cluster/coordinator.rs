@@ -1,7 +1,7 @@
 //! The coordinator process (Flink: JobManager): feeds the coordinator machine and performs what it decides.
 
 use super::ioqueue::IoQueue;
-use super::message::{ToCoordinator, ToWorker};
+use super::message::{Command, CommandTaken, ToCoordinator, ToWorker};
 use super::statistics::Statistics;
 use super::Heartbeats;
 use crate::alarm::Alarm;
@@ -12,7 +12,7 @@ use crate::observe::{Actor, Detail, Event, Moment};
 use crate::storage::journal::JournalStore;
 use crate::storage::{CheckpointStorage, CheckpointStore, StorageError};
 use crate::task::{TaskControl, TaskReport};
-use cofferdam_protocol::coordinator::{Coordinator, Ended, Input, Journal, Output, Plan, Standing, Status, Written};
+use cofferdam_protocol::coordinator::{Coordinator, Ended, Input, Journal, Kind, Output, Plan, Standing, Status, Written};
 use cofferdam_protocol::metadata::CheckpointMetadata;
 use cofferdam_protocol::restore::{self, TaskRestore};
 use cofferdam_protocol::snapshot::TaskSnapshot;
@@ -77,6 +77,7 @@ enum Inbox {
     Joined(Incarnation, WorkerId, u32, SocketAddr, mpsc::UnboundedSender<ToWorker>),
     Message(Incarnation, ToCoordinator),
     Lost(Incarnation),
+    Command(Command),
     Alarm,
     Answer(Input<TaskSnapshot>),
     Planned(AttemptId, BTreeMap<TaskId, WorkerId>, BTreeMap<TaskId, TaskRestore>),
@@ -201,8 +202,18 @@ async fn accept<E: Env>(env: E, listener: E::Listener, heartbeats: Heartbeats, i
 async fn serve<E: Env>(env: E, stream: E::Stream, incarnation: Incarnation, heartbeats: Heartbeats, inbox: mpsc::UnboundedSender<Inbox>) {
     let (mut reading, writing) = split(stream);
     let mut scratch = Vec::new();
-    let Ok(Some(ToCoordinator::Register { worker, slots, data_address })) = codec::read_frame(&mut reading, &mut scratch).await else {
-        return;
+    let (worker, slots, data_address) = match codec::read_frame(&mut reading, &mut scratch).await {
+        Ok(Some(ToCoordinator::Register { worker, slots, data_address })) => (worker, slots, data_address),
+        Ok(Some(ToCoordinator::Command(command))) => {
+            let mut writing = writing;
+            if inbox.send(Inbox::Command(command)).is_ok() {
+                // A user that has gone needs no answer.
+                let _ = codec::write_frame(&mut writing, &CommandTaken, &mut scratch).await;
+            }
+            return;
+        }
+        // Anybody else begins with something else, or not at all.
+        Ok(Some(_) | None) | Err(_) => return,
     };
     let (outgoing, messages) = mpsc::unbounded_channel();
     if inbox.send(Inbox::Joined(incarnation, worker, slots, data_address, outgoing)).is_err() {
@@ -323,6 +334,8 @@ impl<E: Env> Driver<E> {
                 self.observe(Moment::WorkerLost, None, None, Detail::Worker(worker));
                 self.step(Input::WorkerLost { worker, incarnation })
             }
+            Inbox::Command(Command::Cancel) => self.step(Input::CancelRequested),
+            Inbox::Command(Command::Checkpoint) => self.step(Input::Requested(Kind::Requested)),
             Inbox::Alarm => {
                 self.alarm.disarm();
                 let now = self.env.now();
@@ -369,8 +382,8 @@ impl<E: Env> Driver<E> {
     fn message(&mut self, incarnation: Incarnation, message: ToCoordinator) -> Result<(), CoordinatorError> {
         let Some(worker) = self.connections.get(&incarnation).map(|connection| connection.worker) else { return Ok(()) };
         match message {
-            // A second registration on the same connection says nothing new.
-            ToCoordinator::Register { .. } => Ok(()),
+            // A second registration on the same connection says nothing new, and a worker gives no commands.
+            ToCoordinator::Register { .. } | ToCoordinator::Command(_) => Ok(()),
             ToCoordinator::Heartbeat { records } => {
                 if records > 0 {
                     self.progress.send_modify(|progress| progress.records += records);
@@ -568,15 +581,9 @@ impl<E: Env> Driver<E> {
         }
     }
 
-    fn write_metadata(
-        &mut self,
-        attempt: AttemptId,
-        checkpoint: CheckpointId,
-        kind: cofferdam_protocol::coordinator::Kind,
-        snapshots: &BTreeMap<TaskId, TaskSnapshot>,
-    ) {
+    fn write_metadata(&mut self, attempt: AttemptId, checkpoint: CheckpointId, kind: Kind, snapshots: &BTreeMap<TaskId, TaskSnapshot>) {
         self.observe(Moment::AllAcked, Some(attempt), Some(checkpoint), Detail::None);
-        let savepoint = kind == cofferdam_protocol::coordinator::Kind::Savepoint;
+        let savepoint = kind == Kind::Savepoint;
         let metadata = CheckpointMetadata::collect(&self.settings.job, checkpoint, attempt, savepoint, &self.graph.shapes(), snapshots);
         let metadata = match metadata {
             Ok(metadata) => metadata,

@@ -8,10 +8,25 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-/// From a worker.
+/// What a user asks a running job for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Command {
+    /// End the job. What becomes of its checkpoints is up to their retention.
+    Cancel,
+    /// Take a checkpoint now, without regard to the interval.
+    Checkpoint,
+}
+
+/// The coordinator has taken the command; what comes of it is seen in the job's progress.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommandTaken;
+
+/// From a worker, or from a user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToCoordinator {
-    /// The first message.
+    /// The only message of a user's connection; answered by [`CommandTaken`].
+    Command(Command),
+    /// The first message of a worker.
     Register {
         /// Who.
         worker: WorkerId,

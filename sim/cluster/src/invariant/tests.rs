@@ -252,7 +252,8 @@ mod failures_counted {
     use crate::invariant::failures_counted::FailuresCounted;
 
     fn failing(at_ms: u64) -> Told {
-        coordinator(at_ms, 1, Moment::JobFailing).detail(Detail::Text("2 checkpoints in a row failed, c2: Expired".into()))
+        coordinator(at_ms, 1, Moment::JobFailing)
+            .detail(Detail::Text("more than 1 checkpoints in a row failed, c2 as the last: Expired".into()))
     }
 
     #[test]
@@ -275,7 +276,8 @@ mod failures_counted {
 
     #[test]
     fn a_checkpoint_after_one_failure_too_many_is_red() {
-        let mut history = [failed(0, 1, FailureReason::Declined), failed(200, 2, FailureReason::Expired)].into_iter().flatten().collect::<Vec<_>>();
+        let mut history =
+            [failed(0, 1, FailureReason::Declined), failed(200, 2, FailureReason::Expired)].into_iter().flatten().collect::<Vec<_>>();
         history.push(coordinator(400, 1, Moment::CheckpointTriggered).c(3));
         assert_red(FailuresCounted::new(1), history, &["c3", "2 failed", "1 are tolerable"]);
     }
@@ -337,11 +339,13 @@ mod latest_restored {
 
     #[test]
     fn what_was_in_memory_is_gone_with_its_coordinator() {
-        let history = || vec![
-            coordinator(0, 1, Moment::CheckpointCompleted).c(1),
-            coordinator(1, 2, Moment::TookOver),
-            coordinator(2, 2, Moment::Deploying).a(2, 1),
-        ];
+        let history = || {
+            vec![
+                coordinator(0, 1, Moment::CheckpointCompleted).c(1),
+                coordinator(1, 2, Moment::TookOver),
+                coordinator(2, 2, Moment::Deploying).a(2, 1),
+            ]
+        };
         assert_accepted(LatestRestored::new(StorageKind::Memory), history());
         assert_red(invariant(), history(), &["c1 is complete"]);
     }
@@ -373,7 +377,8 @@ mod max_concurrent {
 
     #[test]
     fn one_too_many_is_red() {
-        let history = vec![triggered(1, 1), coordinator(1, 1, Moment::CheckpointCompleted).c(1), triggered(1, 2), triggered(1, 3), triggered(1, 4)];
+        let history =
+            vec![triggered(1, 1), coordinator(1, 1, Moment::CheckpointCompleted).c(1), triggered(1, 2), triggered(1, 3), triggered(1, 4)];
         assert_red(MaxConcurrent::new(2), history, &["c2, c3, c4", "2 may be"]);
     }
 }
@@ -479,7 +484,8 @@ mod one_live_attempt {
 
     #[test]
     fn a_task_of_an_old_attempt_beside_a_new_one_is_red() {
-        let history = vec![deployed(1, 1), starts(WORKER, 1, 1), deployed(1, 2), starts(WORKER, 1, 2), batch(WORKER, 1, 2), batch(WORKER, 1, 1)];
+        let history =
+            vec![deployed(1, 1), starts(WORKER, 1, 1), deployed(1, 2), starts(WORKER, 1, 2), batch(WORKER, 1, 2), batch(WORKER, 1, 1)];
         assert_red(OneLiveAttempt::default(), history, &["v0.s1", "a1.1", "n2", "a1.2"]);
     }
 }

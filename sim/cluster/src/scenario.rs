@@ -438,6 +438,40 @@ pub enum ScenarioError {
     WipedStorage,
 }
 
+/// No run is longer, so nothing in it needs to be: an hour.
+const MOST_TIME_MS: u64 = 3_600_000;
+/// Decades.
+const MOST_CLOCK_ERROR_MS: u64 = 1 << 40;
+
+fn within(field: &'static str, value: u64, least: u64, most: u64) -> Result<(), ScenarioError> {
+    match (least..=most).contains(&value) {
+        true => Ok(()),
+        false => Err(ScenarioError::OutOfRange { field, value, least, most }),
+    }
+}
+
+/// Whether a fault is of a size that clocks and dice can have.
+fn check_sizes(what: &What) -> Result<(), ScenarioError> {
+    let time = |field, ms: u64| within(field, ms, 0, MOST_TIME_MS);
+    let latency = |ms: u64| within("faults.what.latency_ms", ms, 0, 60_000);
+    match what {
+        What::Crash { down_ms, .. } | What::PowerLoss { down_ms, .. } | What::Wipe { down_ms, .. } => time("faults.what.down_ms", *down_ms),
+        What::Pause { for_ms, .. } | What::Partition { for_ms, .. } | What::Isolate { for_ms, .. } | What::DiskFull { for_ms, .. } => {
+            time("faults.what.for_ms", *for_ms)
+        }
+        What::SlowLink { latency_ms, for_ms, .. } | What::SlowDisk { latency_ms, for_ms, .. } => {
+            latency(*latency_ms)?;
+            time("faults.what.for_ms", *for_ms)
+        }
+        What::DiskErrors { per_mille, for_ms, .. } | What::SyncErrors { per_mille, for_ms, .. } => {
+            within("faults.what.per_mille", u64::from(*per_mille), 0, 1000)?;
+            time("faults.what.for_ms", *for_ms)
+        }
+        What::ClockJump { by_ms, .. } => within("faults.what.by_ms, either way,", by_ms.unsigned_abs(), 0, MOST_CLOCK_ERROR_MS),
+        What::Reset { .. } | What::Cancel {} | What::Checkpoint {} => Ok(()),
+    }
+}
+
 impl CheckpointSpec {
     /// As the engine wants them.
     #[must_use]
@@ -471,10 +505,6 @@ impl Scenario {
     /// # Errors
     /// The first thing that cannot be.
     pub fn check(&self) -> Result<(), ScenarioError> {
-        let within = |field, value: u64, least, most| match (least..=most).contains(&value) {
-            true => Ok(()),
-            false => Err(ScenarioError::OutOfRange { field, value, least, most }),
-        };
         let job = &self.job;
         within("job.max_parallelism", job.max_parallelism.into(), 1, MaxParallelism::LIMIT.into())?;
         within("job.parallelism", job.parallelism.into(), 1, u64::from(job.max_parallelism).min(64))?;
@@ -492,26 +522,33 @@ impl Scenario {
         within("network.latency_max_ms", self.network.latency_max_ms, self.network.latency_min_ms, 60_000)?;
         within("network.window_bytes", self.network.window_bytes.into(), 64, 1 << 30)?;
         within("disk.latency_max_us", self.disk.latency_max_us, self.disk.latency_min_us, 60_000_000)?;
-        within("calm_after_ms", self.calm_after_ms, 0, 3_600_000)?;
-        within("liveness_bound_ms", self.liveness_bound_ms, 1, 3_600_000)?;
+        within("calm_after_ms", self.calm_after_ms, 0, MOST_TIME_MS)?;
+        within("liveness_bound_ms", self.liveness_bound_ms, 1, MOST_TIME_MS)?;
         self.checkpoints.settings().validated()?;
         if job.kind == JobKind::Windows && self.checkpoints.mode == Mode::AtLeastOnce {
             return Err(ScenarioError::WindowsAtLeastOnce);
         }
         for clock in &self.clocks {
             self.check_node(&clock.node)?;
+            within("clocks.offset_ms, either way,", clock.offset_ms.unsigned_abs(), 0, MOST_CLOCK_ERROR_MS)?;
+            within("clocks.drift_ppm, either way,", clock.drift_ppm.unsigned_abs().into(), 0, 500_000)?;
         }
         for fault in &self.faults {
-            if let When::Moment { moment, .. } = &fault.when {
-                moment.parse::<Moment>().map_err(|unknown| ScenarioError::UnknownMoment(unknown.0))?;
+            match &fault.when {
+                When::AtMs(time) => within("faults.when.at-ms", *time, 0, MOST_TIME_MS)?,
+                When::Moment { moment, .. } => {
+                    moment.parse::<Moment>().map_err(|unknown| ScenarioError::UnknownMoment(unknown.0))?;
+                }
             }
             self.check_fault(&fault.what)?;
+            check_sizes(&fault.what)?;
         }
         for kind in self.chaos.iter().flat_map(|chaos| &chaos.kinds) {
             if !KINDS.contains(&kind.as_str()) {
                 return Err(ScenarioError::UnknownKind(kind.clone()));
             }
         }
+        within("chaos.every_ms", self.chaos.as_ref().map_or(1, |chaos| chaos.every_ms), 1, MOST_TIME_MS)?;
         within("chaos.kinds", self.chaos.as_ref().map_or(1, |chaos| chaos.kinds.len() as u64), 1, u64::MAX)
     }
 

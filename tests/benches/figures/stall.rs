@@ -30,7 +30,8 @@ struct Writer {
 struct Gap {
     /// By the clock.
     whole: Duration,
-    /// Without the time in which other programs had the processor.
+    /// Without the time in which other programs had the processor. A lower bound: waits within gaps too short to be noted are
+    /// taken off the next one that is.
     own: Duration,
 }
 

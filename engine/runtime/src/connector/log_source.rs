@@ -72,13 +72,16 @@ pub struct LogSource<F> {
     settings: LogSettings,
     reading: Vec<Reading<F>>,
     turn: usize,
+    /// When the next chunk is due, while it is waited for. Kept here, because a call of `next` is given up whenever the subtask
+    /// has something more urgent to do, and frequent checkpoints must not make it wait anew each time.
+    due: Option<Duration>,
 }
 
 impl<F> LogSource<F> {
     /// One instance per subtask.
     #[must_use]
     pub fn new(settings: LogSettings) -> Self {
-        Self { settings, reading: Vec::new(), turn: 0 }
+        Self { settings, reading: Vec::new(), turn: 0, due: None }
     }
 }
 
@@ -128,7 +131,11 @@ impl Source for Log {
             return Ok(Polled::Drained);
         }
         if let Some(pace) = self.settings.pace {
-            env.sleep(pace).await;
+            let due = *self.due.get_or_insert_with(|| env.now() + pace);
+            let wait = due.saturating_sub(env.now());
+            if !wait.is_zero() {
+                env.sleep(wait).await;
+            }
         }
         while self.reading[self.turn % self.reading.len()].done {
             self.turn += 1;
@@ -143,6 +150,7 @@ impl Source for Log {
         let file = file.expect("the file was opened by the same environment");
         let chunk = read_lines(file, reading, self.settings.chunk_bytes).await?;
         // From here on nothing waits: records and positions advance together.
+        self.due = None;
         let before = out.len();
         reading.offset = chunk.next_offset;
         reading.done = chunk.next_offset >= reading.partition.end || chunk.at_end_of_file;

@@ -13,13 +13,15 @@ pub struct FailuresCounted {
     tolerable: usize,
     failed: BTreeSet<CheckpointId>,
     newest_completed: CheckpointId,
+    /// The attempt has failed, and there is no other yet.
+    failing: bool,
 }
 
 impl FailuresCounted {
     /// By the scenario's options.
     #[must_use]
     pub fn new(tolerable: u32) -> Self {
-        Self { tolerable: tolerable as usize, failed: BTreeSet::new(), newest_completed: CheckpointId::NONE }
+        Self { tolerable: tolerable as usize, failed: BTreeSet::new(), newest_completed: CheckpointId::NONE, failing: false }
     }
 
     fn counts(reason: FailureReason) -> bool {
@@ -56,7 +58,9 @@ impl Invariant for FailuresCounted {
                 if by_checkpoints {
                     self.failed.clear();
                 }
+                self.failing = true;
             }
+            (Moment::JobRunning, ..) => self.failing = false,
             (Moment::CheckpointCompleted, Some(checkpoint), _) => {
                 if checkpoint > self.newest_completed {
                     self.newest_completed = checkpoint;
@@ -66,6 +70,10 @@ impl Invariant for FailuresCounted {
             (Moment::CheckpointAborted, Some(checkpoint), Detail::Reason(reason)) if Self::counts(*reason) => {
                 if checkpoint > self.newest_completed {
                     self.failed.insert(checkpoint);
+                }
+                // The last answers about an attempt that has failed: one too many cannot fail it again.
+                if self.failing && self.failed.len() > self.tolerable {
+                    self.failed.clear();
                 }
             }
             (Moment::CheckpointTriggered, Some(checkpoint), _) if self.failed.len() > self.tolerable => {

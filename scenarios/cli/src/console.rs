@@ -1,5 +1,6 @@
 //! What is said to people. Whoever reads may have gone (`| head`): that ends the process quietly, and is no panic.
 
+use comfy_table::{presets, ContentArrangement, Table, TableComponent};
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 
@@ -24,6 +25,22 @@ pub fn complain(error: &impl Display) {
 /// Whether progress can be drawn.
 pub fn is_terminal() -> bool {
     io::stderr().is_terminal()
+}
+
+/// How wide a table gets where no terminal says so.
+const PLAIN_WIDTH: u16 = 160;
+/// Narrower tables cannot be read; a terminal that says so is left to wrap them.
+const LEAST_WIDTH: u16 = 100;
+
+/// An empty table in the style of them all.
+pub fn table() -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    // One line below the header is enough.
+    table.remove_style(TableComponent::HorizontalLines).remove_style(TableComponent::MiddleIntersections);
+    let width = if table.is_tty() { table.width() } else { None };
+    table.set_width(width.filter(|width| *width > 0).map_or(PLAIN_WIDTH, |width| width.max(LEAST_WIDTH)));
+    table
 }
 
 /// A whole number in groups of three digits.

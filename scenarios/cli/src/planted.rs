@@ -14,7 +14,6 @@ use crate::sweep::Figures;
 use crate::target;
 use cofferdam_sim::run::simulate;
 use cofferdam_sim::verdict::Keep;
-use comfy_table::{presets, ContentArrangement, Table};
 use manifest::{Manifest, Planted};
 use serde::Serialize;
 use std::process::Command;
@@ -182,11 +181,7 @@ fn judge(planted: &Planted, figures: &Figures, row: &mut Row) -> Result<(), Fail
 }
 
 fn table(rows: &[Row]) -> String {
-    let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
-    if !table.is_tty() {
-        table.set_width(150);
-    }
+    let mut table = console::table();
     table.set_header(["id", "bug", "invariant", "caught by", "in", "seeds", "seconds", "verdict"]);
     for row in rows {
         let scenario = row.scenario.as_deref().zip(row.seed).map(|(scenario, seed)| format!("{scenario} --seed {seed}"));

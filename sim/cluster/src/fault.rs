@@ -131,7 +131,6 @@ impl Injector {
             }
             What::Reset { from, to } => {
                 let (from, to) = (self.node(from, acting), self.node(to, acting));
-                self.world.count_fault("connection-reset");
                 self.world.network().reset_connections(from, to);
             }
             What::SlowLink { from, to, latency_ms, bandwidth_bytes_per_s, for_ms } => {

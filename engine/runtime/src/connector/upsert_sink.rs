@@ -1,8 +1,8 @@
 //! An idempotent keyed table as files: the last value of a key wins, so records that come again change nothing.
 //!
 //! Between barriers rows are kept in memory. At a barrier the changed ones become a segment file
-//! `<dir>/_pending/<uid>-<subtask>.<epoch>.<attempt>.<checkpoint>`, written under a temporary name, synced, renamed, and
-//! durable before the checkpoint is acknowledged. Names sort by attempt, then checkpoint: the rows of a fenced attempt
+//! `<dir>/_pending/<uid>-<subtask>.<epoch>.<attempt>.<hand-over>`, written under a temporary name, synced, renamed, and
+//! durable before the checkpoint is acknowledged. Names sort by attempt, then by when the rows were handed over: the rows of a fenced attempt
 //! lose against those of the attempt that replaced it, which writes each of these keys again. When all input is taken,
 //! the segments are merged over what is there into `<dir>/<uid>-<subtask>`, lines of `key<TAB>value`.
 
@@ -75,23 +75,23 @@ impl<K: StateKey, V: Clone> UpsertSink<K, V> {
         }
     }
 
-    fn name(&self, stage: &str) -> String {
+    fn attempt_name(&self) -> String {
         let place = self.place();
         let (epoch, number) = (place.attempt.epoch.0, place.attempt.number);
-        format!("{}-{:05}.{epoch:010}.{number:010}.{stage}", self.uid, place.subtask.0)
+        format!("{}-{:05}.{epoch:010}.{number:010}", self.uid, place.subtask.0)
     }
 
     fn pending(&self) -> String {
         format!("{}/{PENDING}", self.folder)
     }
 
-    fn work<E: Env>(&self, env: &E, stage: &str) -> Work<E, K, V> {
+    fn work<E: Env>(&self, env: &E) -> Work<E, K, V> {
         Work {
             turn: self.turn.clone(),
             own: format!("{}.", self.final_name()),
             env: env.clone(),
             pending: self.pending(),
-            name: self.name(stage),
+            attempt: self.attempt_name(),
             shared: self.shared.clone(),
         }
     }
@@ -119,7 +119,14 @@ async fn publish<E: Env>(env: &E, folder: &str, name: &str, text: &str) -> Resul
     file.append(text.as_bytes()).await.map_err(ConnectorError::io(&temporary))?;
     file.sync().await.map_err(ConnectorError::io(&temporary))?;
     files.rename(&temporary, &path).await.map_err(ConnectorError::io(&path))?;
-    files.sync_folder(folder).await.map_err(ConnectorError::io(folder))
+    files.sync_folder(folder).await.map_err(ConnectorError::io(folder))?;
+    // Why: where the files are on another machine, it may have lost power since the rename; the sync then finds nothing to do.
+    let file = files.open(&path).await.map_err(ConnectorError::io(&path))?;
+    let size = file.size().await.map_err(ConnectorError::io(&path))?;
+    if size != text.len() as u64 {
+        return Err(ConnectorError::Invalid { path, what: format!("{size} bytes are there, {} were written", text.len()) });
+    }
+    Ok(())
 }
 
 async fn read_text<E: Env>(env: &E, path: &str) -> Result<Option<String>, ConnectorError> {
@@ -187,7 +194,8 @@ struct Work<E, K, V> {
     own: String,
     env: E,
     pending: String,
-    name: String,
+    /// What the names of this attempt's segments begin with.
+    attempt: String,
     shared: Arc<Mutex<Shared<K, V>>>,
 }
 
@@ -239,28 +247,30 @@ impl<E: Env, K: StateKey + Display, V: Clone + Display> Work<E, K, V> {
             (shared.unwritten.clone(), shared.segments.clone())
         };
         let Some((newest, _)) = parts.last() else { return Ok(0) };
+        // By hand-over, not by checkpoint: the flush of an older checkpoint may be the one that writes the younger rows.
+        let name = format!("{}.{newest:019}", self.attempt);
         let mut rows = BTreeMap::new();
         for (_, part) in &parts {
             rows.extend(part.iter());
         }
-        let mut text = rows_as_text(&rows, &self.name)?;
+        let mut text = rows_as_text(&rows, &name)?;
         let mut full = segments.len() >= SEGMENTS_MAX;
         if full {
             let mut merged = BTreeMap::new();
             full = self.read(&segments, &mut merged).await?;
             if full {
-                merge(&mut merged, &text, &self.name)?;
-                text = rows_as_text(&merged, &self.name)?;
+                merge(&mut merged, &text, &name)?;
+                text = rows_as_text(&merged, &name)?;
             } else {
                 let listed = self.list().await?;
                 lock(&self.shared).segments = listed;
             }
         }
-        publish(&self.env, &self.pending, &self.name, &text).await?;
+        publish(&self.env, &self.pending, &name, &text).await?;
         {
             let mut shared = lock(&self.shared);
             shared.unwritten.retain(|(number, _)| number > newest);
-            shared.segments.insert(self.name.clone());
+            shared.segments.insert(name);
         }
         if full {
             self.remove(&segments).await?;
@@ -297,7 +307,7 @@ impl<K: StateKey + Display, V: Clone + Display + Send + Sync + 'static> Sink for
         let pending = self.pending();
         make_folder(env, &self.folder).await?;
         make_folder(env, &pending).await?;
-        let listed = self.work(env, "open").list().await?;
+        let listed = self.work(env).list().await?;
         lock(&self.shared).segments = listed;
         Ok(())
     }
@@ -312,15 +322,15 @@ impl<K: StateKey + Display, V: Clone + Display + Send + Sync + 'static> Sink for
         }
     }
 
-    fn flush<E: Env>(&mut self, env: &E, checkpoint: CheckpointId) -> Option<Flush> {
+    fn flush<E: Env>(&mut self, env: &E, _: CheckpointId) -> Option<Flush> {
         self.hand_over();
-        let work = self.work(env, &format!("{:019}", checkpoint.0));
+        let work = self.work(env);
         Some(Box::pin(async move { work.flush().await }))
     }
 
     fn finish<E: Env>(&mut self, env: &E) -> Option<Flush> {
         self.hand_over();
-        let work = self.work(env, "end");
+        let work = self.work(env);
         let (folder, final_name) = (self.folder.clone(), self.final_name());
         Some(Box::pin(async move { work.finish(&folder, &final_name).await }))
     }

@@ -73,7 +73,7 @@ impl<E: Env> StateFileWriter<E> {
     /// removed as far as possible.
     ///
     /// # Errors
-    /// `Io`.
+    /// `Io` or `ReadBack`.
     pub async fn finish(mut self) -> Result<u64, StorageError> {
         write_end(self.total, &mut self.pending);
         let outcome = self.make_durable().await;
@@ -89,6 +89,12 @@ impl<E: Env> StateFileWriter<E> {
         self.file.sync().await.map_err(StorageError::io("sync", &self.path))?;
         let folder = self.path.rsplit_once('/').map_or(".", |(folder, _)| folder);
         self.env.files().sync_folder(folder).await.map_err(StorageError::io("sync folder", folder))?;
+        // Why: where the files are on another machine, it may have lost power since the sync of the content, and the name with
+        // it; the sync of the folder then finds nothing to do.
+        let file = self.env.files().open(&self.path).await.map_err(StorageError::io("open", &self.path))?;
+        if file.size().await.map_err(StorageError::io("size", &self.path))? != self.size_bytes {
+            return Err(StorageError::ReadBack { path: self.path.clone() });
+        }
         Ok(self.size_bytes)
     }
 

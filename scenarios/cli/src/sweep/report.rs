@@ -2,16 +2,14 @@
 
 use super::schedule::Limits;
 use super::tally::{Found, Sums, Tally};
-use crate::console::{grouped, rate};
+use crate::console::{self, grouped, rate};
 use crate::target::Target;
-use comfy_table::{presets, CellAlignment, ColumnConstraint, ContentArrangement, Table, TableComponent};
+use comfy_table::{CellAlignment, ColumnConstraint};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-/// How wide a table gets where no terminal says so.
-const PLAIN_WIDTH: u16 = 160;
 /// A table this wide has room for the longest name in one line.
 const WIDE: u16 = 140;
 
@@ -29,16 +27,11 @@ pub struct Summary {
 
 /// The closing table.
 pub fn table(tally: &Tally, summary: &Summary) -> String {
-    let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
-    // One line below the header is enough.
-    table.remove_style(TableComponent::HorizontalLines).remove_style(TableComponent::MiddleIntersections);
-    if !table.is_tty() {
-        table.set_width(PLAIN_WIDTH);
-    }
+    let mut table = console::table();
     let checkpoints = "checkpoints completed / aborted";
     table.set_header(["scenario", "runs", "violations", "faults", checkpoints, "restores", "simulated", "seeds/s", "events/s"]);
-    for scenario in &tally.scenarios {
+    // A sweep that ends early has not met all of them.
+    for scenario in tally.scenarios.iter().filter(|scenario| scenario.runs > 0) {
         table.add_row(row(scenario));
     }
     table.add_row(row(&tally.total()));

@@ -13,7 +13,10 @@ impl Wires {
         for (id, side) in self.ends_on(node) {
             let Some(connection) = self.get(id) else { continue };
             connection.end_mut(side).state = EndState::Dead;
-            connection.connecting = None;
+            if side == Side::Client {
+                // Of the server's death the client learns by a reset, or by its own patience.
+                connection.connecting = None;
+            }
             let outgoing = connection.pipe_from(side);
             outgoing.writer = None;
             if outgoing.stalled {
@@ -37,7 +40,10 @@ impl Wires {
         for (id, side) in self.ends_on(node) {
             let Some(connection) = self.get(id) else { continue };
             connection.end_mut(side).state = EndState::Dead;
-            connection.connecting = None;
+            if side == Side::Client {
+                // Of the server's death the client learns by a reset, or by its own patience.
+                connection.connecting = None;
+            }
             // What is on the wire arrives; what the machine had to repeat is lost. Its full window stays full.
             let outgoing = connection.pipe_from(side);
             outgoing.writer = None;

@@ -247,6 +247,28 @@ fn a_power_loss_is_silent_until_the_machine_is_back_and_spoken_to() {
 }
 
 #[test]
+fn a_server_that_dies_in_the_middle_of_a_handshake_does_not_leave_the_client_waiting() {
+    for crash in [Crash::Process, Crash::Power] {
+        simulate(14, move |world| async move {
+            world.network().set_default(fixed(20));
+            let ((_, a), (ib, b)) = (node(&world, 1).await, node(&world, 2).await);
+            let _listener = b.bind(b.address(PORT)).await.expect("a free port");
+            let killer = world.spawn("killer", {
+                let world = world.clone();
+                async move {
+                    // It has heard of the connection, and its answer is on the way.
+                    world.sleep(ms(30)).await;
+                    world.kill(ib, crash);
+                }
+            });
+            let connected = within(&world, secs(4), a.connect(b.address(PORT))).await;
+            assert!(connected.is_some(), "neither an answer nor a refusal nor patience at its end");
+            drop(killer);
+        });
+    }
+}
+
+#[test]
 fn the_restart_of_a_machine_alone_tells_an_idle_peer_nothing() {
     simulate(13, |world| async move {
         let (_, a) = node(&world, 1).await;

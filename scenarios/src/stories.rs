@@ -191,6 +191,18 @@ stories! {
             .when(nth("job-running", 2), power_loss("coordinator", 800))
             .when(nth("took-over", 2), power_loss("storage", 800))
     };
+    "power-loss-mid-write", "Syncs take long and the storage loses power again and again: what was half written is gone or torn, and never read." => |tale| {
+        (0..5).fold(
+            tale.with(|scenario| {
+                scenario.disk = DiskSpec { latency_min_us: 20_000, latency_max_us: 60_000 };
+                scenario.checkpoints.timeout_ms = 6000;
+                scenario.job.lines = 500;
+                scenario.checkpoints.tolerable_failures = 10;
+            }),
+            |tale, number| tale.when(When::AtMs(2000 + 1300 * number), power_loss("storage", 200)),
+        )
+        .when(nth("checkpoint-completed", 1), crash("any-worker", 500))
+    };
     "worker-is-replaced", "A worker's machine burns down; one with an empty disk takes its name." => |tale| {
         tale.when(at("snapshot-durable"), What::Wipe { node: "acting".into(), down_ms: 1500 })
     };

@@ -297,10 +297,7 @@ impl Run {
         if !self.on_disk() {
             return;
         }
-        self.retained.insert(checkpoint);
-        while self.retained.len() > self.scenario.checkpoints.retained.max(1) as usize {
-            self.retained.pop_first();
-        }
+        self.retain(checkpoint);
         // A younger one may have subsumed it already.
         if !self.retained.contains(&checkpoint) {
             return;
@@ -317,6 +314,13 @@ impl Run {
         self.judge_retained();
     }
 
+    fn retain(&mut self, checkpoint: CheckpointId) {
+        self.retained.insert(checkpoint);
+        while self.retained.len() > self.scenario.checkpoints.retained.max(1) as usize {
+            self.retained.pop_first();
+        }
+    }
+
     fn judge_retained(&self) {
         for checkpoint in &self.retained {
             if let Err(broken) = self.read_checkpoint(*checkpoint) {
@@ -327,6 +331,8 @@ impl Run {
 
     fn judge_restore(&mut self, attempt: cofferdam_protocol::AttemptId, checkpoint: CheckpointId) {
         if self.on_disk() {
+            // Its coordinator may not have lived to announce it; older ones are subsumed all the same.
+            self.retain(checkpoint);
             if let Err(broken) = self.read_checkpoint(checkpoint) {
                 self.violated("retained-files", format!("{attempt} begins from {checkpoint}, but {broken}"));
             }

@@ -61,11 +61,9 @@ impl Invariant for FailuresCounted {
                 self.failing = true;
             }
             (Moment::JobRunning, ..) => self.failing = false,
-            (Moment::CheckpointCompleted, Some(checkpoint), _) => {
-                if checkpoint > self.newest_completed {
-                    self.newest_completed = checkpoint;
-                    self.failed.clear();
-                }
+            (Moment::CheckpointCompleted, Some(checkpoint), _) if checkpoint > self.newest_completed => {
+                self.newest_completed = checkpoint;
+                self.failed.clear();
             }
             (Moment::CheckpointAborted, Some(checkpoint), Detail::Reason(reason)) if Self::counts(*reason) => {
                 if checkpoint > self.newest_completed {

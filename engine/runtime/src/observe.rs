@@ -204,8 +204,6 @@ moments! {
     Committed = "committed",
     /// Task: gave a checkpoint up.
     SnapshotForgotten = "snapshot-forgotten",
-    /// Sink: its output up to here is durable.
-    OutputDurable = "output-durable",
 }
 
 impl fmt::Display for Event {

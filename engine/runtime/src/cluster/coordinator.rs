@@ -105,8 +105,7 @@ pub async fn run<E: Env>(
     let listener = env.bind(settings.address).await.map_err(bind_error)?;
     // The journal is on disk wherever snapshots are.
     let on_disk = CheckpointStorage::FileSystem { root: settings.root.clone() };
-    retry(&env, || on_disk.prepare(&env)).await?;
-    let (journal_store, journal) = retry(&env, || JournalStore::open(&env, &settings.root)).await?;
+    let (journal_store, journal) = open_journal(&env, &on_disk, &settings.root).await?;
     let mut journal = journal.unwrap_or_default();
     if let CheckpointStorage::Memory { .. } = store.storage() {
         // They died with the coordinator that held them: the job begins anew.
@@ -163,6 +162,26 @@ async fn retry<E: Env, T, F: std::future::Future<Output = Result<T, StorageError
         match operation().await {
             Ok(done) => return Ok(done),
             Err(error) if !error.is_permanent() => {
+                env.sleep(wait).await;
+                wait = (wait * 2).min(RETRY.1);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Makes the job's folders and opens the journal, as often as it takes. Why even if something is not found: the storage may lose
+/// power between the making of a folder and its sync, and then the folder must be made again.
+async fn open_journal<E: Env>(env: &E, on_disk: &CheckpointStorage, root: &str) -> Result<(JournalStore, Option<Journal>), StorageError> {
+    let mut wait = RETRY.0;
+    loop {
+        let opened = async {
+            on_disk.prepare(env).await?;
+            JournalStore::open(env, root).await
+        };
+        match opened.await {
+            Ok(opened) => return Ok(opened),
+            Err(StorageError::Io { .. }) => {
                 env.sleep(wait).await;
                 wait = (wait * 2).min(RETRY.1);
             }

@@ -3,7 +3,9 @@
 use serde::de::DeserializeOwned;
 use serde::Serialize;
 use std::io;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use std::pin::Pin;
+use std::task::{ready, Context, Poll};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 /// No frame is larger; a longer one is refused before anything is allocated.
 pub const FRAME_LIMIT_BYTES: usize = 64 << 20;
@@ -103,6 +105,30 @@ pub async fn read_frame<T: DeserializeOwned, R: AsyncRead + Unpin>(from: &mut R,
         return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
     }
     decode(scratch).map(Some)
+}
+
+/// A reader that tells of every arrival of bytes: a peer is alive while a long frame of it is still on its way.
+pub struct Noticing<R, F> {
+    from: R,
+    notice: F,
+}
+
+impl<R, F: FnMut()> Noticing<R, F> {
+    /// Calls `notice` whenever bytes have come.
+    pub fn new(from: R, notice: F) -> Self {
+        Self { from, notice }
+    }
+}
+
+impl<R: AsyncRead + Unpin, F: FnMut() + Unpin> AsyncRead for Noticing<R, F> {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.from).poll_read(context, buffer))?;
+        if buffer.filled().len() > before {
+            (self.notice)();
+        }
+        Poll::Ready(Ok(()))
+    }
 }
 
 #[cfg(test)]

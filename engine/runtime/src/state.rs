@@ -7,6 +7,7 @@
 
 pub mod aggregating;
 pub mod backend;
+pub mod cold;
 pub mod key;
 pub mod list;
 pub mod map;

@@ -5,7 +5,7 @@ use super::message::{Command, CommandTaken, ToCoordinator, ToWorker};
 use super::statistics::Statistics;
 use super::Heartbeats;
 use crate::alarm::Alarm;
-use crate::codec::{self, CodecError};
+use crate::codec::{self, CodecError, Noticing};
 use crate::env::{Env, Listener};
 use crate::job::JobGraph;
 use crate::observe::{Actor, Detail, Event, Moment};
@@ -76,6 +76,7 @@ pub enum CoordinatorError {
 enum Inbox {
     Joined(Incarnation, WorkerId, u32, SocketAddr, mpsc::UnboundedSender<ToWorker>),
     Message(Incarnation, ToCoordinator),
+    Alive(Incarnation),
     Lost(Incarnation),
     Command(Command),
     Alarm,
@@ -240,6 +241,15 @@ async fn serve<E: Env>(env: E, stream: E::Stream, incarnation: Incarnation, hear
     }
     let lost = inbox.clone();
     let _writer = env.spawn("write worker", write_all(env.clone(), writing, messages, heartbeats.interval, incarnation, lost));
+    // Any byte is a sign of life: a heartbeat may have to wait behind a long acknowledgement on a slow line.
+    let (alive, mut said) = (inbox.clone(), env.now());
+    let mut reading = Noticing::new(reading, move || {
+        if env.now().saturating_sub(said) >= heartbeats.interval / 2 {
+            said = env.now();
+            // The coordinator is over already.
+            let _ = alive.send(Inbox::Alive(incarnation));
+        }
+    });
     loop {
         match codec::read_frame(&mut reading, &mut scratch).await {
             Ok(Some(message)) => {
@@ -344,6 +354,10 @@ impl<E: Env> Driver<E> {
                 self.step(Input::WorkerJoined { worker, incarnation, slots })
             }
             Inbox::Message(incarnation, message) => self.message(incarnation, message),
+            Inbox::Alive(incarnation) => match self.connections.get(&incarnation).map(|connection| connection.worker) {
+                Some(worker) => self.step(Input::Heartbeat { worker, incarnation }),
+                None => Ok(()),
+            },
             Inbox::Lost(incarnation) => {
                 let Some(connection) = self.connections.remove(&incarnation) else { return Ok(()) };
                 let worker = connection.worker;
@@ -404,10 +418,8 @@ impl<E: Env> Driver<E> {
             // A second registration on the same connection says nothing new, and a worker gives no commands.
             ToCoordinator::Register { .. } | ToCoordinator::Command(_) => Ok(()),
             ToCoordinator::Heartbeat { records } => {
-                if records > 0 {
-                    self.progress.send_modify(|progress| progress.records += records);
-                }
-                self.step(Input::Heartbeat { worker, incarnation })
+                self.progress.send_modify(|progress| progress.records += records);
+                Ok(())
             }
             ToCoordinator::Stopped { attempt } => self.step(Input::WorkerStopped { attempt, worker }),
             ToCoordinator::Report { task, attempt, report } => match report {

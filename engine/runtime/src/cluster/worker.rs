@@ -4,7 +4,7 @@ use super::deployment::{Assignment, DataPlane, Deployment};
 use super::ioqueue::IoQueue;
 use super::message::{ToCoordinator, ToWorker};
 use super::Heartbeats;
-use crate::codec::{self, CodecError};
+use crate::codec::{self, CodecError, Noticing};
 use crate::env::{Env, Listener};
 use crate::job::JobGraph;
 use crate::observe::{Actor, Detail, Event, Moment};
@@ -13,6 +13,7 @@ use crate::task::TaskReport;
 use cofferdam_protocol::{AttemptId, Epoch, Mode, TaskId, WorkerId};
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{split, WriteHalf};
@@ -80,6 +81,10 @@ async fn accept<E: Env>(env: E, listener: E::Listener, plane: Arc<DataPlane<E>>)
     }
 }
 
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
 struct Session<'a, E: Env> {
     env: &'a E,
     settings: &'a WorkerSettings,
@@ -99,7 +104,7 @@ impl<E: Env> Session<'_, E> {
     async fn run(&self, newest_epoch: &mut Epoch) -> Result<(), CodecError> {
         let (env, worker) = (self.env, self.settings.worker);
         let stream = env.connect(self.settings.coordinator).await?;
-        let (mut reading, mut writing) = split(stream);
+        let (reading, mut writing) = split(stream);
         let mut scratch = Vec::new();
         let register = ToCoordinator::Register { worker, slots: self.settings.slots, data_address: self.data_address };
         codec::write_frame(&mut writing, &register, &mut scratch).await?;
@@ -107,6 +112,10 @@ impl<E: Env> Session<'_, E> {
         let (outbox, outgoing) = mpsc::unbounded_channel();
         let (reports, mut reported) = mpsc::unbounded_channel();
         let sender = inbox_sender.clone();
+        // Any byte is a sign of life: a heartbeat may have to wait behind a long deployment on a slow line.
+        let heard = Arc::new(AtomicU64::new(micros(env.now())));
+        let (hearing, clock) = (heard.clone(), env.clone());
+        let mut reading = Noticing::new(reading, move || hearing.store(micros(clock.now()), Ordering::Relaxed));
         let _reader = env.spawn("read coordinator", async move {
             let mut scratch = Vec::new();
             let why = loop {
@@ -131,14 +140,12 @@ impl<E: Env> Session<'_, E> {
             }
         });
         let mut deployment: Option<Deployment<E>> = None;
-        let mut heard = env.now();
         let mut records = 0;
         loop {
             tokio::select! {
                 biased;
                 Some(received) = inbox.recv() => match received {
                     Inbox::Message(message) => {
-                        heard = env.now();
                         if let ToWorker::Shutdown = message {
                             return Ok(());
                         }
@@ -153,7 +160,8 @@ impl<E: Env> Session<'_, E> {
                     }
                     Inbox::Lost(why) => return Err(io::Error::other(why).into()),
                     Inbox::Tick => {
-                        if env.now().saturating_sub(heard) > self.settings.heartbeats.timeout {
+                        let silent_us = micros(env.now()).saturating_sub(heard.load(Ordering::Relaxed));
+                        if silent_us > micros(self.settings.heartbeats.timeout) {
                             return Err(io::Error::from(io::ErrorKind::TimedOut).into());
                         }
                         // A writer that is gone has said so.
@@ -186,7 +194,12 @@ impl<E: Env> Session<'_, E> {
                 self.env.observe(event);
                 let _ = outbox.send(ToCoordinator::Report { task, attempt, report });
             }
-            TaskReport::Running | TaskReport::Drained | TaskReport::Acknowledged(..) | TaskReport::Declined(..) => {
+            TaskReport::Drained => {
+                // The job may end before the next heartbeat, and its records would be missing from the count.
+                let _ = outbox.send(ToCoordinator::Heartbeat { records: std::mem::take(records) });
+                let _ = outbox.send(ToCoordinator::Report { task, attempt, report });
+            }
+            TaskReport::Running | TaskReport::Acknowledged(..) | TaskReport::Declined(..) => {
                 let _ = outbox.send(ToCoordinator::Report { task, attempt, report });
             }
         }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use cofferdam_engine::cluster::coordinator::{self, CoordinatorSettings};
 use cofferdam_engine::cluster::worker::{self, WorkerSettings};
 use cofferdam_engine::cluster::Heartbeats;
-use cofferdam_engine::connector::log_source::{Log, LogSettings, Partition};
+use cofferdam_engine::connector::log_source::{LogSettings, LogSource, Partition};
 use cofferdam_engine::connector::upsert_sink::UpsertSink;
 use cofferdam_engine::env::real::RealEnv;
 use cofferdam_engine::job::{Job, JobError, JobGraph};
@@ -63,7 +63,7 @@ fn job(log: &str, folder: &str) -> Result<JobGraph<RealEnv>, Box<dyn Error>> {
     let settings = LogSettings { partitions, chunk_bytes: 64 << 10, pace: None, event_times: None };
     let job = Job::new("clicks", 2, MaxParallelism::default_for(2));
     let table = format!("{folder}/table");
-    job.source("log", move || Log::new(settings.clone()))
+    job.source("log", move || LogSource::new(settings.clone()))
         .map(|line| page(&line))
         .filter(|page| !page.is_empty())
         .key_by(|page| page.clone())

@@ -6,9 +6,11 @@ use crate::record::{EventTime, END_OF_TIME};
 use bytes::Bytes;
 use cofferdam_protocol::snapshot::ListState;
 use cofferdam_protocol::stored::{Reader, Stored, StoredError};
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::oneshot;
 
 /// The name of the operator state: one item per partition: its number, the offset of the next line, the largest event time.
 pub const POSITIONS: &str = "positions";
@@ -58,31 +60,76 @@ pub struct LogSettings {
     pub event_times: Option<EventTimes>,
 }
 
-struct Reading<F> {
+struct Reading {
     index: u32,
     partition: Partition,
     offset: u64,
     newest: EventTime,
-    file: Option<F>,
+    /// Once it is open: an `Arc` of the environment's file, whose type is only known with the environment.
+    file: Option<Arc<dyn Any + Send + Sync>>,
     done: bool,
 }
 
 /// Reads the partitions that fall to its subtask, in turn. Gives lines without their line ends.
-pub struct LogSource<F> {
+pub struct LogSource {
     settings: LogSettings,
-    reading: Vec<Reading<F>>,
+    reading: Vec<Reading>,
     turn: usize,
+    /// The chunk that is being read, for the same reason as `due`: a slow disk must not begin anew at each control message.
+    coming: Option<Coming>,
     /// When the next chunk is due, while it is waited for. Kept here, because a call of `next` is given up whenever the subtask
     /// has something more urgent to do, and frequent checkpoints must not make it wait anew each time.
     due: Option<Duration>,
 }
 
-impl<F> LogSource<F> {
+/// A read on its way, in a task of its own.
+struct Coming {
+    /// Ends the read when dropped.
+    _task: Box<dyn Any + Send + Sync>,
+    chunk: oneshot::Receiver<Result<Fetched, ConnectorError>>,
+}
+
+/// The file, now open, and what was read from it.
+struct Fetched {
+    file: Arc<dyn Any + Send + Sync>,
+    chunk: Chunk,
+}
+
+impl LogSource {
     /// One instance per subtask.
     #[must_use]
     pub fn new(settings: LogSettings) -> Self {
-        Self { settings, reading: Vec::new(), turn: 0, due: None }
+        Self { settings, reading: Vec::new(), turn: 0, coming: None, due: None }
     }
+
+    /// Begins to read the next chunk of the partition whose turn it is.
+    fn fetch<E: Env>(&self, env: &E, turn: usize) -> Coming {
+        let Reading { partition, offset, file, .. } = &self.reading[turn];
+        let (partition, offset, file, chunk_bytes) = (partition.clone(), *offset, file.clone(), self.settings.chunk_bytes);
+        let (sender, chunk) = oneshot::channel();
+        let reader = env.clone();
+        let task = env.spawn("read log", async move {
+            // The source is gone: nobody to tell.
+            let _ = sender.send(fetch(&reader, file, &partition, offset, chunk_bytes).await);
+        });
+        Coming { _task: Box::new(task), chunk }
+    }
+}
+
+async fn fetch<E: Env>(
+    env: &E,
+    file: Option<Arc<dyn Any + Send + Sync>>,
+    partition: &Partition,
+    offset: u64,
+    chunk_bytes: usize,
+) -> Result<Fetched, ConnectorError> {
+    let open = file.and_then(|file| file.downcast::<<E::Files as Files>::File>().ok());
+    let file = match open {
+        Some(file) => file,
+        None => Arc::new(env.files().open(&partition.path).await.map_err(ConnectorError::io(&partition.path))?),
+    };
+    let chunk = read_lines(file.as_ref(), partition, offset, chunk_bytes).await?;
+    Ok(Fetched { file, chunk })
 }
 
 type Position = (u32, u64, i64);
@@ -98,10 +145,7 @@ fn positions(restored: &[ListState]) -> Result<BTreeMap<u32, Position>, StoredEr
     Ok(found)
 }
 
-/// A [`LogSource`] over any file type: the type is only known with the environment, so files are boxed once per partition.
-pub type Log = LogSource<Box<dyn std::any::Any + Send + Sync>>;
-
-impl Source for Log {
+impl Source for LogSource {
     type Out = Bytes;
 
     async fn open<E: Env>(&mut self, _: &E, place: Place, restored: Option<&[ListState]>) -> Result<(), ConnectorError> {
@@ -141,16 +185,20 @@ impl Source for Log {
             self.turn += 1;
         }
         let turn = self.turn % self.reading.len();
-        let reading = &mut self.reading[turn];
-        if reading.file.is_none() {
-            let file = env.files().open(&reading.partition.path).await.map_err(ConnectorError::io(&reading.partition.path))?;
-            reading.file = Some(Box::new(file));
+        if self.coming.is_none() {
+            self.coming = Some(self.fetch(env, turn));
         }
-        let file = reading.file.as_deref().and_then(|file| file.downcast_ref::<<E::Files as Files>::File>());
-        let file = file.expect("the file was opened by the same environment");
-        let chunk = read_lines(file, reading, self.settings.chunk_bytes).await?;
+        let coming = &mut self.coming.as_mut().expect("begun just now, or earlier").chunk;
+        let Ok(fetched) = coming.await else {
+            // The task answers before it ends, unless the whole process is being stopped: nothing will come any more.
+            return std::future::pending().await;
+        };
         // From here on nothing waits: records and positions advance together.
+        self.coming = None;
         self.due = None;
+        let Fetched { file, chunk } = fetched?;
+        let reading = &mut self.reading[turn];
+        reading.file = Some(file);
         let before = out.len();
         reading.offset = chunk.next_offset;
         reading.done = chunk.next_offset >= reading.partition.end || chunk.at_end_of_file;
@@ -173,12 +221,12 @@ impl Source for Log {
 
     fn watermark(&self) -> EventTime {
         let Some(times) = self.settings.event_times else { return EventTime::MIN };
-        let of = |reading: &Reading<_>| if reading.done { END_OF_TIME } else { reading.newest.saturating_sub(times.disorder_ms) };
+        let of = |reading: &Reading| if reading.done { END_OF_TIME } else { reading.newest.saturating_sub(times.disorder_ms) };
         self.reading.iter().map(of).min().unwrap_or(END_OF_TIME)
     }
 
     fn lists(&self) -> Vec<ListState> {
-        let item = |reading: &Reading<_>| {
+        let item = |reading: &Reading| {
             let mut bytes = Vec::new();
             (reading.index, reading.offset, reading.newest).write(&mut bytes);
             bytes
@@ -197,10 +245,10 @@ fn memchr(bytes: &[u8]) -> Option<usize> {
     bytes.iter().position(|byte| *byte == b'\n')
 }
 
-/// Reads whole lines from the reading's offset: at least one if there is one, about `chunk_bytes` of them.
-async fn read_lines<F: File, A>(file: &F, reading: &Reading<A>, chunk_bytes: usize) -> Result<Chunk, ConnectorError> {
-    let Partition { path, start, end } = &reading.partition;
-    let mut offset = reading.offset;
+/// Reads whole lines from an offset on: at least one if there is one, about `chunk_bytes` of them.
+async fn read_lines<F: File>(file: &F, partition: &Partition, from: u64, chunk_bytes: usize) -> Result<Chunk, ConnectorError> {
+    let Partition { path, start, end } = partition;
+    let mut offset = from;
     // At the very start of a later partition the first line may belong to the one before: look one byte back, and skip to
     // behind the next line end.
     let mut skip = offset == *start && *start > 0;
@@ -263,7 +311,7 @@ mod tests {
     use cofferdam_protocol::{AttemptId, SubtaskIndex};
     use proptest::prelude::*;
 
-    async fn read_all(source: &mut Log, env: &RealEnv) -> Vec<String> {
+    async fn read_all(source: &mut LogSource, env: &RealEnv) -> Vec<String> {
         let mut lines = Vec::new();
         loop {
             let mut out = Vec::new();
@@ -301,7 +349,7 @@ mod tests {
                 let env = RealEnv::default();
                 let mut got = Vec::new();
                 for part in 0..parts {
-                    let mut source = Log::new(settings.clone());
+                    let mut source = LogSource::new(settings.clone());
                     source.open(&env, place(part, parts), None).await.expect("opens");
                     // Stop after a few chunks and go on from the positions, as a restore does.
                     let mut drained = false;
@@ -313,7 +361,7 @@ mod tests {
                     }
                     if !drained {
                         let lists = source.lists();
-                        let mut again = Log::new(settings.clone());
+                        let mut again = LogSource::new(settings.clone());
                         again.open(&env, place(part, parts), Some(&lists)).await.expect("opens");
                         got.extend(read_all(&mut again, &env).await);
                     }

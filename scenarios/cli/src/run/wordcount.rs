@@ -4,7 +4,7 @@
 //! as blanks and punctuation do.
 
 use bytes::Bytes;
-use cofferdam_engine::connector::log_source::{Log, LogSettings, Partition};
+use cofferdam_engine::connector::log_source::{LogSettings, LogSource, Partition};
 use cofferdam_engine::connector::upsert_sink::UpsertSink;
 use cofferdam_engine::env::Env;
 use cofferdam_engine::job::{Job, JobError, JobGraph};
@@ -55,7 +55,7 @@ impl WordCount {
         let settings = LogSettings { partitions: Arc::new(partitions), chunk_bytes, pace: self.pace, event_times: None };
         let max = MaxParallelism::new(MAX_PARALLELISM).expect("128 is between 1 and 32768");
         let job = Job::<E>::new("wordcount", self.parallelism, max);
-        job.source("lines", move || Log::new(settings.clone()))
+        job.source("lines", move || LogSource::new(settings.clone()))
             .flat_map(Words::of)
             .key_by(|word: &Text| word.clone())
             .process("count", Count::default)

@@ -111,7 +111,7 @@ pub(super) fn build<E: Env>(spec: &JobSpec, max: MaxParallelism, logs: &[Log]) -
     let job = Job::new("ledger", spec.parallelism, max);
     let source = |index: usize| {
         let settings = log_settings(spec, &logs[index], None);
-        job.source(logs[index].source, move || log_source::Log::new(settings.clone())).map(parse)
+        job.source(logs[index].source, move || log_source::LogSource::new(settings.clone())).map(parse)
     };
     let orders = source(0).union(source(1)).key_by(|order: &(Text, u64)| order.0.clone());
     let payments = source(2).key_by(|payment: &(Text, u64)| payment.0.clone());

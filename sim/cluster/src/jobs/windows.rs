@@ -50,7 +50,7 @@ pub(super) fn build<E: Env>(spec: &JobSpec, max: MaxParallelism, logs: &[Log]) -
     let job = Job::new("windows", spec.parallelism, max);
     let of_line = |line: &[u8]| number(fields(line).next());
     let settings = log_settings(spec, &logs[0], Some(EventTimes { of_line, disorder_ms: DISORDER_MS }));
-    job.source("events", move || log_source::Log::new(settings.clone()))
+    job.source("events", move || log_source::LogSource::new(settings.clone()))
         .map(|line: bytes::Bytes| {
             let mut fields = fields(&line);
             (number::<i64>(fields.next()), Text::from(fields.next().unwrap_or("")), number::<u64>(fields.next()))

@@ -37,7 +37,7 @@ impl KeyedProcess for Count {
 pub(super) fn build<E: Env>(spec: &JobSpec, max: MaxParallelism, logs: &[Log]) -> Result<JobGraph<E>, JobError> {
     let job = Job::new("word-count", spec.parallelism, max);
     let settings = log_settings(spec, &logs[0], None);
-    job.source("lines", move || log_source::Log::new(settings.clone()))
+    job.source("lines", move || log_source::LogSource::new(settings.clone()))
         .flat_map(|line: bytes::Bytes| super::fields(&line).map(Text::from).collect::<Vec<_>>())
         .filter(|word: &Text| !word.is_empty())
         .key_by(Text::clone)

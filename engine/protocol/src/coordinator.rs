@@ -32,16 +32,18 @@ mod pending;
 mod retention;
 mod show;
 
-pub use message::{Ended, FailureReason, Input, Journal, Kind, Output, Plan, Status, Written};
+pub use message::{
+    ClaimMode, Ended, FailureReason, Input, Journal, Kind, Origin, Output, Plan, RequestNumber, RestorePoint, Status, Written,
+};
 
 use crate::ids::{AttemptId, CheckpointId, Epoch, TaskId, WorkerId};
 use crate::machine::Machine;
+use crate::shared_files::SharedFiles;
+use crate::snapshot::Acknowledged;
 use crate::timer::Timer;
 use admission::Scheduler;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
-use core::fmt::Debug;
-use core::hash::Hash;
 use failures::{Backoff, FailureTally};
 use journal::Ledger;
 use lifecycle::{Job, Worker};
@@ -68,6 +70,8 @@ pub struct Coordinator<S> {
     workers: BTreeMap<WorkerId, Worker>,
     placement: BTreeMap<TaskId, WorkerId>,
     drained: BTreeSet<TaskId>,
+    /// Sources that are behind what there is to read.
+    behind: BTreeSet<TaskId>,
     backoff: Backoff,
     scheduler: Scheduler,
     last_used: CheckpointId,
@@ -81,9 +85,13 @@ pub struct Coordinator<S> {
     doubtful: BTreeSet<CheckpointId>,
     /// Complete savepoints of this reign: theirs are files that a repeated acknowledgement must not take away.
     savepoints: BTreeSet<CheckpointId>,
+    /// Who needs which shared file.
+    shared: SharedFiles,
+    /// Whether that includes what was retained when this coordinator took over. Before, nothing shared is deleted.
+    shared_is_known: bool,
 }
 
-impl<S: Clone + Eq + Hash + Debug> Machine for Coordinator<S> {
+impl<S: Acknowledged> Machine for Coordinator<S> {
     type Input = Input<S>;
     type Output = Output<S>;
     type Durable = Standing;
@@ -104,6 +112,7 @@ impl<S: Clone + Eq + Hash + Debug> Machine for Coordinator<S> {
             workers: BTreeMap::new(),
             placement: BTreeMap::new(),
             drained: BTreeSet::new(),
+            behind: BTreeSet::new(),
             backoff: Backoff::default(),
             scheduler: Scheduler::default(),
             pending: BTreeMap::new(),
@@ -112,6 +121,8 @@ impl<S: Clone + Eq + Hash + Debug> Machine for Coordinator<S> {
             abandoned: BTreeMap::new(),
             doubtful: BTreeSet::new(),
             savepoints: BTreeSet::new(),
+            shared: SharedFiles::default(),
+            shared_is_known: false,
             plan,
         };
         coordinator.write_next(out);
@@ -141,6 +152,10 @@ impl<S: Clone + Eq + Hash + Debug> Machine for Coordinator<S> {
             Input::Declined { attempt, checkpoint, task, reason } => self.declined(attempt, checkpoint, task, reason, out),
             Input::LocationReady(checkpoint) => self.location_ready(checkpoint, out),
             Input::LocationFailed(checkpoint) => self.location_failed(checkpoint, out),
+            Input::HooksReady(checkpoint) => self.hooks_ready(checkpoint, out),
+            Input::HooksFailed(checkpoint) => self.hooks_failed(checkpoint, out),
+            Input::Backlog { attempt, task, behind } => self.backlog(attempt, task, behind, out),
+            Input::SharedListed(files) => self.shared_listed(files, out),
             Input::MetadataDurable(checkpoint) => self.metadata_durable(checkpoint, out),
             Input::MetadataFailed(checkpoint) => self.metadata_failed(checkpoint, out),
             Input::Discarded(checkpoint) => self.discarded(checkpoint, out),
@@ -158,7 +173,7 @@ impl<S: Clone + Eq + Hash + Debug> Machine for Coordinator<S> {
     }
 }
 
-impl<S: Clone + Eq + Hash + Debug> Coordinator<S> {
+impl<S: Acknowledged> Coordinator<S> {
     /// The very first start of a job.
     pub fn new(plan: Plan, out: &mut Vec<Output<S>>) -> Self {
         Self::recover(Standing { plan, journal: Journal::default() }, out)
@@ -195,6 +210,17 @@ impl<S: Clone + Eq + Hash + Debug> Coordinator<S> {
     }
 
     /// What a restart would begin from.
+    pub fn restore_point(&self) -> Option<RestorePoint> {
+        let own = self.latest_completed().map(RestorePoint::Own);
+        own.or_else(|| self.ledger.durable.origin.clone().map(RestorePoint::Origin))
+    }
+
+    /// Who needs which shared file.
+    pub fn shared_files(&self) -> &SharedFiles {
+        &self.shared
+    }
+
+    /// The newest checkpoint of the job itself.
     pub fn latest_completed(&self) -> Option<CheckpointId> {
         self.ledger.durable.completed.last().copied()
     }
@@ -250,8 +276,9 @@ impl<S: Clone + Eq + Hash + Debug> Coordinator<S> {
         // Why: a number above could be given out again by the next coordinator.
         assert!(self.last_used <= durable.reserved, "{} was used before it was durably reserved", self.last_used);
         // Why: two triggers at once could reach the sources in either order.
-        assert!(self.in_stage(Stage::Locating).count() <= 1, "at most one checkpoint is on its way to the sources");
-        let ordinary = self.pending.values().filter(|pending| pending.kind != Kind::Savepoint).count();
+        let on_their_way = self.in_stage(Stage::Locating).chain(self.in_stage(Stage::Hooking)).count();
+        assert!(on_their_way <= 1, "at most one checkpoint is on its way to the sources");
+        let ordinary = self.pending.values().filter(|pending| !pending.kind.is_savepoint()).count();
         let most = self.plan.checkpoints.max_concurrent as usize;
         assert!(ordinary <= most, "{ordinary} checkpoints are pending where {most} may be");
         for (checkpoint, pending) in &self.pending {

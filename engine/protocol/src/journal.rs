@@ -3,7 +3,7 @@
 //! Lives here: an entry's bytes. Never here: files, and how entries follow each other (the runtime's `storage::journal`).
 
 use crate::block::{frame, unframe, FileKind};
-use crate::coordinator::{Ended, Journal};
+use crate::coordinator::{ClaimMode, Ended, Journal, Origin};
 use crate::ids::{CheckpointId, Epoch};
 use crate::stored::{Reader, Stored, StoredError};
 use alloc::collections::BTreeSet;
@@ -59,13 +59,14 @@ impl Stored for JournalEntry {
 impl Stored for Journal {
     fn write(&self, out: &mut Vec<u8>) {
         // Without `..`, so that a new field cannot be forgotten here.
-        let Self { epoch, reserved, completed, ended } = self;
+        let Self { epoch, reserved, completed, origin, ended } = self;
         epoch.0.write(out);
         reserved.0.write(out);
         u32::try_from(completed.len()).expect("few checkpoints are retained").write(out);
         for checkpoint in completed {
             checkpoint.0.write(out);
         }
+        origin.write(out);
         ended.write(out);
     }
 
@@ -82,7 +83,32 @@ impl Stored for Journal {
             }
             completed.insert(checkpoint);
         }
-        Ok(Self { epoch, reserved, completed, ended: Option::read(input)? })
+        Ok(Self { epoch, reserved, completed, origin: Option::read(input)?, ended: Option::read(input)? })
+    }
+}
+
+const NO_CLAIM: u8 = 0;
+const CLAIM: u8 = 1;
+
+impl Stored for Origin {
+    fn write(&self, out: &mut Vec<u8>) {
+        self.path.write(out);
+        self.checkpoint.0.write(out);
+        match self.claim {
+            ClaimMode::NoClaim => NO_CLAIM.write(out),
+            ClaimMode::Claim => CLAIM.write(out),
+        }
+    }
+
+    fn read(input: &mut Reader<'_>) -> Result<Self, StoredError> {
+        let (path, checkpoint) = (String::read(input)?, CheckpointId(u64::read(input)?));
+        let offset = input.offset();
+        let claim = match u8::read(input)? {
+            NO_CLAIM => ClaimMode::NoClaim,
+            CLAIM => ClaimMode::Claim,
+            other => return Err(StoredError::Invalid { offset, what: alloc::format!("{other} is not a claim mode") }),
+        };
+        Ok(Self { path, checkpoint, claim })
     }
 }
 

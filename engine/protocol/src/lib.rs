@@ -18,6 +18,7 @@ pub mod machine;
 pub mod metadata;
 pub mod restore;
 pub mod settings;
+pub mod shared_files;
 pub mod snapshot;
 pub mod stored;
 pub mod subtask;

@@ -6,7 +6,7 @@
 use crate::block::{frame, unframe, FileKind};
 use crate::ids::{AttemptId, CheckpointId, Epoch, KeyGroup, SubtaskIndex, TaskId, VertexId};
 use crate::key_group::{KeyGroupRange, MaxParallelism};
-use crate::snapshot::{KeyedHandle, ListState, StateLocation, TaskSnapshot};
+use crate::snapshot::{KeyedHandle, Layout, ListState, Redistribution, SharedFile, StateLocation, StateShape, TaskSnapshot, TypeVersion};
 use crate::stored::{read_bytes, write_bytes, Reader, Stored, StoredError};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::{String, ToString};
@@ -24,6 +24,26 @@ pub struct OperatorShape {
     pub max_parallelism: MaxParallelism,
     /// The chain that it is part of; several operators may share one.
     pub vertex: VertexId,
+    /// Its keyed states, by ascending name.
+    pub states: Vec<DeclaredState>,
+}
+
+/// A keyed state as the program declares it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct DeclaredState {
+    /// What it writes.
+    pub shape: StateShape,
+    /// The oldest version of its value's type that it reads.
+    pub oldest_readable: u32,
+}
+
+/// What kind of snapshot it is, and with that whose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum SnapshotKind {
+    /// The engine's: it is subsumed, and deleted, by the engine.
+    Checkpoint,
+    /// The user's: never deleted by us. All its files stand in its own folder, so that it can be moved.
+    Savepoint,
 }
 
 /// The whole of one completed checkpoint.
@@ -35,10 +55,21 @@ pub struct CheckpointMetadata {
     pub checkpoint: CheckpointId,
     /// The attempt whose tasks took it.
     pub attempt: AttemptId,
-    /// Whether it belongs to the user: a savepoint is never deleted by us.
-    pub savepoint: bool,
+    /// Whose it is.
+    pub kind: SnapshotKind,
+    /// What the coordinator's hooks put in, by ascending name (Flink: `MasterState`).
+    pub hooks: Vec<HookState>,
     /// The state of every operator, by ascending uid.
     pub operators: Vec<OperatorState>,
+}
+
+/// What one hook of the coordinator put into a checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct HookState {
+    /// The hook's stable name.
+    pub name: String,
+    /// Whatever it needs.
+    pub bytes: Vec<u8>,
 }
 
 /// The state of one operator (Flink: `OperatorState`).
@@ -50,6 +81,8 @@ pub struct OperatorState {
     pub parallelism: u32,
     /// How many key groups it had.
     pub max_parallelism: MaxParallelism,
+    /// Its keyed states, by ascending name.
+    pub states: Vec<StateShape>,
     /// What each subtask put in; one that had nothing is here with empty state.
     pub subtasks: BTreeMap<SubtaskIndex, SubtaskState>,
 }
@@ -120,6 +153,14 @@ pub enum CollectError {
         /// The operator.
         uid: String,
     },
+    /// Two subtasks of one operator run different programs.
+    #[error("{task} declares other states of {uid} than the subtasks before it")]
+    OtherStates {
+        /// The task.
+        task: TaskId,
+        /// The operator.
+        uid: String,
+    },
     /// The parts contradict each other.
     #[error(transparent)]
     Inconsistent(#[from] Inconsistent),
@@ -183,7 +224,7 @@ impl CheckpointMetadata {
         job: &str,
         checkpoint: CheckpointId,
         attempt: AttemptId,
-        savepoint: bool,
+        kind: SnapshotKind,
         shapes: &[OperatorShape],
         snapshots: &BTreeMap<TaskId, TaskSnapshot>,
     ) -> Result<Self, CollectError> {
@@ -197,8 +238,8 @@ impl CheckpointMetadata {
                 }
                 subtasks.insert(subtask, SubtaskState::default());
             }
-            let OperatorShape { uid, parallelism, max_parallelism, vertex } = shape.clone();
-            let state = OperatorState { uid, parallelism, max_parallelism, subtasks };
+            let OperatorShape { uid, parallelism, max_parallelism, vertex, states: _ } = shape.clone();
+            let state = OperatorState { uid, parallelism, max_parallelism, states: Vec::new(), subtasks };
             if operators.insert(&shape.uid, (vertex, state)).is_some() {
                 return Err(CollectError::DuplicateOperator { uid: shape.uid.clone() });
             }
@@ -206,11 +247,15 @@ impl CheckpointMetadata {
         for (&task, snapshot) in snapshots {
             let mut seen = BTreeSet::new();
             for part in &snapshot.operators {
+                let unexpected = || CollectError::UnexpectedState { task, uid: part.uid.clone() };
                 let place = operators.get_mut(part.uid.as_str()).filter(|(vertex, _)| *vertex == task.vertex);
-                let subtask = place.and_then(|(_, operator)| operator.subtasks.get_mut(&task.subtask));
-                let Some(subtask) = subtask.filter(|_| seen.insert(&part.uid)) else {
-                    return Err(CollectError::UnexpectedState { task, uid: part.uid.clone() });
-                };
+                let (_, operator) = place.filter(|_| seen.insert(&part.uid)).ok_or_else(unexpected)?;
+                if operator.states.is_empty() {
+                    operator.states.clone_from(&part.states);
+                } else if operator.states != part.states {
+                    return Err(CollectError::OtherStates { task, uid: part.uid.clone() });
+                }
+                let subtask = operator.subtasks.get_mut(&task.subtask).ok_or_else(unexpected)?;
                 *subtask = SubtaskState { keyed: part.keyed.clone(), lists: part.lists.clone() };
             }
         }
@@ -218,7 +263,7 @@ impl CheckpointMetadata {
         for operator in &operators {
             operator.check()?;
         }
-        Ok(Self { job: job.into(), checkpoint, attempt, savepoint, operators })
+        Ok(Self { job: job.into(), checkpoint, attempt, kind, hooks: Vec::new(), operators })
     }
 
     /// The stored format of the value, without a frame.
@@ -268,7 +313,11 @@ impl Stored for CheckpointMetadata {
         self.job.write(out);
         self.checkpoint.0.write(out);
         (self.attempt.epoch.0, self.attempt.number).write(out);
-        self.savepoint.write(out);
+        match self.kind {
+            SnapshotKind::Checkpoint => KIND_CHECKPOINT.write(out),
+            SnapshotKind::Savepoint => KIND_SAVEPOINT.write(out),
+        }
+        self.hooks.write(out);
         self.operators.write(out);
     }
 
@@ -276,13 +325,23 @@ impl Stored for CheckpointMetadata {
         let job = String::read(input)?;
         let checkpoint = CheckpointId(u64::read(input)?);
         let attempt = AttemptId { epoch: Epoch(u64::read(input)?), number: u32::read(input)? };
-        let savepoint = bool::read(input)?;
+        let offset = input.offset();
+        let kind = match u8::read(input)? {
+            KIND_CHECKPOINT => SnapshotKind::Checkpoint,
+            KIND_SAVEPOINT => SnapshotKind::Savepoint,
+            other => return Err(invalid(offset, alloc::format!("{other} is not a kind of snapshot"))),
+        };
+        let offset = input.offset();
+        let hooks = Vec::<HookState>::read(input)?;
+        if !hooks.is_sorted_by(|a, b| a.name < b.name) {
+            return Err(invalid(offset, "hooks are not sorted by name"));
+        }
         let offset = input.offset();
         let operators = Vec::<OperatorState>::read(input)?;
         if !operators.is_sorted_by(|a, b| a.uid < b.uid) {
             return Err(invalid(offset, "operators are not sorted by uid"));
         }
-        Ok(Self { job, checkpoint, attempt, savepoint, operators })
+        Ok(Self { job, checkpoint, attempt, kind, hooks, operators })
     }
 }
 
@@ -291,6 +350,7 @@ impl Stored for OperatorState {
         self.uid.write(out);
         self.parallelism.write(out);
         self.max_parallelism.get().write(out);
+        self.states.write(out);
         u32::try_from(self.subtasks.len()).expect("subtasks are counted by a u32").write(out);
         for (subtask, state) in &self.subtasks {
             subtask.0.write(out);
@@ -305,6 +365,7 @@ impl Stored for OperatorState {
         let parallelism = u32::read(input)?;
         let offset = input.offset();
         let max_parallelism = MaxParallelism::new(u32::read(input)?).map_err(|error| invalid(offset, error))?;
+        let states = Vec::read(input)?;
         let count = input.count(SUBTASK_LEAST_SIZE, "subtasks")?;
         let mut subtasks = BTreeMap::new();
         for _ in 0..count {
@@ -315,7 +376,7 @@ impl Stored for OperatorState {
             }
             subtasks.insert(subtask, SubtaskState { keyed: Vec::read(input)?, lists: Vec::read(input)? });
         }
-        let state = Self { uid, parallelism, max_parallelism, subtasks };
+        let state = Self { uid, parallelism, max_parallelism, states, subtasks };
         state.check().map_err(|error| invalid(begin, error))?;
         Ok(state)
     }
@@ -332,17 +393,97 @@ impl Stored for KeyedHandle {
     fn write(&self, out: &mut Vec<u8>) {
         (self.groups.first.0, self.groups.last.0).write(out);
         self.location.write(out);
+        self.layout.write(out);
     }
 
     fn read(input: &mut Reader<'_>) -> Result<Self, StoredError> {
         let groups = KeyGroupRange { first: KeyGroup(u16::read(input)?), last: KeyGroup(u16::read(input)?) };
-        Ok(Self { groups, location: StateLocation::read(input)? })
+        Ok(Self { groups, location: StateLocation::read(input)?, layout: Layout::read(input)? })
+    }
+}
+
+const LAYOUT_BLOCKS: u8 = 0;
+const LAYOUT_STORE: u8 = 1;
+
+impl Stored for Layout {
+    fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Blocks => LAYOUT_BLOCKS.write(out),
+            Self::Store { backend, columns, shared } => {
+                LAYOUT_STORE.write(out);
+                backend.write(out);
+                columns.write(out);
+                shared.write(out);
+            }
+        }
+    }
+
+    fn read(input: &mut Reader<'_>) -> Result<Self, StoredError> {
+        let offset = input.offset();
+        match u8::read(input)? {
+            LAYOUT_BLOCKS => Ok(Self::Blocks),
+            LAYOUT_STORE => Ok(Self::Store { backend: String::read(input)?, columns: Vec::read(input)?, shared: Vec::read(input)? }),
+            other => Err(invalid(offset, alloc::format!("{other} is not a layout of keyed state"))),
+        }
+    }
+}
+
+impl Stored for SharedFile {
+    fn write(&self, out: &mut Vec<u8>) {
+        self.name.write(out);
+        self.path.write(out);
+        self.size_bytes.write(out);
+    }
+
+    fn read(input: &mut Reader<'_>) -> Result<Self, StoredError> {
+        Ok(Self { name: String::read(input)?, path: String::read(input)?, size_bytes: u64::read(input)? })
+    }
+}
+
+impl Stored for HookState {
+    fn write(&self, out: &mut Vec<u8>) {
+        self.name.write(out);
+        write_bytes(&self.bytes, out);
+    }
+
+    fn read(input: &mut Reader<'_>) -> Result<Self, StoredError> {
+        Ok(Self { name: String::read(input)?, bytes: read_bytes(input, "the state of a hook")?.to_vec() })
+    }
+}
+
+impl Stored for StateShape {
+    fn write(&self, out: &mut Vec<u8>) {
+        self.name.write(out);
+        self.kind.write(out);
+        self.key.write(out);
+        self.value.write(out);
+    }
+
+    fn read(input: &mut Reader<'_>) -> Result<Self, StoredError> {
+        let (name, kind) = (String::read(input)?, u8::read(input)?);
+        Ok(Self { name, kind, key: TypeVersion::read(input)?, value: TypeVersion::read(input)? })
+    }
+}
+
+impl Stored for TypeVersion {
+    fn write(&self, out: &mut Vec<u8>) {
+        self.name.write(out);
+        self.version.write(out);
+    }
+
+    fn read(input: &mut Reader<'_>) -> Result<Self, StoredError> {
+        Ok(Self { name: String::read(input)?, version: u32::read(input)? })
     }
 }
 
 impl Stored for ListState {
     fn write(&self, out: &mut Vec<u8>) {
         self.name.write(out);
+        match self.redistribution {
+            Redistribution::Split => SPLIT.write(out),
+            Redistribution::Union => UNION.write(out),
+            Redistribution::Broadcast => BROADCAST.write(out),
+        }
         u32::try_from(self.items.len()).expect("a list stays below 4 G items").write(out);
         for item in &self.items {
             write_bytes(item, out);
@@ -351,15 +492,27 @@ impl Stored for ListState {
 
     fn read(input: &mut Reader<'_>) -> Result<Self, StoredError> {
         let name = String::read(input)?;
+        let offset = input.offset();
+        let redistribution = match u8::read(input)? {
+            SPLIT => Redistribution::Split,
+            UNION => Redistribution::Union,
+            BROADCAST => Redistribution::Broadcast,
+            other => return Err(invalid(offset, alloc::format!("{other} is not a way to redistribute a list"))),
+        };
         let count = input.count(4, "list items")?;
         let mut items = Vec::new();
         for _ in 0..count {
             items.push(read_bytes(input, "a list item")?.to_vec());
         }
-        Ok(Self { name, items })
+        Ok(Self { name, redistribution, items })
     }
 }
 
+const KIND_CHECKPOINT: u8 = 0;
+const KIND_SAVEPOINT: u8 = 1;
+const SPLIT: u8 = 0;
+const UNION: u8 = 1;
+const BROADCAST: u8 = 2;
 const TAG_FILE: u8 = 0;
 const TAG_INLINE: u8 = 1;
 

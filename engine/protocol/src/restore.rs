@@ -6,16 +6,26 @@
 //! Keyed state goes by key group: a subtask takes from every handle the groups that it owns now. Operator list state stays
 //! where it is as long as the parallelism does; otherwise the items of each name are dealt out evenly, in order, and the
 //! next name begins where the last one left off, so that many short lists do not all end up with the first subtasks
-//! (`RoundRobinOperatorStateRepartitioner`).
+//! (`RoundRobinOperatorStateRepartitioner`). Union lists go to everybody, whole; broadcast lists are copies, one for each.
 
 use crate::ids::{CheckpointId, SubtaskIndex, TaskId};
 use crate::key_group::{KeyGroupRange, MaxParallelism};
-use crate::metadata::{CheckpointMetadata, Inconsistent, OperatorShape, OperatorState};
-use crate::snapshot::{KeyedHandle, ListState};
+use crate::metadata::{CheckpointMetadata, DeclaredState, Inconsistent, OperatorShape, OperatorState, SubtaskState};
+use crate::snapshot::{KeyedHandle, ListState, Redistribution, StateShape};
 use alloc::collections::{BTreeMap, BTreeSet};
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
+
+/// What to do with state that no operator of the job claims.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum UnclaimedState {
+    /// It would be lost: refuse.
+    #[default]
+    Refuse,
+    /// The user wants it dropped (`execution.state-recovery.ignore-unclaimed-state`).
+    Drop,
+}
 
 /// What one task loads before it runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -29,6 +39,8 @@ pub struct TaskRestore {
 pub struct OperatorRestore {
     /// The operator's stable name.
     pub uid: String,
+    /// The keyed states and the types that they were written with, by name.
+    pub states: Vec<StateShape>,
     /// Keyed state: the handle, and which key groups to take of what it holds.
     pub keyed: Vec<(KeyedHandle, KeyGroupRange)>,
     /// Operator list state. A name that is known but of which nothing fell to this subtask is here with no items.
@@ -81,6 +93,21 @@ pub enum RestoreError {
         /// The operator.
         uid: String,
     },
+    /// A state was written with a type that the program does not read. Give the type a migration from that version, or give the
+    /// state a new name.
+    #[error("{checkpoint} has state {state} of {uid} as {stored}, the job reads {wanted}")]
+    StateType {
+        /// The checkpoint.
+        checkpoint: CheckpointId,
+        /// The operator.
+        uid: String,
+        /// The state.
+        state: String,
+        /// Its types and their versions as stored.
+        stored: String,
+        /// The same as declared.
+        wanted: String,
+    },
     /// The state contradicts itself.
     #[error("{checkpoint}: {source}")]
     Inconsistent {
@@ -98,7 +125,11 @@ pub enum RestoreError {
 ///
 /// # Errors
 /// If something would be lost, doubled or misplaced.
-pub fn plan(metadata: &CheckpointMetadata, operators: &[OperatorShape]) -> Result<BTreeMap<TaskId, TaskRestore>, RestoreError> {
+pub fn plan(
+    metadata: &CheckpointMetadata,
+    operators: &[OperatorShape],
+    unclaimed: UnclaimedState,
+) -> Result<BTreeMap<TaskId, TaskRestore>, RestoreError> {
     let mut states = BTreeMap::new();
     for state in &metadata.operators {
         if states.insert(state.uid.as_str(), state).is_some() {
@@ -126,13 +157,15 @@ pub fn plan(metadata: &CheckpointMetadata, operators: &[OperatorShape]) -> Resul
         }
     }
     match metadata.operators.iter().find(|state| state.has_state() && !known.contains(state.uid.as_str())) {
-        Some(state) => Err(RestoreError::UnknownOperator { checkpoint: metadata.checkpoint, uid: state.uid.clone() }),
-        None => Ok(tasks),
+        Some(state) if unclaimed == UnclaimedState::Refuse => {
+            Err(RestoreError::UnknownOperator { checkpoint: metadata.checkpoint, uid: state.uid.clone() })
+        }
+        Some(_) | None => Ok(tasks),
     }
 }
 
 fn nothing(shape: &OperatorShape) -> OperatorRestore {
-    OperatorRestore { uid: shape.uid.clone(), keyed: Vec::new(), lists: Vec::new() }
+    OperatorRestore { uid: shape.uid.clone(), ..OperatorRestore::default() }
 }
 
 fn compatible(checkpoint: CheckpointId, state: &OperatorState, shape: &OperatorShape) -> Result<(), RestoreError> {
@@ -146,7 +179,25 @@ fn compatible(checkpoint: CheckpointId, state: &OperatorState, shape: &OperatorS
     if state.has_keyed_state() && stored != wanted {
         return Err(RestoreError::MaxParallelism { checkpoint, uid: state.uid.clone(), stored, wanted });
     }
+    for declared in &shape.states {
+        if let Some(stored) = state.states.iter().find(|stored| stored.name == declared.shape.name) {
+            readable(checkpoint, &state.uid, stored, declared)?;
+        }
+    }
     Ok(())
+}
+
+/// Whether the program can read a state as it was written. Bytes of another type would be taken for something that they
+/// are not, so this is found out before any task starts.
+fn readable(checkpoint: CheckpointId, uid: &str, stored: &StateShape, declared: &DeclaredState) -> Result<(), RestoreError> {
+    let wanted = &declared.shape;
+    let versions = declared.oldest_readable..=wanted.value.version;
+    let same_types = stored.key == wanted.key && stored.value.name == wanted.value.name && stored.kind == wanted.kind;
+    if same_types && versions.contains(&stored.value.version) {
+        return Ok(());
+    }
+    let (uid, state) = (uid.into(), stored.name.clone());
+    Err(RestoreError::StateType { checkpoint, uid, state, stored: stored.to_string(), wanted: wanted.to_string() })
 }
 
 /// What each subtask of the operator loads, by index.
@@ -160,20 +211,47 @@ fn parts(state: &OperatorState, shape: &OperatorShape) -> Vec<OperatorRestore> {
             }
         }
     }
+    for part in &mut parts {
+        part.states.clone_from(&state.states);
+    }
+    let lists = |wanted| state.subtasks.values().flat_map(|state| &state.lists).filter(move |list| list.redistribution == wanted);
     if state.parallelism == shape.parallelism {
         for (part, state) in parts.iter_mut().zip(state.subtasks.values()) {
-            part.lists.clone_from(&state.lists);
+            part.lists.extend(state.lists.iter().filter(|list| list.redistribution == Redistribution::Split).cloned());
         }
     } else {
-        deal_out(state, &mut parts);
+        deal_out(lists(Redistribution::Split), &mut parts);
     }
+    give_to_all(lists(Redistribution::Union), &mut parts);
+    hand_round(state, &mut parts);
     parts
 }
 
+/// Everything of each name to everybody.
+fn give_to_all<'a>(lists: impl Iterator<Item = &'a ListState>, parts: &mut [OperatorRestore]) {
+    let mut names: BTreeMap<&str, ListState> = BTreeMap::new();
+    for list in lists {
+        let all = names.entry(&list.name).or_insert_with(|| ListState { items: Vec::new(), ..list.clone() });
+        all.items.extend(list.items.iter().cloned());
+    }
+    for part in parts {
+        part.lists.extend(names.values().cloned());
+    }
+}
+
+/// One of the equal copies to each: its own where it had one, so that a copy that went wrong does not spread.
+fn hand_round(state: &OperatorState, parts: &mut [OperatorRestore]) {
+    let copies: Vec<&SubtaskState> = state.subtasks.values().collect();
+    for (index, part) in parts.iter_mut().enumerate() {
+        let Some(copy) = copies.get(index % copies.len().max(1)) else { return };
+        part.lists.extend(copy.lists.iter().filter(|list| list.redistribution == Redistribution::Broadcast).cloned());
+    }
+}
+
 /// Deals the items of each name out evenly: as many to each, one more to some, consecutive ones together.
-fn deal_out(state: &OperatorState, parts: &mut [OperatorRestore]) {
+fn deal_out<'a>(lists: impl Iterator<Item = &'a ListState>, parts: &mut [OperatorRestore]) {
     let mut names: BTreeMap<&str, Vec<&Vec<u8>>> = BTreeMap::new();
-    for list in state.subtasks.values().flat_map(|state| &state.lists) {
+    for list in lists {
         names.entry(&list.name).or_default().extend(&list.items);
     }
     let mut start = 0;
@@ -184,7 +262,7 @@ fn deal_out(state: &OperatorState, parts: &mut [OperatorRestore]) {
             let count = each + usize::from(turn < more);
             let items = rest.by_ref().take(count).cloned().collect();
             let part = (start + turn) % parts.len();
-            parts[part].lists.push(ListState { name: name.into(), items });
+            parts[part].lists.push(ListState { name: name.into(), redistribution: Redistribution::Split, items });
         }
         // Why: what is not handed out here is lost for good.
         assert!(rest.next().is_none(), "every item of {name} has been handed out");

@@ -35,6 +35,9 @@ pub enum Retention {
 pub struct CheckpointSettings {
     /// Time between two periodic triggers; `None` switches periodic checkpoints off.
     pub interval: Option<Duration>,
+    /// The same while a source is behind what there is to read; zero: no periodic checkpoints then; `None`: as always
+    /// (`execution.checkpointing.interval-during-backlog`).
+    pub interval_during_backlog: Option<Duration>,
     /// Exactly-once or at-least-once.
     pub mode: Mode,
     /// A checkpoint that takes longer expires. Counted from its registration, before any barrier.
@@ -55,6 +58,7 @@ impl Default for CheckpointSettings {
     fn default() -> Self {
         Self {
             interval: None,
+            interval_during_backlog: None,
             mode: Mode::ExactlyOnce,
             timeout: Duration::from_secs(600),
             min_pause: Duration::ZERO,
@@ -80,6 +84,12 @@ pub enum SettingsError {
         /// What it was set to.
         value: Duration,
     },
+    /// Checkpoints during a backlog are rarer, or as frequent, or off.
+    #[error("interval-during-backlog is {value:?}, but it must be 0 or at least as long as interval")]
+    BacklogInterval {
+        /// What it was set to.
+        value: Duration,
+    },
     /// Zero where one is the least.
     #[error("{option} is 0, but at least 1 is needed")]
     Zero {
@@ -100,6 +110,11 @@ impl CheckpointSettings {
                 return Err(too_short("interval", interval));
             }
             self.interval = Some(interval.max(self.min_pause));
+        }
+        if let Some(during) = self.interval_during_backlog.filter(|during| !during.is_zero()) {
+            if during < LEAST_CHECKPOINT_TIME || self.interval.is_none_or(|interval| during < interval) {
+                return Err(SettingsError::BacklogInterval { value: during });
+            }
         }
         if self.timeout < LEAST_CHECKPOINT_TIME {
             return Err(too_short("timeout", self.timeout));

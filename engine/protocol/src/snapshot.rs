@@ -3,6 +3,8 @@
 use crate::key_group::KeyGroupRange;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt::{self, Debug};
+use core::hash::Hash;
 use serde::{Deserialize, Serialize};
 
 /// Where some state is (Flink: `StreamStateHandle`).
@@ -26,15 +28,93 @@ pub struct KeyedHandle {
     pub groups: KeyGroupRange,
     /// Where.
     pub location: StateLocation,
+    /// How the bytes are to be read.
+    pub layout: Layout,
 }
 
-/// Operator list state under one name: elements that may be handed out to any subtask (Flink: split redistribution).
+/// How keyed state was written.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Layout {
+    /// Blocks of entries by state and key group: every backend writes and reads them (Flink: canonical format).
+    Blocks,
+    /// The files of a store, for the backend that wrote them (Flink: native format, `IncrementalRemoteKeyedStateHandle`). The
+    /// location holds those that are small and private.
+    Store {
+        /// The backend's stable name.
+        backend: String,
+        /// The names of the states, by column of the store.
+        columns: Vec<String>,
+        /// Files that other checkpoints may use as well.
+        shared: Vec<SharedFile>,
+    },
+}
+
+/// A file that never changes and that any number of checkpoints may use.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SharedFile {
+    /// What the store calls it.
+    pub name: String,
+    /// Its path below the job's checkpoint folder: its identity, never given to another file.
+    pub path: String,
+    /// Exact, as stored.
+    pub size_bytes: u64,
+}
+
+/// Which subtask gets which elements of operator list state when a job starts from a checkpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Redistribution {
+    /// Each element goes to one subtask (Flink: `SPLIT_DISTRIBUTE`).
+    #[default]
+    Split,
+    /// Every subtask gets all elements of all (Flink: `UNION`).
+    Union,
+    /// All subtasks have the same; each gets one copy (Flink: `BROADCAST`).
+    Broadcast,
+}
+
+/// Operator list state under one name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ListState {
     /// The state's name.
     pub name: String,
+    /// Who gets which elements.
+    pub redistribution: Redistribution,
     /// Each element in its stored format.
     pub items: Vec<Vec<u8>>,
+}
+
+/// One keyed state of an operator, and the types it was written with.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct StateShape {
+    /// The state's name, unique within the operator.
+    pub name: String,
+    /// Value, list, map and so on, as the runtime numbers them.
+    pub kind: u8,
+    /// The type of the keys.
+    pub key: TypeVersion,
+    /// The type of what is kept under a key.
+    pub value: TypeVersion,
+}
+
+/// A stored type (Flink: `TypeSerializerSnapshot`).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct TypeVersion {
+    /// Its stable name.
+    pub name: String,
+    /// Of its stored format.
+    pub version: u32,
+}
+
+impl fmt::Display for TypeVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} v{}", self.name, self.version)
+    }
+}
+
+impl fmt::Display for StateShape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} by {} (kind {})", self.value, self.key, self.kind)
+    }
 }
 
 /// What one subtask of one operator puts into a checkpoint.
@@ -42,6 +122,8 @@ pub struct ListState {
 pub struct OperatorSnapshot {
     /// The operator's stable name.
     pub uid: String,
+    /// Its keyed states, by name.
+    pub states: Vec<StateShape>,
     /// Keyed state, if it has any.
     pub keyed: Vec<KeyedHandle>,
     /// Operator state.
@@ -53,4 +135,50 @@ pub struct OperatorSnapshot {
 pub struct TaskSnapshot {
     /// One for each operator that has state.
     pub operators: Vec<OperatorSnapshot>,
+}
+
+/// What one task acknowledges with, as far as the coordinator looks into it.
+pub trait Acknowledged: Clone + Eq + Hash + Debug {
+    /// The files that it shares with other checkpoints, by identity.
+    fn shared_files(&self) -> impl Iterator<Item = &str>;
+}
+
+impl Acknowledged for TaskSnapshot {
+    fn shared_files(&self) -> impl Iterator<Item = &str> {
+        self.operators.iter().flat_map(|operator| &operator.keyed).flat_map(KeyedHandle::shared_files).map(|file| file.path.as_str())
+    }
+}
+
+/// For worlds in which there are no files.
+impl Acknowledged for u32 {
+    fn shared_files(&self) -> impl Iterator<Item = &str> {
+        core::iter::empty()
+    }
+}
+
+impl KeyedHandle {
+    /// The files that it shares with other checkpoints.
+    pub fn shared_files(&self) -> impl Iterator<Item = &SharedFile> {
+        match &self.layout {
+            Layout::Blocks => [].iter(),
+            Layout::Store { shared, .. } => shared.iter(),
+        }
+    }
+
+    /// Of everything that it needs, shared files included.
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        self.location.size_bytes() + self.shared_files().map(|file| file.size_bytes).sum::<u64>()
+    }
+}
+
+impl StateLocation {
+    /// How large.
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        match self {
+            Self::File { size_bytes, .. } => *size_bytes,
+            Self::Inline(bytes) => bytes.len() as u64,
+        }
+    }
 }

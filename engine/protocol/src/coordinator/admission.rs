@@ -3,12 +3,12 @@
 use super::lifecycle::Job;
 use super::pending::Stage;
 use super::{Coordinator, FailureReason, Kind, Output};
-use crate::ids::{AttemptId, CheckpointId};
+use crate::ids::{AttemptId, CheckpointId, TaskId};
+use crate::snapshot::Acknowledged;
 use crate::timer::Timer;
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
-use core::fmt::Debug;
-use core::hash::Hash;
+use core::time::Duration;
 
 /// How many requests may wait.
 const MOST_REQUESTS: usize = 1000;
@@ -48,10 +48,10 @@ impl Scheduler {
     }
 }
 
-impl<S: Clone + Eq + Hash + Debug> Coordinator<S> {
+impl<S: Acknowledged> Coordinator<S> {
     /// All tasks run: periodic checkpoints begin.
     pub(super) fn start_scheduler(&mut self, out: &mut Vec<Output<S>>) {
-        let Some(interval) = self.plan.checkpoints.interval else { return };
+        let Some(interval) = self.interval() else { return };
         let pause = self.plan.checkpoints.min_pause;
         // A restarted job should not wait another whole interval; many fresh ones should not trigger in step.
         let to = if self.scheduler.started_before { pause } else { interval.max(pause) };
@@ -62,8 +62,32 @@ impl<S: Clone + Eq + Hash + Debug> Coordinator<S> {
     /// The attempt is over: nothing is triggered any more, and what waits fails.
     pub(super) fn stop_scheduler(&mut self, reason: FailureReason, out: &mut Vec<Output<S>>) {
         self.scheduler.refused = false;
-        for _ in core::mem::take(&mut self.scheduler.queue) {
-            out.push(Output::Aborted { checkpoint: None, reason });
+        for Request { kind, .. } in core::mem::take(&mut self.scheduler.queue) {
+            out.push(Output::Aborted { checkpoint: None, kind, reason });
+        }
+    }
+
+    /// Between two periodic checkpoints as things are now; `None`: there are none.
+    fn interval(&self) -> Option<Duration> {
+        let usual = self.plan.checkpoints.interval?;
+        match self.plan.checkpoints.interval_during_backlog {
+            Some(during) if !self.behind.is_empty() => Some(during).filter(|during| !during.is_zero()),
+            Some(_) | None => Some(usual),
+        }
+    }
+
+    /// A source is behind, or has caught up. Checkpoints that become more frequent begin to be so at once.
+    pub(super) fn backlog(&mut self, attempt: AttemptId, task: TaskId, behind: bool, out: &mut Vec<Output<S>>) {
+        if attempt != self.attempt || !self.plan.sources.contains(&task) {
+            out.push(Output::Ignored("no source of this attempt"));
+            return;
+        }
+        let news = if behind { self.behind.insert(task) } else { self.behind.remove(&task) };
+        if !news || self.job != Job::Running {
+            return;
+        }
+        if let Some(after) = self.interval() {
+            out.push(Output::ArmSooner { timer: Timer::Trigger(self.attempt), after });
         }
     }
 
@@ -76,8 +100,11 @@ impl<S: Clone + Eq + Hash + Debug> Coordinator<S> {
     }
 
     fn trigger_periodic(&mut self, out: &mut Vec<Output<S>>) {
-        if let Some(interval) = self.plan.checkpoints.interval {
-            out.push(Output::Arm { timer: Timer::Trigger(self.attempt), from: interval, to: interval });
+        // While a backlog switches them off, the tick that was set before still counts; none follows it.
+        if self.plan.checkpoints.interval.is_some() {
+            if let Some(interval) = self.interval() {
+                out.push(Output::Arm { timer: Timer::Trigger(self.attempt), from: interval, to: interval });
+            }
             // Unlike Flink, ticks do not pile up behind a slow checkpoint, to run back to back once it is done: one that
             // waits already is the next one.
             if self.scheduler.queue.iter().any(|request| request.kind == Kind::Periodic) {
@@ -101,9 +128,9 @@ impl<S: Clone + Eq + Hash + Debug> Coordinator<S> {
 
     pub(super) fn request(&mut self, kind: Kind, out: &mut Vec<Output<S>>) {
         if self.job != Job::Running {
-            out.push(Output::Aborted { checkpoint: None, reason: FailureReason::NotAllRequiredTasksRunning });
-        } else if self.scheduler.enqueue(kind).is_some() {
-            out.push(Output::Aborted { checkpoint: None, reason: FailureReason::TooManyRequests });
+            out.push(Output::Aborted { checkpoint: None, kind, reason: FailureReason::NotAllRequiredTasksRunning });
+        } else if let Some(Request { kind, .. }) = self.scheduler.enqueue(kind) {
+            out.push(Output::Aborted { checkpoint: None, kind, reason: FailureReason::TooManyRequests });
         }
     }
 
@@ -112,8 +139,8 @@ impl<S: Clone + Eq + Hash + Debug> Coordinator<S> {
         let most = self.plan.checkpoints.max_concurrent as usize;
         while let Some(&first) = self.scheduler.queue.first() {
             assert!(self.job == Job::Running, "requests wait only while the job runs");
-            let on_its_way = self.in_stage(Stage::Locating).next().is_some();
-            let crowded = self.pending.len() >= most && first.kind != Kind::Savepoint;
+            let on_its_way = self.in_stage(Stage::Locating).chain(self.in_stage(Stage::Hooking)).next().is_some();
+            let crowded = self.pending.len() >= most && !first.kind.is_savepoint();
             if on_its_way || crowded || self.cleaning.len() > most {
                 return;
             }
@@ -121,7 +148,7 @@ impl<S: Clone + Eq + Hash + Debug> Coordinator<S> {
                 self.scheduler.queue.remove(&first);
                 self.scheduler.refused = true;
                 let reason = FailureReason::MinimumTimeBetweenCheckpoints;
-                out.push(Output::Aborted { checkpoint: None, reason });
+                out.push(Output::Aborted { checkpoint: None, kind: first.kind, reason });
                 out.push(Output::Disarm(Timer::Trigger(self.attempt)));
                 continue;
             }

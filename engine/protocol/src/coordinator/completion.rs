@@ -3,15 +3,14 @@
 use super::journal::Change;
 use super::lifecycle::Job;
 use super::pending::{By, Stage};
-use super::{Coordinator, Ended, FailureReason, Kind, Output};
+use super::{Coordinator, Ended, FailureReason, Output};
 use crate::ids::CheckpointId;
+use crate::snapshot::Acknowledged;
 use crate::timer::Timer;
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
-use core::fmt::Debug;
-use core::hash::Hash;
 
-impl<S: Clone + Eq + Hash + Debug> Coordinator<S> {
+impl<S: Acknowledged> Coordinator<S> {
     /// All tasks have acknowledged.
     pub(super) fn publish(&mut self, checkpoint: CheckpointId, out: &mut Vec<Output<S>>) {
         let attempt = self.attempt;
@@ -26,7 +25,7 @@ impl<S: Clone + Eq + Hash + Debug> Coordinator<S> {
     pub(super) fn metadata_durable(&mut self, checkpoint: CheckpointId, out: &mut Vec<Output<S>>) {
         match self.pending.get_mut(&checkpoint) {
             Some(pending) if pending.stage == Stage::Publishing => {
-                if pending.kind == Kind::Savepoint {
+                if pending.kind.is_savepoint() {
                     self.savepoint_complete(checkpoint, out);
                 } else {
                     pending.stage = Stage::Queued;
@@ -48,10 +47,10 @@ impl<S: Clone + Eq + Hash + Debug> Coordinator<S> {
 
     /// A savepoint is the user's: not a restore point, subsumes nothing, commits nothing (FLINK-25191).
     fn savepoint_complete(&mut self, checkpoint: CheckpointId, out: &mut Vec<Output<S>>) {
-        self.pending.remove(&checkpoint);
+        let kind = self.pending.remove(&checkpoint).expect("only a pending savepoint completes").kind;
         self.savepoints.insert(checkpoint);
         out.push(Output::Disarm(Timer::CheckpointDeadline(checkpoint)));
-        out.push(Output::Completed { checkpoint, kind: Kind::Savepoint });
+        out.push(Output::Completed { checkpoint, kind });
         self.tally.succeeded(checkpoint);
         self.pause(checkpoint, out);
     }
@@ -61,7 +60,7 @@ impl<S: Clone + Eq + Hash + Debug> Coordinator<S> {
         let pending = self.pending.remove(&checkpoint).expect("a checkpoint is pending until its entry is answered");
         out.push(Output::Disarm(Timer::CheckpointDeadline(checkpoint)));
         out.push(Output::Completed { checkpoint, kind: pending.kind });
-        let older = self.pending.range(..checkpoint).filter(|(_, pending)| pending.kind != Kind::Savepoint);
+        let older = self.pending.range(..checkpoint).filter(|(_, pending)| !pending.kind.is_savepoint());
         let older: Vec<CheckpointId> = older.map(|(&older, _)| older).collect();
         for older in older {
             self.abort(older, FailureReason::Subsumed, By::Coordinator, out);
@@ -73,6 +72,7 @@ impl<S: Clone + Eq + Hash + Debug> Coordinator<S> {
             self.pause(checkpoint, out);
         }
         self.discard_all(unneeded, out);
+        self.release_shared(out);
         if running && pending.is_final {
             self.end(Ended::Finished, out);
         }

@@ -4,12 +4,11 @@ use super::pending::By;
 use super::{Coordinator, FailureReason, Output};
 use crate::ids::{AttemptId, CheckpointId};
 use crate::settings::RestartStrategy;
+use crate::snapshot::Acknowledged;
 use crate::timer::Timer;
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::vec::Vec;
-use core::fmt::Debug;
-use core::hash::Hash;
 use core::time::Duration;
 
 /// Consecutive counted failures (Flink: `CheckpointFailureManager`).
@@ -93,7 +92,7 @@ impl Backoff {
     }
 }
 
-impl<S: Clone + Eq + Hash + Debug> Coordinator<S> {
+impl<S: Acknowledged> Coordinator<S> {
     /// Counts a failed checkpoint if it counts, and fails the attempt when there were too many in a row.
     /// Of savepoints only what a task says counts.
     pub(super) fn count_failure(

@@ -4,13 +4,12 @@
 
 use super::lifecycle::Job;
 use super::pending::{By, Stage};
-use super::{Coordinator, Ended, FailureReason, Journal, Kind, Output, Written};
-use crate::ids::CheckpointId;
+use super::{ClaimMode, Coordinator, Ended, FailureReason, Journal, Output, Written};
+use crate::ids::{CheckpointId, Epoch};
+use crate::snapshot::Acknowledged;
 use crate::timer::Timer;
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
-use core::fmt::Debug;
-use core::hash::Hash;
 use core::time::Duration;
 
 /// How many numbers one entry sets aside.
@@ -58,7 +57,7 @@ impl Ledger {
     }
 }
 
-impl<S: Clone + Eq + Hash + Debug> Coordinator<S> {
+impl<S: Acknowledged> Coordinator<S> {
     /// Whether it is certain which checkpoint is the newest restore point.
     pub(super) fn restore_point_is_certain(&self) -> bool {
         self.doubtful.is_empty() && self.in_stage(Stage::Storing).next().is_none()
@@ -90,6 +89,11 @@ impl<S: Clone + Eq + Hash + Debug> Coordinator<S> {
         let mut entry = self.ledger.durable.clone();
         match change {
             Change::TakeOver => {
+                if entry.epoch == Epoch::default() {
+                    // The job's first coordinator: numbers go on above those of the snapshot that it begins from.
+                    entry.origin.clone_from(&self.plan.origin);
+                    entry.reserved = entry.origin.as_ref().map_or(entry.reserved, |origin| origin.checkpoint);
+                }
                 entry.epoch = self.epoch;
                 entry.reserved = CheckpointId(entry.reserved.0 + BLOCK);
             }
@@ -100,10 +104,15 @@ impl<S: Clone + Eq + Hash + Debug> Coordinator<S> {
                 entry.completed = super::retention::newest(&entry.completed, self.plan.checkpoints.retained);
                 // Why: an older one would put back in time what tasks have already committed.
                 assert_eq!(entry.completed.last(), Some(checkpoint), "a checkpoint that completes is the newest");
+                entry.origin = super::retention::origin_kept(entry.origin, &entry.completed, self.plan.checkpoints.retained);
             }
             Change::Settle => {}
             Change::End(ended) => {
-                entry.completed = super::retention::kept_at_end(&entry.completed, ended, self.plan.checkpoints.retention);
+                let keeps = super::retention::keeps_at_end(ended, self.plan.checkpoints.retention);
+                if !keeps {
+                    entry.completed.clear();
+                    entry.origin = None;
+                }
                 entry.ended = Some(ended.clone());
             }
         }
@@ -130,6 +139,7 @@ impl<S: Clone + Eq + Hash + Debug> Coordinator<S> {
     fn entry_durable(&mut self, Writing { change, entry }: Writing, out: &mut Vec<Output<S>>) {
         let before = core::mem::replace(&mut self.ledger.durable, entry);
         let now = &self.ledger.durable;
+        let origin = before.origin.filter(|_| now.origin.is_none());
         let mut unneeded: BTreeSet<CheckpointId> = before.completed.difference(&now.completed).copied().collect();
         unneeded.append(&mut self.doubtful);
         match change {
@@ -137,6 +147,9 @@ impl<S: Clone + Eq + Hash + Debug> Coordinator<S> {
             Change::Reserve | Change::Settle => self.discard_all(unneeded, out),
             Change::Complete(checkpoint) => self.stored(checkpoint, unneeded, out),
             Change::End(ended) => self.end_durable(ended, unneeded, out),
+        }
+        if let Some(origin) = origin.filter(|origin| origin.claim == ClaimMode::Claim) {
+            out.push(Output::DiscardOrigin(origin));
         }
     }
 
@@ -179,7 +192,7 @@ impl<S: Clone + Eq + Hash + Debug> Coordinator<S> {
         };
         assert_eq!(storing, expected, "only what is being written is being stored");
         for checkpoint in &storing {
-            assert!(self.pending[checkpoint].kind != Kind::Savepoint, "a savepoint is never in the journal");
+            assert!(!self.pending[checkpoint].kind.is_savepoint(), "a savepoint is never in the journal");
         }
     }
 }

@@ -3,16 +3,16 @@
 use super::failures::Delay;
 use super::journal::Change;
 use super::pending::Stage;
-use super::{Coordinator, Ended, FailureReason, Output, Status};
+use super::{ClaimMode, Coordinator, Ended, FailureReason, Journal, Output, Status};
 use crate::ids::{AttemptId, CheckpointId, Incarnation, TaskId, WorkerId};
 use crate::settings::RestartStrategy;
+use crate::shared_files::SharedFiles;
+use crate::snapshot::Acknowledged;
 use crate::timer::Timer;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::fmt::Debug;
-use core::hash::Hash;
 
 /// A worker that is believed alive.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -51,10 +51,16 @@ pub(super) enum Verdict {
     Over,
 }
 
-impl<S: Clone + Eq + Hash + Debug> Coordinator<S> {
+impl<S: Acknowledged> Coordinator<S> {
     pub(super) fn taken_over(&mut self, old_reserved: CheckpointId, out: &mut Vec<Output<S>>) {
         let Job::TakingOver { cancelled } = self.job else { unreachable!("a coordinator takes over once") };
         self.sweep(old_reserved, out);
+        let Journal { completed, origin, .. } = &self.ledger.durable;
+        if let Some(origin) = origin {
+            self.last_used = self.last_used.max(origin.checkpoint);
+        }
+        let origin = origin.clone().filter(|origin| origin.claim == ClaimMode::Claim);
+        out.push(Output::ListShared { checkpoints: completed.clone(), origin });
         self.job = Job::Waiting { said: None };
         if let Some(ended) = self.ledger.durable.ended.clone() {
             self.job = Job::Ended;
@@ -151,8 +157,9 @@ impl<S: Clone + Eq + Hash + Debug> Coordinator<S> {
         self.placement = self.plan.tasks.iter().map(place).collect();
         self.attempt = self.attempt.next();
         self.drained = BTreeSet::new();
+        self.behind = BTreeSet::new();
         self.job = Job::Deploying { starting: self.plan.tasks.clone() };
-        let (attempt, restore, placement) = (self.attempt, self.latest_completed(), self.placement.clone());
+        let (attempt, restore, placement) = (self.attempt, self.restore_point(), self.placement.clone());
         out.push(Output::Deploy { attempt, restore, placement });
         let timeout = self.plan.deploy_timeout;
         out.push(Output::Arm { timer: Timer::DeployDeadline(attempt), from: timeout, to: timeout });
@@ -391,6 +398,10 @@ impl<S: Clone + Eq + Hash + Debug> Coordinator<S> {
         }
         self.discard_all(unneeded, out);
         self.sweep(self.ledger.durable.reserved, out);
+        if self.ledger.durable.completed.is_empty() && self.ledger.durable.origin.is_none() {
+            self.shared = SharedFiles::default();
+        }
+        self.sweep_shared(None, out);
         self.set_status(Status::Ended(ended), out);
     }
 

@@ -2,6 +2,7 @@
 
 use crate::ids::{AttemptId, CheckpointId, Epoch, Incarnation, TaskId, WorkerId};
 use crate::settings::{CheckpointSettings, RestartStrategy};
+use crate::shared_files::FileId;
 use crate::timer::Timer;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
@@ -19,6 +20,10 @@ pub struct Plan {
     pub checkpoints: CheckpointSettings,
     /// `restart-strategy.*`.
     pub restart: RestartStrategy,
+    /// Whether the coordinator has hooks of its own to call before tasks are triggered (Flink: `MasterHooks`).
+    pub hooks: bool,
+    /// What a job without any checkpoint of its own begins from.
+    pub origin: Option<Origin>,
     /// A worker that is silent for so long is lost (`heartbeat.timeout`).
     pub heartbeat_timeout: Duration,
     /// An attempt whose tasks do not all run after so long has failed.
@@ -36,9 +41,37 @@ pub struct Journal {
     pub reserved: CheckpointId,
     /// The retained completed checkpoints.
     pub completed: BTreeSet<CheckpointId>,
+    /// What the job was started from, until checkpoints of its own have taken its place.
+    pub origin: Option<Origin>,
     /// Set once the job has ended; nothing is deployed after that.
     pub ended: Option<Ended>,
 }
+
+/// A snapshot that somebody else took and that a job is started from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Origin {
+    /// Its folder. Never opened here.
+    pub path: String,
+    /// Its number: the job's own begin above it.
+    pub checkpoint: CheckpointId,
+    /// Whose it is from now on.
+    pub claim: ClaimMode,
+}
+
+/// Who owns the snapshot that a job is started from (Flink: `RecoveryClaimMode`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClaimMode {
+    /// Still the user: the job never deletes any of it, and its own first checkpoint shares nothing with it.
+    #[default]
+    NoClaim,
+    /// The job: it becomes one of its checkpoints, is built upon, and deleted when it is subsumed.
+    Claim,
+}
+
+/// Which of the user's requests; the driver numbers them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RequestNumber(pub u64);
 
 /// How a job ended.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -67,11 +100,22 @@ pub enum Written {
 pub enum Kind {
     /// A savepoint: first in the queue, exempt from min-pause and max-concurrent, never stored, never subsumed, never notified
     /// (FLINK-25191).
-    Savepoint,
+    Savepoint(RequestNumber),
     /// A user's request for an ordinary checkpoint.
     Requested,
     /// The timer's.
     Periodic,
+}
+
+impl Kind {
+    /// Whether it is the user's.
+    #[must_use]
+    pub fn is_savepoint(self) -> bool {
+        match self {
+            Self::Savepoint(_) => true,
+            Self::Requested | Self::Periodic => false,
+        }
+    }
 }
 
 /// Why a checkpoint failed or was never begun (Flink: `CheckpointFailureReason`). [`counted`](Self::counted) ones work
@@ -96,6 +140,8 @@ pub enum FailureReason {
     DeclinedNotReady,
     /// A newer one completed first.
     Subsumed,
+    /// A hook of the coordinator failed (`TRIGGER_CHECKPOINT_FAILURE`).
+    TriggerFailure,
     /// The place for its files could not be made. Counted.
     IoException,
     /// Metadata or the journal entry could not be written. Counted.
@@ -120,6 +166,7 @@ impl FailureReason {
             | Self::DeclinedSubsumed
             | Self::DeclinedNotReady
             | Self::Subsumed
+            | Self::TriggerFailure
             | Self::TaskFailure
             | Self::CoordinatorSuspend
             | Self::CoordinatorShutdown => false,
@@ -218,6 +265,21 @@ pub enum Input<S> {
     LocationReady(CheckpointId),
     /// The answer to [`Output::CreateLocation`].
     LocationFailed(CheckpointId),
+    /// The answer to [`Output::CallHooks`].
+    HooksReady(CheckpointId),
+    /// The answer to [`Output::CallHooks`].
+    HooksFailed(CheckpointId),
+    /// The source is behind what there is to read, or has caught up (Flink: `setIsProcessingBacklog`).
+    Backlog {
+        /// Of which attempt.
+        attempt: AttemptId,
+        /// Which source.
+        task: TaskId,
+        /// Whether it is behind.
+        behind: bool,
+    },
+    /// The answer to [`Output::ListShared`]: all shared files of the retained snapshots, and their newest users.
+    SharedListed(BTreeMap<FileId, CheckpointId>),
     /// The answer to [`Output::WriteMetadata`].
     MetadataDurable(CheckpointId),
     /// The answer to [`Output::WriteMetadata`].
@@ -244,12 +306,21 @@ pub enum Output<S> {
         /// Not after.
         to: Duration,
     },
+    /// Like `Arm`, unless the timer is set to fire before that anyway.
+    ArmSooner {
+        /// Which.
+        timer: Timer,
+        /// After this time.
+        after: Duration,
+    },
     /// The timer is not needed any more.
     Disarm(Timer),
     /// Append this journal entry; answered by [`Input::Journal`]. At most one is unanswered.
     Write(Journal),
     /// Make the place for the files of a checkpoint durable; answered.
     CreateLocation(CheckpointId, Kind),
+    /// Call the hooks, each of which may add to the checkpoint; answered.
+    CallHooks(CheckpointId),
     /// Inject barriers at these sources.
     Trigger {
         /// Of which attempt.
@@ -258,6 +329,8 @@ pub enum Output<S> {
         checkpoint: CheckpointId,
         /// Of which kind.
         kind: Kind,
+        /// Whether no file of an earlier checkpoint may be reused (`forceFullSnapshot`).
+        full: bool,
         /// At which tasks.
         tasks: BTreeSet<TaskId>,
     },
@@ -290,6 +363,25 @@ pub enum Output<S> {
     },
     /// Delete all files of a checkpoint that nothing needs; answered by [`Input::Discarded`].
     Discard(CheckpointId),
+    /// Delete these shared files: no snapshot of the job needs them.
+    DiscardShared(BTreeSet<FileId>),
+    /// Delete the snapshot that the job was started from and has claimed; what it shares is discarded apart from it.
+    DiscardOrigin(Origin),
+    /// Read which shared files these snapshots need; answered. If that cannot be read there is no answer, and nothing shared is
+    /// ever deleted by this coordinator.
+    ListShared {
+        /// The retained checkpoints.
+        checkpoints: BTreeSet<CheckpointId>,
+        /// The claimed snapshot that the job was started from.
+        origin: Option<Origin>,
+    },
+    /// Delete all shared files of the job but these.
+    SweepShared {
+        /// These stay.
+        keep: BTreeSet<FileId>,
+        /// Only those that attempts of earlier epochs wrote; `None`: all.
+        before: Option<Epoch>,
+    },
     /// Delete the private files of one late acknowledgement.
     DiscardSnapshot {
         /// Which checkpoint.
@@ -308,8 +400,8 @@ pub enum Output<S> {
     Deploy {
         /// Of which attempt.
         attempt: AttemptId,
-        /// From which checkpoint; `None` starts empty.
-        restore: Option<CheckpointId>,
+        /// From what; `None` starts empty.
+        restore: Option<RestorePoint>,
         /// What goes where.
         placement: BTreeMap<TaskId, WorkerId>,
     },
@@ -336,6 +428,8 @@ pub enum Output<S> {
     Aborted {
         /// Which checkpoint, if it had got a number.
         checkpoint: Option<CheckpointId>,
+        /// Of which kind.
+        kind: Kind,
         /// Why.
         reason: FailureReason,
     },
@@ -345,6 +439,26 @@ pub enum Output<S> {
     SteppedDown,
     /// The input came too late to matter.
     Ignored(&'static str),
+}
+
+/// What an attempt begins from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum RestorePoint {
+    /// A checkpoint of the job.
+    Own(CheckpointId),
+    /// What the job was started from.
+    Origin(Origin),
+}
+
+impl RestorePoint {
+    /// Its number.
+    #[must_use]
+    pub fn checkpoint(&self) -> CheckpointId {
+        match self {
+            Self::Own(checkpoint) => *checkpoint,
+            Self::Origin(origin) => origin.checkpoint,
+        }
+    }
 }
 
 /// What the job does.

@@ -1,7 +1,7 @@
 //! A checkpoint from its number to its last acknowledgement.
 //!
 //! ```text
-//! Locating --location--> Collecting --last ack--> Publishing --metadata--> Queued --entry out--> Storing --durable--> complete
+//! Locating --location--> [Hooking --hooks-->] Collecting --last ack--> Publishing --metadata--> Queued --entry out--> Storing --durable--> complete
 //!     |                      |                        |                      |                      |
 //!     +----------------------+----- aborted ----------+----------------------+      only the answer decides
 //! ```
@@ -9,13 +9,12 @@
 use super::admission::Request;
 use super::journal::Change;
 use super::lifecycle::Job;
-use super::{Coordinator, FailureReason, Kind, Output, Plan};
+use super::{ClaimMode, Coordinator, FailureReason, Kind, Output, Plan};
 use crate::ids::{AttemptId, CheckpointId, TaskId};
+use crate::snapshot::Acknowledged;
 use crate::timer::Timer;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
-use core::fmt::Debug;
-use core::hash::Hash;
 use core::time::Duration;
 
 /// A final checkpoint that failed is asked for again no sooner than this.
@@ -26,6 +25,8 @@ const LEAST_RETRY: Duration = Duration::from_millis(100);
 pub(super) enum Stage {
     /// Its place is being made.
     Locating,
+    /// The coordinator's hooks are being called.
+    Hooking,
     /// The sources were told; acknowledgements come in.
     Collecting,
     /// Its metadata is being written.
@@ -68,7 +69,7 @@ impl<S> Pending<S> {
     }
 }
 
-impl<S: Clone + Eq + Hash + Debug> Coordinator<S> {
+impl<S: Acknowledged> Coordinator<S> {
     /// The request is admitted: it gets its number, and its timeout runs.
     pub(super) fn begin(&mut self, request: Request, out: &mut Vec<Output<S>>) {
         let checkpoint = self.last_used.next();
@@ -89,16 +90,42 @@ impl<S: Clone + Eq + Hash + Debug> Coordinator<S> {
     }
 
     pub(super) fn location_ready(&mut self, checkpoint: CheckpointId, out: &mut Vec<Output<S>>) {
-        let all_drained = self.drained == self.plan.tasks;
         match self.pending.get_mut(&checkpoint) {
-            Some(pending) if pending.stage == Stage::Locating => {
-                pending.stage = Stage::Collecting;
-                pending.is_final = all_drained && pending.kind != Kind::Savepoint;
-                let (attempt, kind, tasks) = (self.attempt, pending.kind, self.plan.sources.clone());
-                out.push(Output::Trigger { attempt, checkpoint, kind, tasks });
+            Some(pending) if pending.stage == Stage::Locating && self.plan.hooks => {
+                pending.stage = Stage::Hooking;
+                out.push(Output::CallHooks(checkpoint));
             }
+            Some(pending) if pending.stage == Stage::Locating => self.trigger(checkpoint, out),
             Some(_) | None => self.answered_too_late(checkpoint, Stage::Locating, out),
         }
+    }
+
+    /// The hooks come before the tasks, so that what they prepare is there when barriers flow.
+    pub(super) fn hooks_ready(&mut self, checkpoint: CheckpointId, out: &mut Vec<Output<S>>) {
+        match self.pending.get(&checkpoint) {
+            Some(pending) if pending.stage == Stage::Hooking => self.trigger(checkpoint, out),
+            Some(_) | None => self.answered_too_late(checkpoint, Stage::Hooking, out),
+        }
+    }
+
+    pub(super) fn hooks_failed(&mut self, checkpoint: CheckpointId, out: &mut Vec<Output<S>>) {
+        match self.pending.get(&checkpoint) {
+            Some(pending) if pending.stage == Stage::Hooking => {
+                self.abort(checkpoint, FailureReason::TriggerFailure, By::Answer, out);
+            }
+            Some(_) | None => self.answered_too_late(checkpoint, Stage::Hooking, out),
+        }
+    }
+
+    fn trigger(&mut self, checkpoint: CheckpointId, out: &mut Vec<Output<S>>) {
+        let all_drained = self.drained == self.plan.tasks;
+        let pending = self.pending.get_mut(&checkpoint).expect("only a pending checkpoint is triggered");
+        pending.stage = Stage::Collecting;
+        pending.is_final = all_drained && !pending.kind.is_savepoint();
+        let (attempt, kind, tasks) = (self.attempt, pending.kind, self.plan.sources.clone());
+        // Until a checkpoint of its own is complete, a job that does not own its origin must not build upon it.
+        let unowned = self.ledger.durable.origin.as_ref().is_some_and(|origin| origin.claim == ClaimMode::NoClaim);
+        out.push(Output::Trigger { attempt, checkpoint, kind, full: unowned, tasks });
     }
 
     pub(super) fn location_failed(&mut self, checkpoint: CheckpointId, out: &mut Vec<Output<S>>) {
@@ -133,6 +160,10 @@ impl<S: Clone + Eq + Hash + Debug> Coordinator<S> {
             out.push(Output::Ignored("the acknowledgement is for an earlier coordinator"));
             return;
         }
+        // Whatever becomes of the checkpoint: its files may be reused by the next one, and go once no later one has used them.
+        if !self.savepoints.contains(&checkpoint) && self.pending.get(&checkpoint).is_none_or(|pending| !pending.kind.is_savepoint()) {
+            snapshot.shared_files().for_each(|file| self.shared.register(file, checkpoint));
+        }
         let Some(pending) = self.pending.get_mut(&checkpoint) else {
             if self.is_or_may_be_complete(checkpoint) {
                 // Repeated: its file belongs to the checkpoint.
@@ -142,7 +173,7 @@ impl<S: Clone + Eq + Hash + Debug> Coordinator<S> {
             }
             return;
         };
-        if pending.stage == Stage::Locating || attempt != self.attempt || !self.plan.tasks.contains(&task) {
+        if pending.stage < Stage::Collecting || attempt != self.attempt || !self.plan.tasks.contains(&task) {
             self.refuse(checkpoint, snapshot, "the task was not asked", out);
         } else if pending.missing.remove(&task) {
             pending.snapshots.insert(task, snapshot);
@@ -181,7 +212,7 @@ impl<S: Clone + Eq + Hash + Debug> Coordinator<S> {
 
     pub(super) fn checkpoint_expired(&mut self, checkpoint: CheckpointId, out: &mut Vec<Output<S>>) {
         match self.pending.get(&checkpoint).map(|pending| pending.stage) {
-            Some(Stage::Locating | Stage::Collecting | Stage::Publishing | Stage::Queued) => {
+            Some(Stage::Locating | Stage::Hooking | Stage::Collecting | Stage::Publishing | Stage::Queued) => {
                 self.abort(checkpoint, FailureReason::Expired, By::Coordinator, out);
             }
             Some(Stage::Storing) => out.push(Output::Ignored("its journal entry is under way")),
@@ -196,7 +227,7 @@ impl<S: Clone + Eq + Hash + Debug> Coordinator<S> {
         assert!(pending.stage != Stage::Storing, "{checkpoint} is aborted while its journal entry is under way");
         self.ledger.wanted.retain(|change| *change != Change::Complete(checkpoint));
         self.tell_aborted(checkpoint, &pending, reason, out);
-        let waits = pending.stage == Stage::Locating || pending.stage == Stage::Publishing;
+        let waits = pending.stage <= Stage::Hooking || pending.stage == Stage::Publishing;
         if waits && by != By::Answer {
             self.abandoned.insert(checkpoint, pending.stage);
         } else {
@@ -207,11 +238,11 @@ impl<S: Clone + Eq + Hash + Debug> Coordinator<S> {
 
     pub(super) fn tell_aborted(&mut self, checkpoint: CheckpointId, pending: &Pending<S>, reason: FailureReason, out: &mut Vec<Output<S>>) {
         out.push(Output::Disarm(Timer::CheckpointDeadline(checkpoint)));
-        if pending.stage != Stage::Locating {
+        if pending.stage >= Stage::Collecting {
             let latest_completed = self.latest_completed();
             out.push(Output::NotifyAbort { attempt: self.attempt, checkpoint, latest_completed });
         }
-        out.push(Output::Aborted { checkpoint: Some(checkpoint), reason });
+        out.push(Output::Aborted { checkpoint: Some(checkpoint), kind: pending.kind, reason });
     }
 
     pub(super) fn after_abort(
@@ -226,7 +257,7 @@ impl<S: Clone + Eq + Hash + Debug> Coordinator<S> {
             let again = self.plan.checkpoints.interval.unwrap_or(LEAST_RETRY).max(LEAST_RETRY);
             out.push(Output::Arm { timer: Timer::Trigger(self.attempt), from: again, to: again });
         }
-        self.count_failure(checkpoint, reason, pending.kind == Kind::Savepoint, by, out);
+        self.count_failure(checkpoint, reason, pending.kind.is_savepoint(), by, out);
     }
 
     /// All pending checkpoints whose fate is not the journal's already.

@@ -1,35 +1,36 @@
 //! Which completed checkpoints stay, and whose files go.
 
-use super::{Coordinator, Ended, Output};
-use crate::ids::CheckpointId;
+use super::{ClaimMode, Coordinator, Ended, Origin, Output};
+use crate::ids::{CheckpointId, Epoch};
 use crate::settings::Retention;
-use alloc::collections::BTreeSet;
+use crate::shared_files::FileId;
+use crate::snapshot::Acknowledged;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
-use core::fmt::Debug;
-use core::hash::Hash;
 
 /// The newest ones, as many as are retained, and at least one.
 pub(super) fn newest(completed: &BTreeSet<CheckpointId>, retained: u32) -> BTreeSet<CheckpointId> {
     completed.iter().rev().take(retained.max(1) as usize).copied().collect()
 }
 
-/// What outlives the job (Flink: the discard flags of `CheckpointProperties`).
-pub(super) fn kept_at_end(completed: &BTreeSet<CheckpointId>, ended: &Ended, retention: Retention) -> BTreeSet<CheckpointId> {
-    let keeps = match (ended, retention) {
+/// The snapshot that the job was started from is the oldest of its checkpoints if it is claimed, and forgotten once there is a
+/// checkpoint of its own if not.
+pub(super) fn origin_kept(origin: Option<Origin>, completed: &BTreeSet<CheckpointId>, retained: u32) -> Option<Origin> {
+    origin.filter(|origin| origin.claim == ClaimMode::Claim && completed.len() < retained as usize)
+}
+
+/// Whether checkpoints outlive the job (Flink: the discard flags of `CheckpointProperties`).
+pub(super) fn keeps_at_end(ended: &Ended, retention: Retention) -> bool {
+    match (ended, retention) {
         (Ended::Finished, Retention::Never | Retention::DeleteOnCancellation | Retention::RetainOnCancellation) => false,
         (Ended::Failed(_), Retention::Never) => false,
         (Ended::Failed(_), Retention::DeleteOnCancellation | Retention::RetainOnCancellation) => true,
         (Ended::Cancelled, Retention::Never | Retention::DeleteOnCancellation) => false,
         (Ended::Cancelled, Retention::RetainOnCancellation) => true,
-    };
-    if keeps {
-        completed.clone()
-    } else {
-        BTreeSet::new()
     }
 }
 
-impl<S: Clone + Eq + Hash + Debug> Coordinator<S> {
+impl<S: Acknowledged> Coordinator<S> {
     pub(super) fn discard(&mut self, checkpoint: CheckpointId, out: &mut Vec<Output<S>>) {
         // Why: the entry names it, and whoever takes over would restore from it.
         assert!(!self.ledger.durable.completed.contains(&checkpoint), "{checkpoint} is a restore point and is to be deleted");
@@ -40,6 +41,43 @@ impl<S: Clone + Eq + Hash + Debug> Coordinator<S> {
     pub(super) fn discard_all(&mut self, checkpoints: BTreeSet<CheckpointId>, out: &mut Vec<Output<S>>) {
         for checkpoint in checkpoints {
             self.discard(checkpoint, out);
+        }
+    }
+
+    /// Deletes the shared files that no retained snapshot has used.
+    pub(super) fn release_shared(&mut self, out: &mut Vec<Output<S>>) {
+        if !self.shared_is_known {
+            return;
+        }
+        let retained = &self.ledger.durable;
+        let origin = retained.origin.as_ref().filter(|origin| origin.claim == ClaimMode::Claim).map(|origin| origin.checkpoint);
+        // Of what is in doubt it is not known whether it is retained.
+        let oldest = origin.into_iter().chain(retained.completed.iter().copied()).chain(self.doubtful.iter().copied()).min();
+        // With nothing retained a checkpoint may be on its way whose parts are acknowledged: only the end clears everything.
+        let Some(oldest) = oldest else { return };
+        let released = self.shared.release_below(Some(oldest));
+        if !released.is_empty() {
+            out.push(Output::DiscardShared(released));
+        }
+    }
+
+    /// What the retained snapshots need is known: what earlier reigns left and nobody needs can go.
+    pub(super) fn shared_listed(&mut self, files: BTreeMap<FileId, CheckpointId>, out: &mut Vec<Output<S>>) {
+        if self.shared_is_known {
+            out.push(Output::Ignored("it is known already"));
+            return;
+        }
+        self.shared_is_known = true;
+        for (file, checkpoint) in files {
+            self.shared.register(&file, checkpoint);
+        }
+        self.sweep_shared(Some(self.epoch), out);
+    }
+
+    /// Deletes the shared files that nobody needs, known or not.
+    pub(super) fn sweep_shared(&mut self, before: Option<Epoch>, out: &mut Vec<Output<S>>) {
+        if self.shared_is_known {
+            out.push(Output::SweepShared { keep: self.shared.files().cloned().collect(), before });
         }
     }
 

@@ -1,6 +1,6 @@
 //! How the coordinator's words print: short and on one line, for traces and scripts.
 
-use super::{Ended, FailureReason, Journal, Kind, Output, Status};
+use super::{ClaimMode, Ended, FailureReason, Journal, Kind, Origin, Output, RestorePoint, Status};
 use crate::ids::CheckpointId;
 use alloc::collections::BTreeSet;
 use core::fmt;
@@ -35,7 +35,7 @@ impl fmt::Display for Maybe {
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
-            Self::Savepoint => "savepoint",
+            Self::Savepoint(_) => "savepoint",
             Self::Requested => "requested",
             Self::Periodic => "periodic",
         })
@@ -54,6 +54,7 @@ impl fmt::Display for FailureReason {
             Self::DeclinedSubsumed => "declined-subsumed",
             Self::DeclinedNotReady => "declined-not-ready",
             Self::Subsumed => "subsumed",
+            Self::TriggerFailure => "trigger-failure",
             Self::IoException => "io-exception",
             Self::FinalizeFailure => "finalize-failure",
             Self::TaskFailure => "task-failure",
@@ -89,6 +90,10 @@ impl fmt::Display for Status {
 impl fmt::Display for Journal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} reserved={} completed={}", self.epoch, self.reserved, Row(&self.completed))?;
+        if let Some(Origin { checkpoint, claim, .. }) = &self.origin {
+            let claimed = if *claim == ClaimMode::Claim { "claimed" } else { "not-claimed" };
+            write!(f, " origin={checkpoint},{claimed}")?;
+        }
         match &self.ended {
             Some(ended) => write!(f, " ended {ended}"),
             None => Ok(()),
@@ -111,11 +116,14 @@ impl<S> fmt::Display for Output<S> {
                 write!(f, "arm {timer} in ")?;
                 span(f, *from, *to)
             }
+            Self::ArmSooner { timer, after } => write!(f, "arm-sooner {timer} in {after:?}"),
             Self::Disarm(timer) => write!(f, "disarm {timer}"),
             Self::Write(entry) => write!(f, "write {entry}"),
             Self::CreateLocation(checkpoint, kind) => write!(f, "create-location {checkpoint} {kind}"),
-            Self::Trigger { attempt, checkpoint, kind, tasks } => {
-                write!(f, "trigger {checkpoint} {kind} {attempt} at {}", Row(tasks))
+            Self::CallHooks(checkpoint) => write!(f, "call-hooks {checkpoint}"),
+            Self::Trigger { attempt, checkpoint, kind, full, tasks } => {
+                let full = if *full { " full" } else { "" };
+                write!(f, "trigger {checkpoint} {kind}{full} {attempt} at {}", Row(tasks))
             }
             Self::WriteMetadata { attempt, checkpoint, kind, snapshots } => {
                 write!(f, "write-metadata {checkpoint} {kind} {attempt} of {} tasks", snapshots.len())
@@ -125,16 +133,31 @@ impl<S> fmt::Display for Output<S> {
                 write!(f, "notify-abort {checkpoint} {attempt} latest={}", Maybe(*latest_completed))
             }
             Self::Discard(checkpoint) => write!(f, "discard {checkpoint}"),
+            Self::DiscardShared(files) => write!(f, "discard-shared {}", Row(files)),
+            Self::DiscardOrigin(origin) => write!(f, "discard-origin {}", origin.checkpoint),
+            Self::ListShared { checkpoints, origin } => {
+                write!(f, "list-shared {}", Row(checkpoints))?;
+                if origin.is_some() {
+                    f.write_str(" and origin")
+                } else {
+                    Ok(())
+                }
+            }
+            Self::SweepShared { keep, before: Some(epoch) } => write!(f, "sweep-shared before={epoch} keep={}", Row(keep)),
+            Self::SweepShared { keep, before: None } => write!(f, "sweep-shared keep={}", Row(keep)),
             Self::DiscardSnapshot { checkpoint, snapshot: _ } => write!(f, "discard-snapshot {checkpoint}"),
             Self::Sweep { keep, up_to } => write!(f, "sweep up-to={up_to} keep={}", Row(keep)),
             Self::Deploy { attempt, restore, placement } => {
-                write!(f, "deploy {attempt} restore={}", Maybe(*restore))?;
+                write!(f, "deploy {attempt} restore={}", Maybe(restore.as_ref().map(RestorePoint::checkpoint)))?;
+                if let Some(RestorePoint::Origin(_)) = restore {
+                    f.write_str(" origin")?;
+                }
                 placement.iter().try_for_each(|(task, worker)| write!(f, " {task}@{worker}"))
             }
             Self::Stop { attempt } => write!(f, "stop {attempt}"),
             Self::Triggered { checkpoint, kind } => write!(f, "triggered {checkpoint} {kind}"),
             Self::Completed { checkpoint, kind } => write!(f, "completed {checkpoint} {kind}"),
-            Self::Aborted { checkpoint, reason } => write!(f, "aborted {} {reason}", Maybe(*checkpoint)),
+            Self::Aborted { checkpoint, reason, kind: _ } => write!(f, "aborted {} {reason}", Maybe(*checkpoint)),
             Self::Status(status) => write!(f, "status: {status}"),
             Self::SteppedDown => f.write_str("stepped-down"),
             Self::Ignored(why) => write!(f, "ignored: {why}"),

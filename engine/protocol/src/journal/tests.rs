@@ -9,6 +9,7 @@ fn entry() -> JournalEntry {
         epoch: Epoch(3),
         reserved: CheckpointId(16),
         completed: BTreeSet::from([CheckpointId(11), CheckpointId(14)]),
+        origin: Some(Origin { path: "/s".into(), checkpoint: CheckpointId(3), claim: ClaimMode::Claim }),
         ended: Some(Ended::Failed("gone".into())),
     };
     JournalEntry { number: 9, writer: 0x1122_3344_5566_7788, journal }
@@ -20,9 +21,9 @@ fn an_entry_has_the_bytes_it_always_had() {
     assert_eq!(
         hex,
         concat!(
-            "4346444a524e4c00010000006d09291d3e000000a534e62f090000000000000088776655443322110300000000000000",
-            "1000000000000000020000000b000000000000000e00000000000000010104000000676f6e6500000000208792eb3e00",
-            "000000000000",
+            "4346444a524e4c00010000006d09291d4e0000009ca1d65d090000000000000088776655443322110300000000000000",
+            "1000000000000000020000000b000000000000000e0000000000000001020000002f7303000000000000000101010400",
+            "0000676f6e6500000000b016c2474e00000000000000",
         )
     );
 }
@@ -58,9 +59,14 @@ proptest! {
         epoch in any::<u64>(),
         reserved in any::<u64>(),
         completed in prop::collection::btree_set(any::<u64>().prop_map(CheckpointId), 0..5),
+        origin in prop::option::of((".{0,9}", any::<u64>(), any::<bool>())),
         ended in ended(),
     ) {
-        let journal = Journal { epoch: Epoch(epoch), reserved: CheckpointId(reserved), completed, ended };
+        let origin = origin.map(|(path, checkpoint, claimed)| {
+            let claim = if claimed { ClaimMode::Claim } else { ClaimMode::NoClaim };
+            Origin { path, checkpoint: CheckpointId(checkpoint), claim }
+        });
+        let journal = Journal { epoch: Epoch(epoch), reserved: CheckpointId(reserved), completed, origin, ended };
         let entry = JournalEntry { number, writer, journal };
         prop_assert_eq!(JournalEntry::from_file(&entry.to_file()), Ok(entry));
     }

@@ -18,41 +18,56 @@ fn file(path: &str, size_bytes: u64) -> StateLocation {
 }
 
 fn shape(uid: &str, parallelism: u32, vertex: u32) -> OperatorShape {
-    OperatorShape { uid: uid.into(), parallelism, max_parallelism: max(8), vertex: VertexId(vertex) }
+    OperatorShape { uid: uid.into(), parallelism, max_parallelism: max(8), vertex: VertexId(vertex), states: Vec::new() }
 }
 
 fn part(uid: &str, keyed: Vec<KeyedHandle>) -> OperatorSnapshot {
-    OperatorSnapshot { uid: uid.into(), keyed, lists: Vec::new() }
+    OperatorSnapshot { uid: uid.into(), states: Vec::new(), keyed, lists: Vec::new() }
 }
 
 use crate::snapshot::OperatorSnapshot;
 
 const ATTEMPT: AttemptId = AttemptId { epoch: Epoch(2), number: 5 };
 
+fn total() -> StateShape {
+    let of = |name: &str, version| TypeVersion { name: name.into(), version };
+    StateShape { name: "total".into(), kind: 1, key: of("text", 1), value: of("u64", 2) }
+}
+
 fn sample() -> CheckpointMetadata {
-    let count =
-        |first, last, location| SubtaskState { keyed: vec![KeyedHandle { groups: groups(first, last), location }], lists: Vec::new() };
-    let source =
-        SubtaskState { keyed: Vec::new(), lists: vec![ListState { name: "splits".into(), items: vec![b"x".to_vec(), Vec::new()] }] };
+    let count = |first, last, location| SubtaskState {
+        keyed: vec![KeyedHandle { groups: groups(first, last), location, layout: Layout::Blocks }],
+        lists: Vec::new(),
+    };
+    let source = SubtaskState {
+        keyed: Vec::new(),
+        lists: vec![ListState { name: "splits".into(), redistribution: Redistribution::Split, items: vec![b"x".to_vec(), Vec::new()] }],
+    };
+    let shared = vec![SharedFile { name: "000007.sst".into(), path: "shared/count-1-a2.4-0".into(), size_bytes: 300 }];
+    let layout = Layout::Store { backend: "rocksdb".into(), columns: vec!["total".into()], shared };
+    let stored = KeyedHandle { groups: groups(4, 7), location: StateLocation::Inline(vec![1, 2, 3]), layout };
     CheckpointMetadata {
         job: "j".into(),
         checkpoint: CheckpointId(7),
         attempt: ATTEMPT,
-        savepoint: true,
+        kind: SnapshotKind::Savepoint,
+        hooks: vec![HookState { name: "hook".into(), bytes: vec![9] }],
         operators: vec![
             OperatorState {
                 uid: "count".into(),
                 parallelism: 2,
                 max_parallelism: max(8),
+                states: vec![total()],
                 subtasks: BTreeMap::from([
                     (SubtaskIndex(0), count(0, 3, file("chk-7/count-0-a2.5", 99))),
-                    (SubtaskIndex(1), count(4, 7, StateLocation::Inline(vec![1, 2, 3]))),
+                    (SubtaskIndex(1), SubtaskState { keyed: vec![stored], lists: Vec::new() }),
                 ]),
             },
             OperatorState {
                 uid: "source".into(),
                 parallelism: 1,
                 max_parallelism: max(128),
+                states: Vec::new(),
                 subtasks: BTreeMap::from([(SubtaskIndex(0), source)]),
             },
         ],
@@ -65,11 +80,14 @@ fn metadata_has_the_bytes_it_always_had() {
     assert_eq!(
         hex,
         concat!(
-            "4346444d4554410001000000c88c0670b300000086f146db010000006a07000000000000000200000000000000050000",
-            "00010200000005000000636f756e74020000000800000002000000000000000100000000000300001200000063686b2d",
-            "372f636f756e742d302d61322e3563000000000000000000000001000000010000000400070001030000000102030000",
-            "000006000000736f757263650100000080000000010000000000000000000000010000000600000073706c6974730200",
-            "0000010000007800000000000000002b17ac23b300000000000000",
+            "4346444d4554410001000000c88c06703b0100001a577f1e010000006a07000000000000000200000000000000050000",
+            "00010100000004000000686f6f6b01000000090200000005000000636f756e7402000000080000000100000005000000",
+            "746f74616c01040000007465787401000000030000007536340200000002000000000000000100000000000300001200",
+            "000063686b2d372f636f756e742d302d61322e3563000000000000000000000000010000000100000004000700010300",
+            "00000102030107000000726f636b7364620100000005000000746f74616c010000000a0000003030303030372e737374",
+            "150000007368617265642f636f756e742d312d61322e342d302c010000000000000000000006000000736f7572636501",
+            "0000008000000000000000010000000000000000000000010000000600000073706c6974730002000000010000007800",
+            "00000000000000f08205053b01000000000000",
         )
     );
 }
@@ -124,13 +142,14 @@ impl<T: Stored> EncodeForTest for T {}
 
 #[test]
 fn collected_metadata_has_every_operator_in_order_with_or_without_state() {
-    let handle = KeyedHandle { groups: groups(0, 3), location: file("chk-1/z-0", 1) };
+    let handle = KeyedHandle { groups: groups(0, 3), location: file("chk-1/z-0", 1), layout: Layout::Blocks };
     let snapshots = BTreeMap::from([
         (TaskId::new(0, 0), TaskSnapshot { operators: vec![part("z", vec![handle.clone()])] }),
         (TaskId::new(0, 1), TaskSnapshot::default()),
     ]);
     let shapes = [shape("z", 2, 0), shape("a", 2, 0)];
-    let metadata = CheckpointMetadata::collect("j", CheckpointId(1), ATTEMPT, false, &shapes, &snapshots).expect("all tasks are there");
+    let metadata = CheckpointMetadata::collect("j", CheckpointId(1), ATTEMPT, SnapshotKind::Checkpoint, &shapes, &snapshots)
+        .expect("all tasks are there");
     let uids: Vec<&str> = metadata.operators.iter().map(|operator| operator.uid.as_str()).collect();
     assert_eq!(uids, ["a", "z"]);
     assert!(!metadata.operators[0].has_state());
@@ -143,9 +162,11 @@ fn collected_metadata_has_every_operator_in_order_with_or_without_state() {
 fn what_does_not_make_up_a_checkpoint_is_not_collected() {
     let collect = |shapes: &[OperatorShape], snapshots: Vec<(TaskId, Vec<OperatorSnapshot>)>| {
         let snapshots = snapshots.into_iter().map(|(task, operators)| (task, TaskSnapshot { operators })).collect();
-        CheckpointMetadata::collect("j", CheckpointId(1), ATTEMPT, false, shapes, &snapshots).expect_err("not a checkpoint")
+        CheckpointMetadata::collect("j", CheckpointId(1), ATTEMPT, SnapshotKind::Checkpoint, shapes, &snapshots)
+            .expect_err("not a checkpoint")
     };
-    let handle = |first, last| KeyedHandle { groups: groups(first, last), location: StateLocation::Inline(Vec::new()) };
+    let handle =
+        |first, last| KeyedHandle { groups: groups(first, last), location: StateLocation::Inline(Vec::new()), layout: Layout::Blocks };
     let (zero, one) = (TaskId::new(0, 0), TaskId::new(0, 1));
     assert_eq!(collect(&[shape("a", 2, 0)], vec![(zero, vec![])]), CollectError::TaskMissing { task: one });
     assert_eq!(collect(&[shape("a", 1, 0), shape("a", 1, 0)], vec![(zero, vec![])]), CollectError::DuplicateOperator { uid: "a".into() });
@@ -169,38 +190,54 @@ fn location() -> impl Strategy<Value = StateLocation> {
     ]
 }
 
+fn layout() -> impl Strategy<Value = Layout> {
+    let file = (".{0,6}", ".{0,20}", any::<u64>()).prop_map(|(name, path, size_bytes)| SharedFile { name, path, size_bytes });
+    let store = (".{0,6}", prop::collection::vec(".{0,6}", 0..3), prop::collection::vec(file, 0..3));
+    prop_oneof![Just(Layout::Blocks), store.prop_map(|(backend, columns, shared)| Layout::Store { backend, columns, shared })]
+}
+
+fn states() -> impl Strategy<Value = Vec<StateShape>> {
+    let types = || (".{0,6}", any::<u32>()).prop_map(|(name, version)| TypeVersion { name, version });
+    let shape = (".{0,6}", any::<u8>(), types(), types()).prop_map(|(name, kind, key, value)| StateShape { name, kind, key, value });
+    prop::collection::vec(shape, 0..3)
+}
+
 fn list() -> impl Strategy<Value = ListState> {
     let items = prop::collection::vec(prop::collection::vec(any::<u8>(), 0..9), 0..4);
-    (".{0,6}", items).prop_map(|(name, items)| ListState { name, items })
+    let ways = prop_oneof![Just(Redistribution::Split), Just(Redistribution::Union), Just(Redistribution::Broadcast)];
+    (".{0,6}", ways, items).prop_map(|(name, redistribution, items)| ListState { name, redistribution, items })
 }
 
 fn operator() -> impl Strategy<Value = OperatorState> {
     (".{0,8}", 1u32..5, 1u32..40).prop_flat_map(|(uid, parallelism, groups)| {
         let count = parallelism as usize;
-        let keyed = prop::collection::vec(prop::option::of(location()), count);
+        let keyed = prop::collection::vec(prop::option::of((location(), layout())), count);
         let lists = prop::collection::vec(prop::collection::vec(list(), 0..3), count);
-        (keyed, lists).prop_map(move |(keyed, lists)| {
+        (keyed, lists, states()).prop_map(move |(keyed, lists, states)| {
             let max_parallelism = max(groups);
             let subtasks = (0..parallelism).map(SubtaskIndex).zip(keyed.into_iter().zip(lists));
-            let subtasks = subtasks.map(|(subtask, (location, lists))| {
-                let owned = max_parallelism.range_of(subtask, parallelism).zip(location);
-                let keyed = owned.into_iter().map(|(groups, location)| KeyedHandle { groups, location }).collect();
+            let subtasks = subtasks.map(|(subtask, (handle, lists))| {
+                let owned = max_parallelism.range_of(subtask, parallelism).zip(handle);
+                let keyed = owned.into_iter().map(|(groups, (location, layout))| KeyedHandle { groups, location, layout }).collect();
                 (subtask, SubtaskState { keyed, lists })
             });
-            OperatorState { uid: uid.clone(), parallelism, max_parallelism, subtasks: subtasks.collect() }
+            OperatorState { uid: uid.clone(), parallelism, max_parallelism, states, subtasks: subtasks.collect() }
         })
     })
 }
 
 fn metadata() -> impl Strategy<Value = CheckpointMetadata> {
     let ids = (any::<u64>(), any::<u64>(), any::<u32>(), any::<bool>());
-    (".{0,8}", ids, prop::collection::vec(operator(), 0..4)).prop_map(|(job, (checkpoint, epoch, number, savepoint), operators)| {
+    let hooks = prop::collection::btree_map(".{0,4}", prop::collection::vec(any::<u8>(), 0..5), 0..3);
+    let operators = prop::collection::vec(operator(), 0..4);
+    (".{0,8}", ids, hooks, operators).prop_map(|(job, (checkpoint, epoch, number, savepoint), hooks, operators)| {
         let operators: BTreeMap<String, OperatorState> = operators.into_iter().map(|state| (state.uid.clone(), state)).collect();
         CheckpointMetadata {
             job,
             checkpoint: CheckpointId(checkpoint),
             attempt: AttemptId { epoch: Epoch(epoch), number },
-            savepoint,
+            kind: if savepoint { SnapshotKind::Savepoint } else { SnapshotKind::Checkpoint },
+            hooks: hooks.into_iter().map(|(name, bytes)| HookState { name, bytes }).collect(),
             operators: operators.into_values().collect(),
         }
     })

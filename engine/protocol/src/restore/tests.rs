@@ -1,23 +1,32 @@
 //! Facts about who restores what.
 
+use super::plan as plan_with;
 use super::*;
 use crate::ids::{AttemptId, KeyGroup, VertexId};
-use crate::metadata::SubtaskState;
-use crate::snapshot::StateLocation;
+use crate::metadata::{SnapshotKind, SubtaskState};
+use crate::snapshot::{Layout, StateLocation, TypeVersion};
 use alloc::format;
 use alloc::vec;
 use proptest::prelude::*;
+
+fn plan(metadata: &CheckpointMetadata, operators: &[OperatorShape]) -> Result<BTreeMap<TaskId, TaskRestore>, RestoreError> {
+    plan_with(metadata, operators, UnclaimedState::Refuse)
+}
 
 fn max(count: u32) -> MaxParallelism {
     MaxParallelism::new(count).expect("between 1 and 32768")
 }
 
 fn shape(uid: &str, parallelism: u32, groups: u32, vertex: u32) -> OperatorShape {
-    OperatorShape { uid: uid.into(), parallelism, max_parallelism: max(groups), vertex: VertexId(vertex) }
+    OperatorShape { uid: uid.into(), parallelism, max_parallelism: max(groups), vertex: VertexId(vertex), states: Vec::new() }
 }
 
 fn list(name: &str, items: impl IntoIterator<Item = u32>) -> ListState {
-    ListState { name: name.into(), items: items.into_iter().map(|item| item.to_le_bytes().to_vec()).collect() }
+    ListState {
+        name: name.into(),
+        redistribution: Redistribution::Split,
+        items: items.into_iter().map(|item| item.to_le_bytes().to_vec()).collect(),
+    }
 }
 
 /// State as subtasks of the given parallelism take it: each group in its owner's handle.
@@ -25,15 +34,15 @@ fn state(uid: &str, parallelism: u32, groups: u32, lists: impl Fn(u32) -> Vec<Li
     let subtasks = (0..parallelism).map(|index| {
         let owned = max(groups).range_of(SubtaskIndex(index), parallelism);
         let location = StateLocation::File { path: format!("chk-7/{uid}-{index}"), size_bytes: 1 };
-        let keyed = owned.into_iter().map(|groups| KeyedHandle { groups, location: location.clone() }).collect();
+        let keyed = owned.into_iter().map(|groups| KeyedHandle { groups, location: location.clone(), layout: Layout::Blocks }).collect();
         (SubtaskIndex(index), SubtaskState { keyed, lists: lists(index) })
     });
-    OperatorState { uid: uid.into(), parallelism, max_parallelism: max(groups), subtasks: subtasks.collect() }
+    OperatorState { uid: uid.into(), parallelism, max_parallelism: max(groups), states: Vec::new(), subtasks: subtasks.collect() }
 }
 
 fn metadata(operators: Vec<OperatorState>) -> CheckpointMetadata {
     let (job, attempt) = (String::from("j"), AttemptId::default());
-    CheckpointMetadata { job, checkpoint: CheckpointId(7), attempt, savepoint: false, operators }
+    CheckpointMetadata { job, checkpoint: CheckpointId(7), attempt, kind: SnapshotKind::Checkpoint, hooks: Vec::new(), operators }
 }
 
 fn no_lists(_: u32) -> Vec<ListState> {
@@ -172,4 +181,63 @@ fn contradictions_are_errors() {
     assert_eq!(plan(&metadata(Vec::new()), &[shape("a", 1, 8, 0), shape("a", 1, 8, 1)]), duplicate);
     assert_eq!(plan(&metadata(vec![state("a", 1, 8, no_lists), state("a", 1, 8, no_lists)]), &[shape("a", 1, 8, 0)]), duplicate);
     assert_eq!(plan(&metadata(Vec::new()), &[shape("a", 0, 8, 0)]), Err(RestoreError::NoSubtasks { uid: "a".into() }));
+}
+
+fn redistributed(name: &str, redistribution: Redistribution, items: impl IntoIterator<Item = u32>) -> ListState {
+    ListState { redistribution, ..list(name, items) }
+}
+
+#[test]
+fn everybody_gets_the_whole_of_a_union_list_also_at_the_same_parallelism() {
+    let lists = |index: u32| vec![redistributed("u", Redistribution::Union, [index])];
+    let metadata = metadata(vec![state("a", 2, 8, lists)]);
+    for parallelism in [1, 2, 3] {
+        let tasks = plan(&metadata, &[shape("a", parallelism, 8, 0)]).expect("nothing is missing");
+        for restore in tasks.values() {
+            assert_eq!(restore.operators[0].lists, vec![redistributed("u", Redistribution::Union, [0, 1])]);
+        }
+    }
+}
+
+#[test]
+fn everybody_gets_one_copy_of_a_broadcast_list() {
+    let lists = |index: u32| vec![redistributed("b", Redistribution::Broadcast, [index, 7])];
+    let metadata = metadata(vec![state("a", 2, 8, lists)]);
+    let tasks = plan(&metadata, &[shape("a", 3, 8, 0)]).expect("nothing is missing");
+    let copies: Vec<_> = tasks.values().map(|restore| restore.operators[0].lists.clone()).collect();
+    let copy = |index| vec![redistributed("b", Redistribution::Broadcast, [index, 7])];
+    assert_eq!(copies, vec![copy(0), copy(1), copy(0)]);
+}
+
+#[test]
+fn state_of_an_operator_that_is_gone_is_dropped_only_if_that_was_asked_for() {
+    let metadata = metadata(vec![state("a", 1, 8, no_lists), state("gone", 1, 8, no_lists)]);
+    assert!(matches!(plan(&metadata, &[shape("a", 1, 8, 0)]), Err(RestoreError::UnknownOperator { .. })));
+    assert!(plan_with(&metadata, &[shape("a", 1, 8, 0)], UnclaimedState::Drop).is_ok());
+}
+
+#[test]
+fn a_state_of_another_type_is_refused_with_both_versions_before_anything_starts() {
+    let of = |value: &str, version| StateShape {
+        name: "total".into(),
+        kind: 1,
+        key: TypeVersion { name: "u64".into(), version: 1 },
+        value: TypeVersion { name: value.into(), version },
+    };
+    let taken = |value, version| {
+        let mut operator = state("a", 1, 8, no_lists);
+        operator.states = vec![of(value, version)];
+        metadata(vec![operator])
+    };
+    let job = |oldest_readable| {
+        let mut shape = shape("a", 1, 8, 0);
+        shape.states = vec![DeclaredState { shape: of("Account", 3), oldest_readable }];
+        vec![shape]
+    };
+    assert!(plan(&taken("Account", 3), &job(3)).is_ok());
+    assert!(plan(&taken("Account", 2), &job(2)).is_ok(), "there is a migration");
+    for metadata in [taken("Account", 2), taken("Account", 4), taken("Balance", 3)] {
+        let error = plan(&metadata, &job(3)).expect_err("it would be misread").to_string();
+        assert!(error.contains("state total of a") && error.contains("Account v3"), "{error}");
+    }
 }

@@ -3,10 +3,13 @@
 //! `job vertices=2,1 interval=1s ...` comes first; `given running` brings it to where all tasks run, without showing how.
 
 use super::conversation;
-use crate::coordinator::{Coordinator, Ended, FailureReason, Input, Journal, Kind, Output, Plan, Standing, Status, Written};
+use crate::coordinator::{
+    ClaimMode, Coordinator, Ended, FailureReason, Input, Journal, Kind, Origin, Output, Plan, RequestNumber, Standing, Status, Written,
+};
 use crate::ids::{AttemptId, CheckpointId, Epoch, Incarnation, TaskId, WorkerId};
 use crate::machine::Machine;
 use crate::settings::{CheckpointSettings, RestartStrategy, Retention};
+use crate::snapshot::Acknowledged;
 use crate::timer::Timer;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -19,10 +22,20 @@ fn conversations() {
     });
 }
 
+/// What a task hands over here: the names of shared files.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Part(pub Vec<String>);
+
+impl Acknowledged for Part {
+    fn shared_files(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+}
+
 /// One coordinator and what it was made from.
 #[derive(Default)]
 pub struct Talk {
-    coordinator: Option<Coordinator<u32>>,
+    coordinator: Option<Coordinator<Part>>,
     unanswered: Option<Journal>,
 }
 
@@ -34,6 +47,8 @@ pub fn plan(vertices: &[u32]) -> Plan {
         sources: (0..vertices[0]).map(|subtask| TaskId::new(0, subtask)).collect(),
         checkpoints: CheckpointSettings::default(),
         restart: RestartStrategy::FixedDelay { attempts: 3, delay: Duration::from_secs(1) },
+        hooks: false,
+        origin: None,
         heartbeat_timeout: Duration::from_secs(50),
         deploy_timeout: Duration::from_secs(30),
         stop_timeout: Duration::from_secs(20),
@@ -88,25 +103,25 @@ impl Talk {
         outputs.iter().map(ToString::to_string).collect()
     }
 
-    fn now(&self) -> &Coordinator<u32> {
+    fn now(&self) -> &Coordinator<Part> {
         self.coordinator.as_ref().expect("a job is set up first")
     }
 
-    fn recover(&mut self, standing: Standing) -> Vec<Output<u32>> {
+    fn recover(&mut self, standing: Standing) -> Vec<Output<Part>> {
         let mut out = Vec::new();
         self.coordinator = Some(Coordinator::recover(standing, &mut out));
         self.note(&out);
         out
     }
 
-    pub fn step(&mut self, input: Input<u32>) -> Vec<Output<u32>> {
+    pub fn step(&mut self, input: Input<Part>) -> Vec<Output<Part>> {
         let mut out = Vec::new();
         self.coordinator.as_mut().expect("a job is set up first").step(input, &mut out);
         self.note(&out);
         out
     }
 
-    fn note(&mut self, out: &[Output<u32>]) {
+    fn note(&mut self, out: &[Output<Part>]) {
         for output in out {
             if let Output::Write(entry) = output {
                 self.unanswered = Some(entry.clone());
@@ -127,11 +142,11 @@ impl Talk {
     }
 
     /// Location, trigger and all acknowledgements.
-    fn gather(&mut self, checkpoint: CheckpointId) -> Vec<Output<u32>> {
+    fn gather(&mut self, checkpoint: CheckpointId) -> Vec<Output<Part>> {
         let attempt = self.now().attempt();
         let mut outputs = self.step(Input::LocationReady(checkpoint));
         for task in self.now().plan().tasks.clone() {
-            outputs.extend(self.step(Input::Acknowledged { attempt, checkpoint, task, snapshot: 0 }));
+            outputs.extend(self.step(Input::Acknowledged { attempt, checkpoint, task, snapshot: Part::default() }));
         }
         outputs
     }
@@ -144,7 +159,7 @@ impl Talk {
         vec![task(word)]
     }
 
-    fn inputs(&self, words: &[&str]) -> Vec<Input<u32>> {
+    fn inputs(&self, words: &[&str]) -> Vec<Input<Part>> {
         let one = |input| vec![input];
         match *words {
             ["journal", "durable"] => one(Input::Journal(Written::Durable)),
@@ -161,8 +176,9 @@ impl Talk {
             ["failed", a, t, ref cause @ ..] => one(Input::TaskFailed { attempt: attempt(a), task: task(t), cause: cause.join(" ") }),
             ["restore-failed", a, ref cause @ ..] => one(Input::RestoreFailed { attempt: attempt(a), cause: cause.join(" ") }),
             ["stopped", a, w] => one(Input::WorkerStopped { attempt: attempt(a), worker: worker(w) }),
-            ["acked", a, c, t] => {
-                let acked = |task| Input::Acknowledged { attempt: attempt(a), checkpoint: checkpoint(c), task, snapshot: 0 };
+            ["acked", a, c, t, ref files @ ..] => {
+                let snapshot = Part(files.iter().map(ToString::to_string).collect());
+                let acked = |task| Input::Acknowledged { attempt: attempt(a), checkpoint: checkpoint(c), task, snapshot: snapshot.clone() };
                 self.tasks(t).into_iter().map(acked).collect()
             }
             ["declined", a, c, t, why] => {
@@ -171,6 +187,14 @@ impl Talk {
             }
             ["location-ready", c] => one(Input::LocationReady(checkpoint(c))),
             ["location-failed", c] => one(Input::LocationFailed(checkpoint(c))),
+            ["hooks-ready", c] => one(Input::HooksReady(checkpoint(c))),
+            ["hooks-failed", c] => one(Input::HooksFailed(checkpoint(c))),
+            ["behind", a, t] => one(Input::Backlog { attempt: attempt(a), task: task(t), behind: true }),
+            ["caught-up", a, t] => one(Input::Backlog { attempt: attempt(a), task: task(t), behind: false }),
+            ["shared-listed", ref files @ ..] => {
+                let file = |word: &&str| word.split_once('@').map(|(file, c)| (file.to_string(), checkpoint(c)));
+                one(Input::SharedListed(files.iter().map(|word| file(word).expect("file@c1")).collect()))
+            }
             ["metadata-durable", c] => one(Input::MetadataDurable(checkpoint(c))),
             ["metadata-failed", c] => one(Input::MetadataFailed(checkpoint(c))),
             ["discarded", c] => one(Input::Discarded(checkpoint(c))),
@@ -210,7 +234,7 @@ fn task(word: &str) -> TaskId {
 }
 
 fn kind(word: &str) -> Kind {
-    let all = [Kind::Savepoint, Kind::Requested, Kind::Periodic];
+    let all = [Kind::Savepoint(RequestNumber(0)), Kind::Requested, Kind::Periodic];
     all.into_iter().find(|kind| kind.to_string() == word).unwrap_or_else(|| panic!("no such kind: {word:?}"))
 }
 
@@ -269,6 +293,13 @@ fn job(words: &[&str]) -> (Plan, Journal) {
                 let Plan { tasks, sources, .. } = plan(&sizes);
                 (built.tasks, built.sources) = (tasks, sources);
             }
+            "hooks" => built.hooks = value == "yes",
+            "origin" => {
+                let (c, claim) = value.split_once(',').expect("origin=c7,claim or origin=c7,no-claim");
+                let claim = if claim == "claim" { ClaimMode::Claim } else { ClaimMode::NoClaim };
+                built.origin = Some(Origin { path: "/savepoint".into(), checkpoint: checkpoint(c), claim });
+            }
+            "backlog-interval" => settings.interval_during_backlog = Some(duration(value)),
             "interval" => settings.interval = Some(duration(value)),
             "timeout" => settings.timeout = duration(value),
             "min-pause" => settings.min_pause = duration(value),

@@ -1,7 +1,7 @@
 //! What is true of a coordinator, one fact per test.
 
 use super::coordinator::plan;
-use crate::coordinator::{Coordinator, Ended, FailureReason, Input, Journal, Kind, Output, Plan, Standing, Status, Written};
+use crate::coordinator::{Coordinator, Ended, FailureReason, Input, Journal, Kind, Output, Plan, RequestNumber, Standing, Status, Written};
 use crate::ids::{AttemptId, CheckpointId, Epoch, Incarnation, TaskId, WorkerId};
 use crate::machine::Machine;
 use crate::settings::{RestartStrategy, Retention};
@@ -94,7 +94,8 @@ fn a_fenced_coordinator_says_so_and_then_nothing_more() {
     let mut job = running(periodic(&[1]));
     until_entry(&mut job, 1);
     assert_eq!(steps(&mut job, [Input::Journal(Written::Fenced)]), [Output::SteppedDown]);
-    let later = [Input::Requested(Kind::Savepoint), Input::CancelRequested, Input::Fired(Timer::JournalRetry), joined(3, 1)];
+    let later =
+        [Input::Requested(Kind::Savepoint(RequestNumber(0))), Input::CancelRequested, Input::Fired(Timer::JournalRetry), joined(3, 1)];
     let out = steps(&mut job, later);
     assert!(out.iter().all(|output| matches!(output, Output::Ignored(_))), "{out:?}");
     assert!(job.has_stepped_down());
@@ -102,10 +103,10 @@ fn a_fenced_coordinator_says_so_and_then_nothing_more() {
 
 #[test]
 fn a_takeover_skips_every_number_that_may_have_been_used() {
-    let journal = Journal { epoch: Epoch(3), reserved: c(16), completed: [c(11)].into(), ended: None };
+    let journal = Journal { epoch: Epoch(3), reserved: c(16), completed: [c(11)].into(), origin: None, ended: None };
     let mut out = Vec::new();
     let mut job = Job::recover(Standing { plan: periodic(&[1]), journal }, &mut out);
-    let expected = Journal { epoch: Epoch(4), reserved: c(24), completed: [c(11)].into(), ended: None };
+    let expected = Journal { epoch: Epoch(4), reserved: c(24), completed: [c(11)].into(), origin: None, ended: None };
     assert_eq!(out, [Output::Write(expected)], "and does nothing else before that is durable");
     let out = steps(&mut job, [Input::Journal(Written::Durable), joined(1, 1)]);
     assert!(out.contains(&Output::Sweep { keep: [c(11)].into(), up_to: c(16) }), "{out:?}");
@@ -116,7 +117,7 @@ fn a_takeover_skips_every_number_that_may_have_been_used() {
 
 #[test]
 fn a_job_that_has_ended_is_never_deployed_again() {
-    let journal = Journal { epoch: Epoch(3), reserved: c(16), completed: BTreeSet::new(), ended: Some(Ended::Finished) };
+    let journal = Journal { epoch: Epoch(3), reserved: c(16), completed: BTreeSet::new(), origin: None, ended: Some(Ended::Finished) };
     let mut job = Job::recover(Standing { plan: periodic(&[1]), journal }, &mut Vec::new());
     let out = steps(&mut job, [joined(1, 5), Input::Journal(Written::Durable), joined(2, 5)]);
     assert!(!out.iter().any(|output| matches!(output, Output::Deploy { .. })), "{out:?}");
@@ -193,7 +194,7 @@ fn a_failure_of_an_older_checkpoint_than_the_last_success_does_not_count() {
     let mut plan = periodic(&[1]);
     plan.checkpoints.max_concurrent = 2;
     let mut job = running(plan);
-    let savepoint = [Input::Requested(Kind::Savepoint), Input::LocationReady(c(1))];
+    let savepoint = [Input::Requested(Kind::Savepoint(RequestNumber(0))), Input::LocationReady(c(1))];
     steps(&mut job, savepoint);
     until_entry(&mut job, 2);
     steps(&mut job, [Input::Journal(Written::Durable)]);

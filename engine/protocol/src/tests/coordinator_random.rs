@@ -1,7 +1,10 @@
 //! Random lives of a coordinator in a small world that knows what is really durable.
 
-use super::coordinator::plan;
-use crate::coordinator::{Coordinator, FailureReason, Input, Journal, Kind, Output, Plan, Standing, Status, Written};
+use super::coordinator::{plan, Part};
+use crate::coordinator::{
+    ClaimMode, Coordinator, FailureReason, Input, Journal, Kind, Origin, Output, Plan, RequestNumber, RestorePoint, Standing, Status,
+    Written,
+};
 use crate::ids::{CheckpointId, Incarnation, TaskId, WorkerId};
 use crate::machine::Machine;
 use crate::settings::RestartStrategy;
@@ -13,16 +16,16 @@ use std::time::Duration;
 /// Everything around the coordinator: what could happen next, and what must not.
 struct World {
     plan: Plan,
-    job: Coordinator<u32>,
+    job: Coordinator<Part>,
     /// What the journal really holds.
     truth: Journal,
     in_flight: Option<Journal>,
     /// Every restore point that the journal has ever held.
     ever: BTreeSet<CheckpointId>,
-    answers: Vec<Input<u32>>,
+    answers: Vec<Input<Part>>,
     timers: Vec<Timer>,
     /// What was once said, and may be said again.
-    said: Vec<Input<u32>>,
+    said: Vec<Input<Part>>,
     lives: BTreeMap<WorkerId, u64>,
     newest: CheckpointId,
     acked: BTreeMap<CheckpointId, BTreeSet<TaskId>>,
@@ -31,7 +34,15 @@ struct World {
     gone: BTreeSet<CheckpointId>,
     savepoints: BTreeSet<CheckpointId>,
     completions: usize,
+    stores: BTreeMap<TaskId, Store>,
+    /// What each task handed over for each checkpoint: file numbers and the names that they were uploaded under.
+    parts: BTreeMap<(CheckpointId, TaskId), BTreeMap<u64, String>>,
+    deleted: BTreeSet<String>,
+    uploads: u64,
 }
+
+/// A task's store: it gets a file with each checkpoint and drops the oldest of three. Each is uploaded once.
+type Store = BTreeMap<u64, String>;
 
 impl World {
     fn new(plan: Plan) -> Self {
@@ -54,28 +65,33 @@ impl World {
             gone: BTreeSet::new(),
             savepoints: BTreeSet::new(),
             completions: 0,
+            stores: BTreeMap::new(),
+            parts: BTreeMap::new(),
+            deleted: BTreeSet::new(),
+            uploads: 0,
         };
         world.perform(out);
         world
     }
 
-    fn step(&mut self, input: Input<u32>) {
+    fn step(&mut self, input: Input<Part>) {
         if let Input::Acknowledged { attempt, checkpoint, task, .. } = &input {
             if *attempt == self.job.attempt() && self.job.missing(*checkpoint).is_some() {
                 self.acked.entry(*checkpoint).or_default().insert(*task);
             }
         }
-        if !matches!(input, Input::Journal(_)) {
+        // Answers of the process to itself come once.
+        if !matches!(input, Input::Journal(_) | Input::SharedListed(_)) {
             self.said.push(input.clone());
         }
         let mut out = Vec::new();
         self.job.step(input, &mut out);
         self.perform(out);
-        let ordinary = self.job.pending().filter(|(_, kind)| *kind != Kind::Savepoint).count();
+        let ordinary = self.job.pending().filter(|(_, kind)| !kind.is_savepoint()).count();
         assert!(ordinary <= self.plan.checkpoints.max_concurrent as usize, "at most so many checkpoints are pending");
     }
 
-    fn perform(&mut self, outputs: Vec<Output<u32>>) {
+    fn perform(&mut self, outputs: Vec<Output<Part>>) {
         for output in outputs {
             match output {
                 Output::Arm { timer, from, to } => {
@@ -97,8 +113,33 @@ impl World {
                 Output::CreateLocation(checkpoint, _) => self.answers.push(Input::LocationReady(checkpoint)),
                 Output::Trigger { attempt, checkpoint, tasks, .. } => {
                     assert_eq!(tasks, self.plan.sources, "all sources are triggered");
-                    let ack = |&task: &TaskId| Input::Acknowledged { attempt, checkpoint, task, snapshot: 0 };
-                    self.answers.extend(self.plan.tasks.iter().map(ack));
+                    for task in self.plan.tasks.clone() {
+                        let snapshot = self.take_snapshot(checkpoint, task);
+                        self.answers.push(Input::Acknowledged { attempt, checkpoint, task, snapshot });
+                    }
+                }
+                Output::CallHooks(checkpoint) => self.answers.push(Input::HooksReady(checkpoint)),
+                Output::ListShared { checkpoints, .. } => {
+                    let used = |checkpoint: &CheckpointId| {
+                        let parts = self.parts.range((*checkpoint, TaskId::new(0, 0))..).take_while(|((other, _), _)| other == checkpoint);
+                        parts.flat_map(|(_, part)| part.values().cloned()).map(|file| (file, *checkpoint)).collect::<Vec<_>>()
+                    };
+                    self.answers.push(Input::SharedListed(checkpoints.iter().flat_map(used).collect()));
+                }
+                Output::DiscardShared(files) => {
+                    self.deleted.extend(files);
+                    self.assert_nothing_shared_is_missing();
+                }
+                Output::SweepShared { keep, before } => {
+                    let (ours, everything) = (format!("e{}-", self.job.epoch().0), before.is_none());
+                    let files = self.parts.values().flat_map(BTreeMap::values).filter(|file| everything || !file.starts_with(&ours));
+                    let gone: Vec<String> = files.filter(|file| !keep.contains(*file)).cloned().collect();
+                    self.deleted.extend(gone);
+                    self.assert_nothing_shared_is_missing();
+                }
+                Output::DiscardOrigin(origin) => {
+                    assert_eq!(origin.claim, ClaimMode::Claim, "what is the user's is deleted");
+                    assert_eq!(self.truth.origin, None, "and nothing begins from it any more");
                 }
                 Output::WriteMetadata { checkpoint, snapshots, .. } => {
                     assert_eq!(self.acked.get(&checkpoint), Some(&self.plan.tasks), "{checkpoint} has the part of each task");
@@ -108,7 +149,7 @@ impl World {
                 Output::Completed { checkpoint, kind } => {
                     assert_eq!(self.acked.get(&checkpoint), Some(&self.plan.tasks), "{checkpoint} completes after each ack");
                     self.completions += 1;
-                    if kind == Kind::Savepoint {
+                    if kind.is_savepoint() {
                         self.savepoints.insert(checkpoint);
                     } else {
                         assert!(self.truth.completed.contains(&checkpoint), "{checkpoint} is complete without being durable");
@@ -132,9 +173,18 @@ impl World {
                     assert_eq!(lost, None, "a restore point is swept");
                 }
                 Output::Deploy { attempt, restore, placement } => {
-                    assert_eq!(restore, self.truth.completed.last().copied(), "the newest durable one is restored");
-                    assert!(restore >= self.committed, "what was committed is not done again");
-                    let next = self.in_flight.as_ref().map_or(restore, |entry| entry.completed.last().copied());
+                    let of = |entry: &Journal| {
+                        let own = entry.completed.last().copied().map(RestorePoint::Own);
+                        own.or_else(|| entry.origin.clone().map(RestorePoint::Origin))
+                    };
+                    assert_eq!(restore, of(&self.truth), "the newest durable one is restored");
+                    let restored_from = restore.as_ref().map(RestorePoint::checkpoint);
+                    for &task in &self.plan.tasks {
+                        let store = restored_from.and_then(|from| self.parts.get(&(from, task)).cloned()).unwrap_or_default();
+                        self.stores.insert(task, store);
+                    }
+                    assert!(restored_from >= self.committed, "what was committed is not done again");
+                    let next = self.in_flight.as_ref().map_or(restore.clone(), of);
                     assert_eq!(next, restore, "no entry under way changes what is restored");
                     self.answers.extend(placement.into_keys().map(|task| Input::TaskRunning { attempt, task }));
                 }
@@ -148,8 +198,30 @@ impl World {
                     assert!(latest, "the abort of {checkpoint} commits what was never durable");
                     self.committed = self.committed.max(latest_completed);
                 }
-                Output::Aborted { .. } | Output::Status(_) | Output::Ignored(_) => {}
+                Output::ArmSooner { .. } | Output::Aborted { .. } | Output::Status(_) | Output::Ignored(_) => {}
                 Output::SteppedDown => panic!("nobody else has taken over"),
+            }
+        }
+    }
+
+    fn take_snapshot(&mut self, checkpoint: CheckpointId, task: TaskId) -> Part {
+        let store = self.stores.entry(task).or_default();
+        self.uploads += 1;
+        store.insert(checkpoint.0, format!("e{}-{task}-{}", self.job.epoch().0, self.uploads));
+        if store.len() > 3 {
+            store.pop_first();
+        }
+        let part = store.clone();
+        let files = part.values().cloned().collect();
+        self.parts.insert((checkpoint, task), part);
+        Part(files)
+    }
+
+    fn assert_nothing_shared_is_missing(&self) {
+        for ((checkpoint, task), part) in &self.parts {
+            if self.truth.completed.contains(checkpoint) {
+                let missing = part.values().find(|file| self.deleted.contains(*file));
+                assert_eq!(missing, None, "{checkpoint} needs it for {task}");
             }
         }
     }
@@ -161,7 +233,7 @@ impl World {
         assert!(!named, "{checkpoint} is deleted while an entry names it");
     }
 
-    fn take_answer(&mut self, pick: usize) -> Option<Input<u32>> {
+    fn take_answer(&mut self, pick: usize) -> Option<Input<Part>> {
         (!self.answers.is_empty()).then(|| self.answers.remove(pick % self.answers.len()))
     }
 
@@ -224,6 +296,7 @@ impl World {
                 }
             }
             13 => match self.take_answer(at) {
+                Some(Input::HooksReady(checkpoint)) => self.step(Input::HooksFailed(checkpoint)),
                 Some(Input::LocationReady(checkpoint)) => self.step(Input::LocationFailed(checkpoint)),
                 Some(Input::MetadataDurable(checkpoint)) => self.step(Input::MetadataFailed(checkpoint)),
                 Some(Input::Acknowledged { attempt, checkpoint, task, .. }) => {
@@ -239,7 +312,8 @@ impl World {
                 let incarnation = Incarnation(self.lives.get(&worker).copied().unwrap_or(0));
                 self.step(Input::WorkerLost { worker, incarnation });
             }
-            16 => self.step(Input::Requested([Kind::Savepoint, Kind::Requested, Kind::Periodic][at % 3])),
+            16 => self.step(Input::Requested([Kind::Savepoint(RequestNumber(0)), Kind::Requested, Kind::Periodic][at % 3])),
+            23 => self.step(Input::Backlog { attempt, task, behind: odd }),
             17 => {
                 if !self.said.is_empty() {
                     let again = self.said[self.said.len() - 1 - at % self.said.len()].clone();
@@ -278,13 +352,20 @@ impl World {
 }
 
 fn any_plan() -> impl Strategy<Value = Plan> {
-    (1..4_u32, 0..4_u32, 0..3_u64, 1..3_u32, any::<bool>()).prop_map(|(concurrent, tolerable, pause, retained, rate)| {
+    let flags = (any::<bool>(), any::<bool>(), prop::option::of(any::<bool>()));
+    (1..4_u32, 0..4_u32, 0..3_u64, 1..3_u32, flags).prop_map(|(concurrent, tolerable, pause, retained, (rate, hooks, origin))| {
         let mut plan = plan(&[2, 2]);
         plan.checkpoints.interval = Some(Duration::from_secs(10));
         plan.checkpoints.max_concurrent = concurrent;
         plan.checkpoints.tolerable_failures = tolerable;
         plan.checkpoints.min_pause = Duration::from_secs(pause);
         plan.checkpoints.retained = retained;
+        plan.checkpoints.interval_during_backlog = hooks.then_some(Duration::ZERO);
+        plan.hooks = hooks;
+        plan.origin = origin.map(|claimed| {
+            let claim = if claimed { ClaimMode::Claim } else { ClaimMode::NoClaim };
+            Origin { path: "/s".into(), checkpoint: CheckpointId(5), claim }
+        });
         let delay = Duration::from_secs(1);
         let by_rate = RestartStrategy::FailureRate { failures: 1000, interval: delay, delay };
         plan.restart = if rate { by_rate } else { RestartStrategy::default() };
@@ -296,7 +377,7 @@ fn any_plan() -> impl Strategy<Value = Plan> {
 fn any_happening() -> impl Strategy<Value = (u8, u8)> {
     let what = prop_oneof![
         120 => Just(0_u8), 40 => Just(8), 2 => Just(10), 14 => Just(11), 1 => Just(12), 2 => Just(13), 3 => Just(14),
-        1 => Just(15), 8 => Just(16), 8 => Just(17), 1 => Just(18), 1 => Just(19), 2 => Just(20), 2 => 21..23_u8,
+        1 => Just(15), 8 => Just(16), 8 => Just(17), 1 => Just(18), 1 => Just(19), 2 => Just(20), 2 => 21..24_u8,
     ];
     (what, any::<u8>())
 }

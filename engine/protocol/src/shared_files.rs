@@ -1,0 +1,147 @@
+//! Who still needs which shared file (Flink: `SharedStateRegistryImpl`).
+//!
+//! A file is known by its path, which no other file ever gets. What counts is the newest checkpoint that uses it: an older one
+//! that uses it too is subsumed before. A file goes once its last user is older than every retained checkpoint.
+//!
+//! ```text
+//! acknowledgement of c7 names f  -->  f: last used by c7          (whatever becomes of c7)
+//! c9 is the oldest retained      -->  f goes, unless c9 or a later one has named it as well
+//! ```
+//!
+//! Lives here: last uses. Never here: deleting, and which checkpoint is retained (`coordinator/retention`).
+//!
+//! Why this is safe: an attempt uploads a file of its store once, and names it by that path in each of its acknowledgements until
+//! the store drops it; a store never brings a dropped file back; and no checkpoint completes without the acknowledgement of
+//! every task. So whichever checkpoint completes after the upload, it names the file or no later one will. Completion notices
+//! play no part: lost, late and repeated ones change nothing. (Flink uploads again what is not confirmed, and then the path that
+//! a late notice confirms can be the one that was released.)
+
+use crate::ids::CheckpointId;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
+
+/// A shared file: its path below the job's checkpoint folder, or an absolute one below a claimed snapshot.
+pub type FileId = String;
+
+/// Last uses of shared files.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct SharedFiles {
+    last_used: BTreeMap<FileId, CheckpointId>,
+}
+
+impl SharedFiles {
+    /// A checkpoint uses a file. Repeated, late and out of order: all the same.
+    pub fn register(&mut self, file: &str, checkpoint: CheckpointId) {
+        match self.last_used.get_mut(file) {
+            Some(last) => *last = checkpoint.max(*last),
+            None => {
+                self.last_used.insert(file.into(), checkpoint);
+            }
+        }
+    }
+
+    /// Takes out all files whose last user is older than `oldest`. `None`: nothing is retained, so all of them go.
+    pub fn release_below(&mut self, oldest: Option<CheckpointId>) -> BTreeSet<FileId> {
+        let unneeded = |last: &CheckpointId| oldest.is_none_or(|oldest| *last < oldest);
+        let released = self.last_used.iter().filter(|(_, last)| unneeded(last)).map(|(file, _)| file.clone()).collect();
+        self.last_used.retain(|_, last| !unneeded(last));
+        released
+    }
+
+    /// Whether the file is known, and so must not be deleted by anybody.
+    #[must_use]
+    pub fn knows(&self, file: &str) -> bool {
+        self.last_used.contains_key(file)
+    }
+
+    /// All files, in order.
+    pub fn files(&self) -> impl Iterator<Item = &FileId> {
+        self.last_used.keys()
+    }
+
+    /// How many.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.last_used.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.last_used.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::format;
+    use alloc::vec::Vec;
+    use proptest::prelude::*;
+
+    fn c(id: u64) -> CheckpointId {
+        CheckpointId(id)
+    }
+
+    #[test]
+    fn a_file_stays_until_its_last_user_is_subsumed() {
+        let mut shared = SharedFiles::default();
+        shared.register("a", c(1));
+        shared.register("b", c(1));
+        shared.register("b", c(2));
+        assert!(shared.release_below(Some(c(1))).is_empty());
+        assert_eq!(shared.release_below(Some(c(2))), BTreeSet::from(["a".into()]));
+        assert!(shared.knows("b") && !shared.knows("a"));
+        assert_eq!(shared.release_below(Some(c(3))), BTreeSet::from(["b".into()]));
+    }
+
+    #[test]
+    fn a_late_acknowledgement_of_an_older_checkpoint_shortens_nothing() {
+        let mut shared = SharedFiles::default();
+        shared.register("a", c(5));
+        shared.register("a", c(2));
+        assert!(shared.release_below(Some(c(4))).is_empty());
+    }
+
+    #[test]
+    fn with_nothing_retained_everything_goes() {
+        let mut shared = SharedFiles::default();
+        shared.register("a", c(5));
+        assert_eq!(shared.release_below(None).len(), 1);
+        assert!(shared.is_empty());
+    }
+
+    proptest! {
+        /// A store that drops files now and then, checkpoints of which up to two are in flight, and that fail or complete.
+        #[test]
+        fn no_retained_checkpoint_ever_lacks_a_file(steps in proptest::collection::vec((0..4_u8, any::<bool>(), any::<bool>()), 1..60)) {
+            let (mut shared, mut gone) = (SharedFiles::default(), BTreeSet::new());
+            let mut live = BTreeMap::<u64, String>::new();
+            let mut in_flight: Vec<(u64, BTreeMap<u64, String>)> = Vec::new();
+            let mut complete: Option<BTreeMap<u64, String>> = None;
+            for (number, (dropped, wait, completes)) in (1..).zip(steps) {
+                live.insert(number, format!("f{number}"));
+                for _ in 0..dropped {
+                    if live.len() > 1 { live.pop_first(); }
+                }
+                in_flight.push((number, live.clone()));
+                if wait && in_flight.len() == 1 {
+                    continue;
+                }
+                for (number, part) in in_flight.drain(..) {
+                    for path in part.values() {
+                        prop_assert!(!gone.contains(path), "{} is named after it was deleted", path);
+                        shared.register(path, c(number));
+                    }
+                    if completes {
+                        complete = Some(part);
+                        gone.extend(shared.release_below(Some(c(number))));
+                    }
+                }
+                for path in complete.iter().flat_map(BTreeMap::values) {
+                    prop_assert!(!gone.contains(path), "{} is gone", path);
+                }
+            }
+        }
+    }
+}

@@ -266,6 +266,25 @@ impl CheckpointMetadata {
         Ok(Self { job: job.into(), checkpoint, attempt, kind, hooks: Vec::new(), operators })
     }
 
+    /// Every path in it.
+    pub fn for_each_path(&mut self, mut visit: impl FnMut(&mut String)) {
+        let states = self.operators.iter_mut().flat_map(|operator| operator.subtasks.values_mut());
+        for handle in states.flat_map(|state| &mut state.keyed) {
+            if let StateLocation::File { path, .. } = &mut handle.location {
+                visit(path);
+            }
+            if let Layout::Store { shared, .. } = &mut handle.layout {
+                shared.iter_mut().for_each(|file| visit(&mut file.path));
+            }
+        }
+    }
+
+    /// Every shared file in it.
+    pub fn shared_files(&self) -> impl Iterator<Item = &SharedFile> {
+        let states = self.operators.iter().flat_map(|operator| operator.subtasks.values());
+        states.flat_map(|state| &state.keyed).flat_map(KeyedHandle::shared_files)
+    }
+
     /// The stored format of the value, without a frame.
     ///
     /// # Panics

@@ -51,13 +51,26 @@ pub enum StoredError {
 pub struct Reader<'a> {
     bytes: &'a [u8],
     offset: u64,
+    version: Option<u32>,
 }
 
 impl<'a> Reader<'a> {
     /// Reads `bytes`, of which the first stands at `offset` of the file.
     #[must_use]
     pub fn new(bytes: &'a [u8], offset: u64) -> Self {
-        Self { bytes, offset }
+        Self { bytes, offset, version: None }
+    }
+
+    /// The values were written by a program whose type had this version. Types that have changed since ask for it.
+    #[must_use]
+    pub fn with_version(self, version: Option<u32>) -> Self {
+        Self { version, ..self }
+    }
+
+    /// The version of the type that is being read; `None` stands for the present one.
+    #[must_use]
+    pub fn version(&self) -> Option<u32> {
+        self.version
     }
 
     /// Where the next byte stands.

@@ -6,6 +6,8 @@
 //! its own `main`, with a checkpoint folder that all of them see.
 
 use bytes::Bytes;
+use cofferdam_engine::task::StateBackend;
+use cofferdam_protocol::restore::UnclaimedState;
 use cofferdam_engine::cluster::coordinator::{self, CoordinatorSettings};
 use cofferdam_engine::cluster::worker::{self, WorkerSettings};
 use cofferdam_engine::cluster::Heartbeats;
@@ -60,7 +62,7 @@ fn page(line: &Bytes) -> Text {
 fn job(log: &str, folder: &str) -> Result<JobGraph<RealEnv>, Box<dyn Error>> {
     let size = std::fs::metadata(log)?.len();
     let partitions = Arc::new(Partition::cut(log, size, 8));
-    let settings = LogSettings { partitions, chunk_bytes: 64 << 10, pace: None, event_times: None };
+    let settings = LogSettings { partitions, chunk_bytes: 64 << 10, pace: None, event_times: None, backlog_bytes: None };
     let job = Job::new("clicks", 2, MaxParallelism::default_for(2));
     let table = format!("{folder}/table");
     job.source("log", move || LogSource::new(settings.clone()))
@@ -86,11 +88,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         sources: graph.source_tasks(),
         checkpoints: CheckpointSettings { interval: Some(Duration::from_secs(1)), ..CheckpointSettings::default() }.validated()?,
         restart: RestartStrategy::default(),
+        hooks: !graph.hooks.is_empty(),
+        origin: None,
         heartbeat_timeout: heartbeats.timeout,
         deploy_timeout: Duration::from_secs(60),
         stop_timeout: Duration::from_secs(10),
     };
-    let settings = CoordinatorSettings { job: "clicks".into(), address, heartbeats, root, plan };
+    let settings = CoordinatorSettings { job: "clicks".into(), address, heartbeats, root, plan, unclaimed: UnclaimedState::Refuse };
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
         for id in 1..=2 {
             let settings = WorkerSettings {
@@ -101,6 +105,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 heartbeats,
                 storage: storage.clone(),
                 mode: Mode::ExactlyOnce,
+                backend: StateBackend::HashMap,
             };
             tokio::spawn(worker::run(RealEnv::default(), settings, graph.clone()));
         }

@@ -5,7 +5,7 @@
 
 use crate::codec::{self, CodecError};
 use crate::operator::Selector;
-use crate::record::{Either, Element, EventTime, Record};
+use crate::record::{Either, Element, EventTime, Record, SnapshotRequest};
 use crate::state::key::StateKey;
 use cofferdam_protocol::{ChannelIndex, CheckpointId, EdgeId, MaxParallelism, SubtaskIndex};
 use serde::{Deserialize, Serialize};
@@ -53,12 +53,12 @@ pub enum ChannelError {
 }
 
 /// An element that carries no record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Control {
     /// See [`Element::Watermark`].
     Watermark(EventTime),
     /// See [`Element::Barrier`].
-    Barrier(CheckpointId),
+    Barrier(CheckpointId, SnapshotRequest),
     /// See [`Element::Cancel`].
     Cancel(CheckpointId),
     /// See [`Element::Drained`].
@@ -69,7 +69,7 @@ impl Control {
     fn element<T>(self) -> Element<T> {
         match self {
             Self::Watermark(watermark) => Element::Watermark(watermark),
-            Self::Barrier(checkpoint) => Element::Barrier(checkpoint),
+            Self::Barrier(checkpoint, request) => Element::Barrier(checkpoint, request),
             Self::Cancel(checkpoint) => Element::Cancel(checkpoint),
             Self::Drained => Element::Drained,
         }
@@ -99,7 +99,7 @@ impl<T: Send, X> Inlet<X> for Side<T, X> {
             element.map(|element| match element {
                 Element::Batch(records) => Element::Batch(records.into_iter().map(self.wrap).collect()),
                 Element::Watermark(watermark) => Element::Watermark(watermark),
-                Element::Barrier(checkpoint) => Element::Barrier(checkpoint),
+                Element::Barrier(checkpoint, request) => Element::Barrier(checkpoint, request),
                 Element::Cancel(checkpoint) => Element::Cancel(checkpoint),
                 Element::Drained => Element::Drained,
             })
@@ -115,7 +115,7 @@ pub enum Arrival<X> {
     /// The least watermark of all channels has advanced.
     Watermark(EventTime),
     /// A barrier.
-    Barrier(ChannelIndex, CheckpointId),
+    Barrier(ChannelIndex, CheckpointId, SnapshotRequest),
     /// A cancellation marker.
     Cancel(ChannelIndex, CheckpointId),
     /// Every channel is drained.
@@ -191,7 +191,7 @@ impl<X> Gate<X> {
         let channel = ChannelIndex(u32::try_from(index).expect("a subtask has fewer channels than 2^32"));
         match element {
             Element::Batch(records) => Some(Arrival::Batch(records)),
-            Element::Barrier(checkpoint) => Some(Arrival::Barrier(channel, checkpoint)),
+            Element::Barrier(checkpoint, request) => Some(Arrival::Barrier(channel, checkpoint, request)),
             Element::Cancel(checkpoint) => Some(Arrival::Cancel(channel, checkpoint)),
             Element::Watermark(watermark) => {
                 self.lanes[index].watermark = watermark;
@@ -333,7 +333,7 @@ impl<T: Record, P: Partition<T>> Route<T> for Exchange<T, P> {
     fn control(&mut self, control: Control) -> BoxFuture<'_, Result<(), ChannelError>> {
         Box::pin(async move {
             for sender in &self.senders {
-                sender.send(control.element()).await.map_err(|_| ChannelError::Closed("an output".into()))?;
+                sender.send(control.clone().element()).await.map_err(|_| ChannelError::Closed("an output".into()))?;
             }
             Ok(())
         })

@@ -96,6 +96,11 @@ pub trait Source: Send + 'static {
         EventTime::MIN
     }
 
+    /// Whether so much is left to read that checkpoints had better be rare (Flink: `setIsProcessingBacklog`).
+    fn is_behind(&self) -> bool {
+        false
+    }
+
     /// The positions.
     fn lists(&self) -> Vec<ListState>;
 }

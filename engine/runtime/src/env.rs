@@ -36,6 +36,10 @@ pub trait Env: Clone + Send + Sync + 'static {
     fn bind(&self, address: SocketAddr) -> impl Future<Output = io::Result<Self::Listener>> + Send;
     /// Connects.
     fn connect(&self, address: SocketAddr) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+    /// Runs what may take long or wait for the local disk without an await, away from where tasks run.
+    fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> impl Future<Output = T> + Send {
+        async move { work() }
+    }
     /// The file systems.
     fn files(&self) -> &Self::Files;
     /// Tells whoever watches what just happened. Must not change what the engine does.

@@ -5,14 +5,16 @@
 use crate::channel::{self, AnyEnd, BoxFuture, Broadcast, Carrying, EdgeType, Exchange, Forward, Gate, Hash, Inlet, Rebalance, Route};
 use crate::connector::{Sink, Source};
 use crate::env::Env;
-use crate::operator::{CoProcess, Filter, FlatMap, Identity, KeyedOperator, KeyedProcess, Map, Operator, Selector, Then, TwoInputs};
+use crate::operator::{
+    CoProcess, Filter, FlatMap, Identity, KeyedOperator, KeyedProcess, Map, Operator, Selector, Stateful, Then, TwoInputs,
+};
 use crate::record::{Either, Record};
 use crate::task::{self, Input, Outputs, SinkTail, SourceHead, TaskContext, TaskError};
-use cofferdam_protocol::metadata::OperatorShape;
-use cofferdam_protocol::{EdgeId, MaxParallelism, SubtaskIndex, TaskId, VertexId};
+use cofferdam_protocol::metadata::{DeclaredState, OperatorShape};
+use cofferdam_protocol::{CheckpointId, EdgeId, MaxParallelism, SubtaskIndex, TaskId, VertexId};
 use std::any::Any;
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::marker::PhantomData;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -85,6 +87,8 @@ pub struct Vertex<E: Env> {
     pub is_source: bool,
     /// The stable names of its operators with state, head first.
     pub uids: Vec<String>,
+    /// The keyed states of those that have any.
+    pub states: BTreeMap<String, Vec<DeclaredState>>,
     /// Its input edges, in channel order.
     pub inputs: Vec<EdgeId>,
     /// Its output edges.
@@ -102,6 +106,19 @@ pub struct JobGraph<E: Env> {
     pub vertices: Vec<Vertex<E>>,
     /// All edges.
     pub edges: Vec<Edge<E>>,
+    /// What the coordinator calls at each checkpoint.
+    pub hooks: Vec<Arc<dyn Hook<E>>>,
+}
+
+/// Takes part in checkpoints at the coordinator, before any task is told (Flink: `MasterTriggerRestoreHook`).
+pub trait Hook<E: Env>: Send + Sync + 'static {
+    /// The stable name that its state is found by.
+    fn name(&self) -> &str;
+    /// What it puts into the checkpoint. An error is for people, and fails the checkpoint.
+    fn snapshot(&self, env: &E, checkpoint: CheckpointId) -> BoxFuture<'static, Result<Vec<u8>, String>>;
+    /// Before each deployment: what it had put into the checkpoint that is restored; `None` where there is none. An error fails
+    /// the job.
+    fn restore(&self, env: &E, state: Option<Vec<u8>>) -> BoxFuture<'static, Result<(), String>>;
 }
 
 impl<E: Env> JobGraph<E> {
@@ -137,6 +154,7 @@ impl<E: Env> JobGraph<E> {
             vertex: vertex.id,
             parallelism: vertex.parallelism,
             max_parallelism: self.max_parallelism,
+            states: vertex.states.get(uid).cloned().unwrap_or_default(),
         };
         self.vertices.iter().flat_map(|vertex| vertex.uids.iter().map(move |uid| shape(vertex, uid))).collect()
     }
@@ -163,6 +181,9 @@ pub enum JobError {
         /// The job's.
         max: MaxParallelism,
     },
+    /// Two hooks of the coordinator share a name.
+    #[error("two hooks have the name {0:?}")]
+    DuplicateHook(String),
     /// A uid becomes part of file names.
     #[error("the uid {0:?} must be made of letters, digits, - and _")]
     BadUid(String),
@@ -177,6 +198,7 @@ pub enum JobError {
 struct Building<E: Env> {
     vertices: Vec<Vertex<E>>,
     edges: Vec<Edge<E>>,
+    hooks: Vec<Arc<dyn Hook<E>>>,
     parallelism: u32,
     max_parallelism: MaxParallelism,
 }
@@ -191,7 +213,8 @@ impl<E: Env> Job<E> {
     /// An empty job; vertices get `parallelism` unless they say otherwise.
     #[must_use]
     pub fn new(name: &str, parallelism: u32, max_parallelism: MaxParallelism) -> Self {
-        let building = Building { vertices: Vec::new(), edges: Vec::new(), parallelism: parallelism.max(1), max_parallelism };
+        let building =
+            Building { vertices: Vec::new(), edges: Vec::new(), hooks: Vec::new(), parallelism: parallelism.max(1), max_parallelism };
         Self { name: name.to_owned(), building: Rc::new(RefCell::new(building)) }
     }
 
@@ -211,6 +234,11 @@ impl<E: Env> Job<E> {
             name: uid.to_owned(),
             parallelism,
         }
+    }
+
+    /// Has the coordinator call a hook at each checkpoint and restore.
+    pub fn hook(&self, hook: impl Hook<E>) {
+        self.building.borrow_mut().hooks.push(Arc::new(hook));
     }
 
     /// Checks the whole and closes it.
@@ -243,10 +271,15 @@ impl<E: Env> Job<E> {
                 return Err(JobError::ForwardMismatch(to.name.clone()));
             }
         }
+        let mut names = BTreeSet::new();
+        if let Some(twice) = building.hooks.iter().find(|hook| !names.insert(hook.name().to_owned())) {
+            return Err(JobError::DuplicateHook(twice.name().to_owned()));
+        }
         if !building.vertices.iter().any(|vertex| vertex.is_source) {
             return Err(JobError::NoSource);
         }
-        Ok(JobGraph { name: self.name, max_parallelism: building.max_parallelism, vertices: building.vertices, edges: building.edges })
+        let Building { vertices, edges, hooks, max_parallelism, .. } = building;
+        Ok(JobGraph { name: self.name, max_parallelism, vertices, edges, hooks })
     }
 }
 
@@ -395,7 +428,9 @@ impl<E: Env, H: HeadSpec<E>, O: Operator<In = H::Out>> Stream<E, H, O> {
         O::Out: Record,
     {
         let operator = self.operator;
-        let vertex = add_vertex::<E, H>(&self.job, self.head, self.name, self.uids, self.parallelism, move |input, mut context| {
+        let states = declared(&mut operator());
+        let chain = Chain { name: self.name, uids: self.uids, states, parallelism: self.parallelism };
+        let vertex = add_vertex::<E, H>(&self.job, self.head, chain, move |input, mut context| {
             let outputs = Outputs::new(&mut context);
             Box::pin(task::run(context, input, operator(), outputs))
         });
@@ -449,19 +484,38 @@ impl<E: Env, H: HeadSpec<E>, O: Operator<In = H::Out>> Stream<E, H, O> {
         self.name = format!("{} -> {uid}", self.name);
         let operator = self.operator;
         let uid = uid.to_owned();
-        add_vertex::<E, H>(&self.job, self.head, self.name, self.uids, self.parallelism, move |input, context| {
+        let states = declared(&mut operator());
+        let chain = Chain { name: self.name, uids: self.uids, states, parallelism: self.parallelism };
+        add_vertex::<E, H>(&self.job, self.head, chain, move |input, context| {
             let tail = SinkTail::new(uid.clone(), sink());
             Box::pin(task::run(context, input, operator(), tail))
         });
     }
 }
 
+/// What a vertex is made of.
+struct Chain {
+    name: String,
+    uids: Vec<String>,
+    states: BTreeMap<String, Vec<DeclaredState>>,
+    parallelism: u32,
+}
+
+fn declared<O: Operator>(operator: &mut O) -> BTreeMap<String, Vec<DeclaredState>> {
+    let mut states = BTreeMap::new();
+    operator.stateful(&mut |stateful: &mut dyn Stateful| {
+        let uid = stateful.uid().to_owned();
+        if let Some(keyed) = stateful.keyed() {
+            states.insert(uid, keyed.types());
+        }
+    });
+    states
+}
+
 fn add_vertex<E: Env, H: HeadSpec<E>>(
     job: &Rc<RefCell<Building<E>>>,
     head: H,
-    name: String,
-    uids: Vec<String>,
-    parallelism: u32,
+    chain: Chain,
     run: impl Fn(H::Input, TaskContext<E>) -> BoxFuture<'static, Result<(), TaskError>> + Send + Sync + 'static,
 ) -> VertexId {
     let mut building = job.borrow_mut();
@@ -485,7 +539,8 @@ fn add_vertex<E: Env, H: HeadSpec<E>>(
         let input = make_input(&mut context);
         run(input, context)
     });
-    building.vertices.push(Vertex { id, name, parallelism, is_source: H::IS_SOURCE, uids, inputs, outputs: Vec::new(), run });
+    let Chain { name, uids, states, parallelism } = chain;
+    building.vertices.push(Vertex { id, name, parallelism, is_source: H::IS_SOURCE, uids, states, inputs, outputs: Vec::new(), run });
     id
 }
 

@@ -152,6 +152,10 @@ moments! {
     MetadataDurable = "metadata-durable",
     /// Coordinator: the journal names the checkpoint; nobody has been told.
     CheckpointCompleted = "checkpoint-completed",
+    /// A savepoint is durable, and the user's.
+    SavepointCompleted = "savepoint-completed",
+    /// A hook of the coordinator did not do its part.
+    HookFailed = "hook-failed",
     /// Coordinator: completion notices have been sent.
     CompletionNotified = "completion-notified",
     /// Coordinator: a checkpoint failed.

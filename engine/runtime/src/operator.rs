@@ -1,9 +1,14 @@
 //! What a user's job does to records. Operators of a chain call each other directly: everything here is monomorphised.
 
 use crate::record::{Collect, EventTime};
-use crate::state::{KeyedSnapshot, RestoreStateError};
-use cofferdam_protocol::snapshot::ListState;
+use crate::state::cold::{ColdError, ColdStore};
+use crate::state::table::{FirstError, FrozenChanges};
+use crate::state::{KeyedSnapshot, RestoreStateError, StateKind};
+use cofferdam_protocol::metadata::DeclaredState;
+use cofferdam_protocol::snapshot::{ListState, StateShape};
 use cofferdam_protocol::{KeyGroupRange, MaxParallelism};
+
+use std::sync::Arc;
 
 mod keyed;
 mod stateless;
@@ -46,13 +51,46 @@ pub trait Operator: Send + 'static {
 pub trait Stateful {
     /// Its stable name.
     fn uid(&self) -> &str;
-    /// The synchronous part of a snapshot: cheap, copies nothing that is large.
-    fn snapshot_keyed(&mut self, max: MaxParallelism, groups: KeyGroupRange) -> Option<KeyedSnapshot>;
-    /// Takes one block of a snapshot back.
-    ///
-    /// # Errors
-    /// A block that does not fit the operator's states.
-    fn restore_keyed(&mut self, block: &[u8], offset: u64, max: MaxParallelism, groups: KeyGroupRange) -> Result<(), RestoreStateError>;
+    /// Its keyed state, if it has any.
+    fn keyed(&mut self) -> Option<&mut dyn KeyedStates>;
     /// Its operator state.
     fn lists(&self) -> Vec<ListState>;
+}
+
+/// All keyed states of one operator, timers included.
+pub trait KeyedStates {
+    /// Names and kinds.
+    fn declared(&mut self) -> Vec<(&'static str, StateKind)>;
+    /// Their types and versions, by name.
+    fn types(&mut self) -> Vec<DeclaredState>;
+    /// All entries, of states in memory. Cheap: copies nothing that is large.
+    fn take(&mut self, max: MaxParallelism, groups: KeyGroupRange) -> KeyedSnapshot;
+    /// Keeps all entries in a store from now on; `names` gives the columns.
+    fn attach(&mut self, store: &Arc<dyn ColdStore>, names: &[&'static str], max: MaxParallelism, errors: &FirstError);
+    /// Makes what else is kept in memory from what came with the store.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn rebuild(&mut self) -> Result<(), ColdError>;
+    /// The changes since the last freeze, by column.
+    fn freeze(&mut self) -> Vec<Arc<dyn FrozenChanges>>;
+    /// Takes one block of a snapshot in, written with the `stored` types; returns how many entries.
+    ///
+    /// # Errors
+    /// A block that does not fit the states.
+    fn restore_block(
+        &mut self,
+        block: &[u8],
+        offset: u64,
+        max: MaxParallelism,
+        groups: KeyGroupRange,
+        stored: &[StateShape],
+    ) -> Result<usize, RestoreStateError>;
+    /// Writes anew what came with the store and was written with older versions of the types.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn migrate(&mut self, stored: &[StateShape]) -> Result<(), ColdError>;
+    /// About how much memory the changes take that no store has yet.
+    fn hot_bytes(&mut self) -> usize;
 }

@@ -22,11 +22,39 @@ pub enum Element<T> {
     /// No record before this event time will follow on this channel.
     Watermark(EventTime),
     /// What comes before belongs to the checkpoint, what comes after does not.
-    Barrier(CheckpointId),
+    Barrier(CheckpointId, SnapshotRequest),
     /// The barrier of this checkpoint will not come (Flink: `CancelCheckpointMarker`).
     Cancel(CheckpointId),
     /// No more records; barriers may still follow.
     Drained,
+}
+
+/// How every subtask is to take its part of a checkpoint (Flink: `CheckpointOptions`). Travels with the barrier.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SnapshotRequest {
+    /// For the engine, in the format of the backend.
+    Checkpoint {
+        /// Nothing that came with the restore may be built upon: it belongs to somebody else.
+        full: bool,
+    },
+    /// For the user.
+    Savepoint {
+        /// All files go here.
+        folder: String,
+        /// As what.
+        format: SavepointFormat,
+    },
+}
+
+/// How a savepoint is written (Flink: `SavepointFormatType`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SavepointFormat {
+    /// Any backend reads it.
+    #[default]
+    Canonical,
+    /// As the backend has it: faster both ways, for the same backend only.
+    Native,
 }
 
 /// Where an operator puts what it makes.

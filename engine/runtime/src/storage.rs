@@ -20,7 +20,7 @@ use cofferdam_protocol::block::{BadBlockSize, FileKind};
 use cofferdam_protocol::metadata::CheckpointMetadata;
 use cofferdam_protocol::snapshot::StateLocation;
 use cofferdam_protocol::stored::StoredError;
-use cofferdam_protocol::CheckpointId;
+use cofferdam_protocol::{CheckpointId, Epoch};
 use memory::{InlineWriter, MemoryStore};
 use serde::{Deserialize, Serialize};
 use state_file::{StateFileReader, StateFileWriter};
@@ -89,6 +89,12 @@ pub enum StorageError {
         /// The checkpoint.
         checkpoint: CheckpointId,
     },
+    /// Checkpoints in the coordinator's memory cannot share files. Use file system storage with incremental checkpoints.
+    #[error("{name} cannot be shared between checkpoints that are kept in memory")]
+    NotShareable {
+        /// What would have been the file's name.
+        name: String,
+    },
     /// What was published reads back as something else. Abort the checkpoint; distrust the disk.
     #[error("{path} reads back as something else than was written")]
     ReadBack {
@@ -117,6 +123,7 @@ impl StorageError {
             | Self::InlineTooLarge { .. }
             | Self::BlockSize { .. }
             | Self::BadPath { .. }
+            | Self::NotShareable { .. }
             | Self::MetadataMissing { .. } => true,
             Self::Abandoned { .. } | Self::ReadBack { .. } => false,
         }
@@ -167,6 +174,31 @@ impl CheckpointStorage {
         }
     }
 
+    /// Begins to write one file that several checkpoints may use. `name` must be unique within the job, over all attempts.
+    ///
+    /// # Errors
+    /// `Io`, or `NotShareable`.
+    pub async fn shared_writer<E: Env>(&self, env: &E, name: &str) -> Result<StateWriter<E>, StorageError> {
+        match self {
+            Self::FileSystem { root } => {
+                let path = filesystem::shared_path(name);
+                let writer = StateFileWriter::create(env, &format!("{root}/{path}")).await?;
+                Ok(StateWriter::File { writer, path })
+            }
+            Self::Memory { .. } => Err(StorageError::NotShareable { name: name.into() }),
+        }
+    }
+
+    /// Begins to write one piece of a savepoint, into its own folder. The location names it below that folder.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub async fn savepoint_writer<E: Env>(&self, env: &E, folder: &str, name: &str) -> Result<StateWriter<E>, StorageError> {
+        let path = filesystem::escaped(name);
+        let writer = StateFileWriter::create(env, &format!("{folder}/{path}")).await?;
+        Ok(StateWriter::File { writer, path })
+    }
+
     /// Begins to read one piece of state, wherever it is.
     ///
     /// # Errors
@@ -179,6 +211,26 @@ impl CheckpointStorage {
                 StateFileReader::open(env, FileKind::State, &path, Some(*size_bytes)).await
             }
         }
+    }
+
+    /// Deletes shared files that no snapshot needs. They may be gone already. A path that is not below the job's own folder must be
+    /// below `claimed`, the folder that the claimed snapshot came from.
+    ///
+    /// # Errors
+    /// The first one; the others have been tried.
+    pub async fn discard_shared<E: Env>(&self, env: &E, files: &BTreeSet<String>, claimed: Option<&str>) -> Result<(), StorageError> {
+        let mut first = Ok(());
+        for path in files {
+            let foreign = path.starts_with('/');
+            let ours = !foreign || claimed.is_some_and(|base| path.strip_prefix(base).is_some_and(|rest| rest.starts_with('/')));
+            let outcome = match self.full_path(path) {
+                Ok(_) if !ours => Err(StorageError::BadPath { path: path.clone() }),
+                Ok(full) => filesystem::remove_file(env, &full).await,
+                Err(error) => Err(error),
+            };
+            first = first.and(outcome);
+        }
+        first
     }
 
     /// Deletes one piece of state that no checkpoint names. It may be gone already.
@@ -194,8 +246,11 @@ impl CheckpointStorage {
 
     /// Paths come out of stored metadata and go into `remove`: none may lead out of the job's folder.
     fn full_path(&self, path: &str) -> Result<String, StorageError> {
-        let harmless = path.split('/').all(|part| !part.is_empty() && part != "." && part != ".." && !part.contains('\0'));
+        let parts = path.strip_prefix('/').unwrap_or(path);
+        let harmless = parts.split('/').all(|part| !part.is_empty() && part != "." && part != ".." && !part.contains('\0'));
         match self {
+            // Of a snapshot that another job took: see `CheckpointStore::read_origin`.
+            Self::FileSystem { .. } | Self::Memory { .. } if harmless && path.starts_with('/') => Ok(path.to_owned()),
             Self::FileSystem { root } if harmless => Ok(format!("{root}/{path}")),
             Self::FileSystem { .. } | Self::Memory { .. } => Err(StorageError::BadPath { path: path.into() }),
         }
@@ -295,6 +350,64 @@ impl CheckpointStore {
         match &self.storage {
             CheckpointStorage::FileSystem { root } => filesystem::read_metadata(env, root, checkpoint).await,
             CheckpointStorage::Memory { .. } => self.memory.read(checkpoint),
+        }
+    }
+
+    /// The metadata of a snapshot that anybody took, by its folder. All paths in it are absolute afterwards.
+    ///
+    /// # Errors
+    /// `Io` or `Corrupt`.
+    pub async fn read_origin<E: Env>(&self, env: &E, folder: &str) -> Result<CheckpointMetadata, StorageError> {
+        filesystem::read_origin(env, folder).await
+    }
+
+    /// Makes the folder of a savepoint, durably.
+    ///
+    /// # Errors
+    /// `Io`; `AlreadyExists` too.
+    pub async fn create_savepoint<E: Env>(&self, env: &E, folder: &str) -> Result<(), StorageError> {
+        filesystem::create_savepoint(env, folder).await
+    }
+
+    /// Publishes the metadata of a savepoint in its folder.
+    ///
+    /// # Errors
+    /// As [`publish_metadata`](Self::publish_metadata).
+    pub async fn publish_savepoint<E: Env>(
+        &self,
+        env: &E,
+        folder: &str,
+        metadata: &CheckpointMetadata,
+        observe: impl Fn(Moment) + Send,
+    ) -> Result<(), StorageError> {
+        filesystem::publish(env, folder, metadata, observe).await
+    }
+
+    /// Deletes a snapshot by its folder: its metadata, then its own files, then the folder if nothing else is in it. What it
+    /// shares stays.
+    ///
+    /// # Errors
+    /// `Io` or `Corrupt`; ask again.
+    pub async fn dispose<E: Env>(&self, env: &E, folder: &str) -> Result<(), StorageError> {
+        filesystem::dispose(env, folder).await
+    }
+
+    /// Deletes a savepoint that did not complete, with all that is in its folder.
+    ///
+    /// # Errors
+    /// `Io`; ask again.
+    pub async fn discard_savepoint<E: Env>(&self, env: &E, folder: &str) -> Result<(), StorageError> {
+        filesystem::discard_folder(env, folder).await
+    }
+
+    /// Deletes the shared files of the job that are not in `keep`, and that an attempt of an epoch before `before` wrote.
+    ///
+    /// # Errors
+    /// `Io`; ask again.
+    pub async fn sweep_shared<E: Env>(&self, env: &E, keep: &BTreeSet<String>, before: Option<Epoch>) -> Result<(), StorageError> {
+        match &self.storage {
+            CheckpointStorage::FileSystem { root } => filesystem::sweep_shared(env, root, keep, before).await,
+            CheckpointStorage::Memory { .. } => Ok(()),
         }
     }
 

@@ -57,6 +57,7 @@ fn log_settings(spec: &JobSpec, log: &Log, event_times: Option<EventTimes>) -> L
         chunk_bytes: spec.chunk_bytes as usize,
         pace: (spec.pace_ms > 0).then(|| Duration::from_millis(spec.pace_ms)),
         event_times,
+        backlog_bytes: (spec.backlog_bytes > 0).then_some(spec.backlog_bytes),
     }
 }
 

@@ -13,6 +13,9 @@ use crate::verdict::{Keep, Report};
 use crate::workload;
 use crate::world::{self, NodeIndex, World};
 use crate::SimEnv;
+use cofferdam_engine::task::StateBackend;
+use cofferdam_protocol::restore::UnclaimedState;
+use cofferdam_engine::state::sorted_runs::SortedRuns;
 use cofferdam_engine::cluster::client;
 use cofferdam_engine::cluster::coordinator::{self, CoordinatorSettings};
 use cofferdam_engine::cluster::message::Command;
@@ -175,11 +178,13 @@ impl Run {
             sources: graph.source_tasks(),
             checkpoints: checkpoints.settings().validated().expect("a checked scenario has settings in range"),
             restart: self.scenario.restart.clone(),
+            hooks: !graph.hooks.is_empty(),
+            origin: None,
             heartbeat_timeout: heartbeats.timeout,
             deploy_timeout: ms(5000),
             stop_timeout: ms(1000),
         };
-        let settings = CoordinatorSettings { job: "job".into(), address: coordinator_address, heartbeats, root: ROOT.into(), plan };
+        let settings = CoordinatorSettings { job: "job".into(), address: coordinator_address, heartbeats, root: ROOT.into(), plan, unclaimed: UnclaimedState::Refuse };
         let (of_graph, of_storage, seen) = (graph.clone(), storage.clone(), self.seen.clone());
         let coordinator = self.world.add_node("coordinator", address(1), move |env| {
             let (settings, graph, seen) = (settings.clone(), of_graph.clone(), seen.clone());
@@ -193,6 +198,13 @@ impl Run {
             }
         });
         let mode = checkpoints.mode;
+        let backend = match cluster.backend {
+            BackendKind::HashMap => StateBackend::HashMap,
+            BackendKind::SortedRuns => {
+                let hot_bytes = usize::try_from(cluster.hot_bytes).unwrap_or(usize::MAX);
+                StateBackend::Store { backend: Arc::new(SortedRuns::new(hot_bytes)), incremental: cluster.incremental }
+            }
+        };
         let worker = |number: u32| {
             let address = address(1 + number);
             let settings = WorkerSettings {
@@ -203,6 +215,7 @@ impl Run {
                 heartbeats,
                 storage: storage.clone(),
                 mode,
+                backend: backend.clone(),
             };
             let graph = graph.clone();
             self.world.add_node(&format!("worker-{number}"), address, move |env| {

@@ -2,6 +2,8 @@
 //! process, on a runtime of two threads.
 
 use crate::{cpu, quantile, table};
+use cofferdam_engine::task::StateBackend;
+use cofferdam_protocol::restore::UnclaimedState;
 use cofferdam_engine::cluster::coordinator::{self, CoordinatorSettings, Progress};
 use cofferdam_engine::cluster::statistics::Outcome;
 use cofferdam_engine::cluster::worker::{self, WorkerSettings};
@@ -222,6 +224,8 @@ async fn cluster(env: &RealEnv, row: &Row, graph: Arc<JobGraph<RealEnv>>, folder
         sources: graph.source_tasks(),
         checkpoints: checkpoints.validated().expect("in range"),
         restart: RestartStrategy::None,
+        hooks: false,
+        origin: None,
         heartbeat_timeout: heartbeats.timeout,
         deploy_timeout: Duration::from_secs(60),
         stop_timeout: Duration::from_secs(60),
@@ -236,11 +240,12 @@ async fn cluster(env: &RealEnv, row: &Row, graph: Arc<JobGraph<RealEnv>>, folder
                 heartbeats,
                 storage: storage.clone(),
                 mode: Mode::ExactlyOnce,
+                backend: StateBackend::HashMap,
             };
             tokio::spawn(worker::run(env.clone(), settings, graph.clone()))
         })
         .collect();
-    let settings = CoordinatorSettings { job: "keyed-sum".into(), address, heartbeats, root, plan };
+    let settings = CoordinatorSettings { job: "keyed-sum".into(), address, heartbeats, root, plan, unclaimed: UnclaimedState::Refuse };
     let store = Arc::new(CheckpointStore::new(storage));
     let (progress_sender, progress) = watch::channel(Progress::default());
     let coordinating = tokio::spawn(coordinator::run(env.clone(), settings, store, graph, Some(progress_sender)));

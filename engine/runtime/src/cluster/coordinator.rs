@@ -1,20 +1,28 @@
 //! The coordinator process (Flink: JobManager): feeds the coordinator machine and performs what it decides.
+//!
+//! * here: the process, and what comes in.
+//! * `serving`: connections of workers and users.
+//! * `performing`: what the machine wants done.
+//! * `savepoints`: what users are told of theirs.
+
+mod performing;
+mod savepoints;
+mod serving;
 
 use super::ioqueue::IoQueue;
-use super::message::{Command, CommandTaken, ToCoordinator, ToWorker};
+use super::message::{Command, CommandAnswer, ToCoordinator, ToWorker};
 use super::statistics::Statistics;
 use super::Heartbeats;
 use crate::alarm::Alarm;
-use crate::codec::{self, CodecError, Noticing};
-use crate::env::{Env, Listener};
+use crate::env::Env;
 use crate::job::JobGraph;
 use crate::observe::{Actor, Detail, Event, Moment};
 use crate::storage::journal::JournalStore;
 use crate::storage::{CheckpointStorage, CheckpointStore, StorageError};
 use crate::task::{TaskControl, TaskReport};
-use cofferdam_protocol::coordinator::{Coordinator, Ended, Input, Journal, Kind, Output, Plan, Standing, Status, Written};
-use cofferdam_protocol::metadata::CheckpointMetadata;
-use cofferdam_protocol::restore::{self, TaskRestore};
+use cofferdam_protocol::coordinator::{Coordinator, Ended, Input, Journal, Output, Plan, Standing, Written};
+use cofferdam_protocol::metadata::HookState;
+use cofferdam_protocol::restore::{TaskRestore, UnclaimedState};
 use cofferdam_protocol::snapshot::TaskSnapshot;
 use cofferdam_protocol::{AttemptId, CheckpointId, Epoch, Incarnation, Machine, TaskId, Timer, WorkerId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,8 +30,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{split, WriteHalf};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use savepoints::Savepoints;
+use serving::accept;
 
 /// The first and the longest wait before a storage operation is tried again.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
@@ -41,6 +51,8 @@ pub struct CoordinatorSettings {
     pub root: String,
     /// The protocol's part.
     pub plan: Plan,
+    /// What to do with state of the origin that no operator of the job claims.
+    pub unclaimed: UnclaimedState,
 }
 
 /// How the job is doing.
@@ -78,11 +90,12 @@ enum Inbox {
     Message(Incarnation, ToCoordinator),
     Alive(Incarnation),
     Lost(Incarnation),
-    Command(Command),
+    Command(Command, oneshot::Sender<CommandAnswer>),
     Alarm,
     Answer(Input<TaskSnapshot>),
     Planned(AttemptId, BTreeMap<TaskId, WorkerId>, BTreeMap<TaskId, TaskRestore>),
     SweepDone,
+    Hooked(CheckpointId, Result<Vec<HookState>, String>),
 }
 
 struct Connection {
@@ -139,6 +152,8 @@ pub async fn run<E: Env>(
         progress: progress.unwrap_or_else(|| watch::Sender::new(Progress::default())),
         sweeping: 0,
         discarding: BTreeSet::new(),
+        savepoints: Savepoints::default(),
+        hook_states: BTreeMap::new(),
         ended: None,
     };
     driver.run(inbox).await
@@ -205,96 +220,6 @@ async fn keep_journal<E: Env>(
     }
 }
 
-async fn accept<E: Env>(env: E, listener: E::Listener, heartbeats: Heartbeats, inbox: mpsc::UnboundedSender<Inbox>) {
-    let mut serving = IoQueue::new(env.clone());
-    let mut incarnation = Incarnation(0);
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                incarnation = incarnation.next();
-                serving.spawn("serve worker", serve(env.clone(), stream, incarnation, heartbeats, inbox.clone()));
-            }
-            Err(_) => env.sleep(RETRY.0).await,
-        }
-    }
-}
-
-async fn serve<E: Env>(env: E, stream: E::Stream, incarnation: Incarnation, heartbeats: Heartbeats, inbox: mpsc::UnboundedSender<Inbox>) {
-    let (mut reading, writing) = split(stream);
-    let mut scratch = Vec::new();
-    let (worker, slots, data_address) = match codec::read_frame(&mut reading, &mut scratch).await {
-        Ok(Some(ToCoordinator::Register { worker, slots, data_address })) => (worker, slots, data_address),
-        Ok(Some(ToCoordinator::Command(command))) => {
-            let mut writing = writing;
-            if inbox.send(Inbox::Command(command)).is_ok() {
-                // A user that has gone needs no answer.
-                let _ = codec::write_frame(&mut writing, &CommandTaken, &mut scratch).await;
-            }
-            return;
-        }
-        // Anybody else begins with something else, or not at all.
-        Ok(Some(_) | None) | Err(_) => return,
-    };
-    let (outgoing, messages) = mpsc::unbounded_channel();
-    if inbox.send(Inbox::Joined(incarnation, worker, slots, data_address, outgoing)).is_err() {
-        return;
-    }
-    let lost = inbox.clone();
-    let _writer = env.spawn("write worker", write_all(env.clone(), writing, messages, heartbeats.interval, incarnation, lost));
-    // Any byte is a sign of life: a heartbeat may have to wait behind a long acknowledgement on a slow line.
-    let (alive, mut said) = (inbox.clone(), env.now());
-    let mut reading = Noticing::new(reading, move || {
-        if env.now().saturating_sub(said) >= heartbeats.interval / 2 {
-            said = env.now();
-            // The coordinator is over already.
-            let _ = alive.send(Inbox::Alive(incarnation));
-        }
-    });
-    loop {
-        match codec::read_frame(&mut reading, &mut scratch).await {
-            Ok(Some(message)) => {
-                if inbox.send(Inbox::Message(incarnation, message)).is_err() {
-                    return;
-                }
-            }
-            Ok(None) | Err(_) => {
-                // The coordinator is over already.
-                let _ = inbox.send(Inbox::Lost(incarnation));
-                return;
-            }
-        }
-    }
-}
-
-async fn write_all<E: Env>(
-    env: E,
-    mut writing: WriteHalf<E::Stream>,
-    mut messages: mpsc::UnboundedReceiver<ToWorker>,
-    interval: Duration,
-    incarnation: Incarnation,
-    inbox: mpsc::UnboundedSender<Inbox>,
-) {
-    let mut scratch = Vec::new();
-    let result: Result<(), CodecError> = async {
-        loop {
-            let message = tokio::select! {
-                biased;
-                message = messages.recv() => match message {
-                    Some(message) => message,
-                    None => return Ok(()),
-                },
-                () = env.sleep(interval) => ToWorker::Heartbeat,
-            };
-            codec::write_frame(&mut writing, &message, &mut scratch).await?;
-        }
-    }
-    .await;
-    if result.is_err() {
-        // The coordinator may be over already.
-        let _ = inbox.send(Inbox::Lost(incarnation));
-    }
-}
-
 struct Driver<E: Env> {
     env: E,
     settings: CoordinatorSettings,
@@ -315,6 +240,9 @@ struct Driver<E: Env> {
     progress: watch::Sender<Progress>,
     sweeping: u32,
     discarding: BTreeSet<CheckpointId>,
+    savepoints: Savepoints,
+    /// What the hooks put into checkpoints that are under way.
+    hook_states: BTreeMap<CheckpointId, Vec<HookState>>,
     ended: Option<Ended>,
 }
 
@@ -367,8 +295,7 @@ impl<E: Env> Driver<E> {
                 self.observe(Moment::WorkerLost, None, None, Detail::Worker(worker));
                 self.step(Input::WorkerLost { worker, incarnation })
             }
-            Inbox::Command(Command::Cancel) => self.step(Input::CancelRequested),
-            Inbox::Command(Command::Checkpoint) => self.step(Input::Requested(Kind::Requested)),
+            Inbox::Command(command, answer) => self.command(command, answer),
             Inbox::Alarm => {
                 self.alarm.disarm();
                 let now = self.env.now();
@@ -405,6 +332,14 @@ impl<E: Env> Driver<E> {
                 self.deploy(attempt, &placement, restores);
                 Ok(())
             }
+            Inbox::Hooked(checkpoint, Ok(states)) => {
+                self.hook_states.insert(checkpoint, states);
+                self.step(Input::HooksReady(checkpoint))
+            }
+            Inbox::Hooked(checkpoint, Err(cause)) => {
+                self.observe(Moment::HookFailed, None, Some(checkpoint), Detail::Text(cause));
+                self.step(Input::HooksFailed(checkpoint))
+            }
             Inbox::SweepDone => {
                 self.sweeping -= 1;
                 Ok(())
@@ -433,6 +368,7 @@ impl<E: Env> Driver<E> {
                     self.step(Input::Acknowledged { attempt, checkpoint, task, snapshot })
                 }
                 TaskReport::Declined(checkpoint, reason) => self.step(Input::Declined { attempt, checkpoint, task, reason }),
+                TaskReport::Backlog(behind) => self.step(Input::Backlog { attempt, task, behind }),
                 TaskReport::Progress(_) => Ok(()),
             },
         }
@@ -491,194 +427,5 @@ impl<E: Env> Driver<E> {
             Some(earliest) => self.alarm.arm(*earliest, ()),
             None => self.alarm.disarm(),
         }
-    }
-
-    fn perform(&mut self, output: Output<TaskSnapshot>) -> Result<(), CoordinatorError> {
-        match output {
-            Output::Arm { timer, from, to } => {
-                let span = u64::try_from(to.saturating_sub(from).as_micros()).unwrap_or(u64::MAX - 1);
-                let drawn = if span == 0 { 0 } else { self.env.random() % (span + 1) };
-                self.deadlines.insert(timer, self.env.now() + from + Duration::from_micros(drawn));
-                self.set_alarm();
-            }
-            Output::Disarm(timer) => {
-                self.deadlines.remove(&timer);
-            }
-            Output::Write(journal) => {
-                // The journal's task lives as long as this driver.
-                let _ = self.journal_sender.send(journal);
-            }
-            Output::CreateLocation(checkpoint, _) => {
-                let (env, store) = (self.env.clone(), self.store.clone());
-                self.ask("create location", async move {
-                    Inbox::Answer(match store.create_location(&env, checkpoint).await {
-                        Ok(()) => Input::LocationReady(checkpoint),
-                        Err(_) => Input::LocationFailed(checkpoint),
-                    })
-                });
-            }
-            Output::Trigger { attempt, checkpoint, kind: _, tasks } => self.tell_tasks(attempt, &tasks, &TaskControl::Trigger(checkpoint)),
-            Output::WriteMetadata { attempt, checkpoint, kind, snapshots } => self.write_metadata(attempt, checkpoint, kind, &snapshots),
-            Output::NotifyComplete { attempt, checkpoint } => {
-                self.tell_tasks(attempt, &BTreeSet::new(), &TaskControl::Completed(checkpoint));
-                self.observe(Moment::CompletionNotified, Some(attempt), Some(checkpoint), Detail::None);
-            }
-            Output::NotifyAbort { attempt, checkpoint, latest_completed } => {
-                self.tell_tasks(attempt, &BTreeSet::new(), &TaskControl::Aborted { checkpoint, latest_completed });
-            }
-            Output::Discard(checkpoint) => {
-                self.observe(Moment::Discarding, None, Some(checkpoint), Detail::None);
-                self.discarding.insert(checkpoint);
-                let (env, store) = (self.env.clone(), self.store.clone());
-                self.ask("discard", async move {
-                    // What cannot be deleted now is found by the sweep of a later coordinator or of the job's end.
-                    let _ = retry(&env, || store.discard(&env, checkpoint)).await;
-                    Inbox::Answer(Input::Discarded(checkpoint))
-                });
-            }
-            Output::DiscardSnapshot { snapshot, .. } => {
-                let (env, store) = (self.env.clone(), self.store.clone());
-                self.io.spawn("discard snapshot", async move {
-                    for handle in snapshot.operators.iter().flat_map(|operator| &operator.keyed) {
-                        // As with discards.
-                        let _ = store.storage().discard_location(&env, &handle.location).await;
-                    }
-                });
-            }
-            Output::Sweep { keep, up_to } => {
-                self.sweeping += 1;
-                let (env, store) = (self.env.clone(), self.store.clone());
-                self.ask("sweep", async move {
-                    // As with discards.
-                    let _ = retry(&env, || store.sweep(&env, &keep, up_to)).await;
-                    Inbox::SweepDone
-                });
-            }
-            Output::Deploy { attempt, restore, placement } => self.plan_deployment(attempt, restore, placement),
-            Output::Stop { attempt } => {
-                for connection in self.connections.values() {
-                    // As with `tell`.
-                    let _ = connection.outgoing.send(ToWorker::Stop { attempt });
-                }
-            }
-            Output::Triggered { checkpoint, .. } => {
-                let now = self.env.now();
-                self.progress.send_modify(|progress| progress.statistics.triggered(checkpoint, now));
-                self.observe(Moment::CheckpointTriggered, None, Some(checkpoint), Detail::None);
-            }
-            Output::Completed { checkpoint, .. } => {
-                let now = self.env.now();
-                self.progress.send_modify(|progress| progress.statistics.completed(checkpoint, now));
-                self.observe(Moment::CheckpointCompleted, None, Some(checkpoint), Detail::None);
-            }
-            Output::Aborted { checkpoint, reason } => {
-                self.progress.send_modify(|progress| progress.statistics.failed(checkpoint, reason));
-                let moment = if checkpoint.is_some() { Moment::CheckpointAborted } else { Moment::RequestRefused };
-                self.observe(moment, None, checkpoint, Detail::Reason(reason));
-            }
-            Output::Status(status) => self.status(status),
-            Output::SteppedDown => {
-                self.observe(Moment::SteppedDown, None, None, Detail::None);
-                return Err(CoordinatorError::SteppedDown(self.epoch));
-            }
-            Output::Ignored(_) => {}
-        }
-        Ok(())
-    }
-
-    fn status(&mut self, status: Status) {
-        let text = match &status {
-            Status::WaitingForWorkers { slots_missing } => format!("waiting for {slots_missing} slots"),
-            Status::Deploying(attempt) => format!("deploying {attempt}"),
-            Status::Running(attempt) => format!("running {attempt}"),
-            Status::Failing { attempt, cause } => format!("{attempt} failed: {cause}"),
-            Status::Restarting { after } => format!("restarting after {after}"),
-            Status::Ended(ended) => format!("{ended:?}"),
-        };
-        self.progress.send_modify(|progress| progress.status = text);
-        match status {
-            Status::WaitingForWorkers { slots_missing } => {
-                self.observe(Moment::JobWaiting, None, None, Detail::Count(u64::from(slots_missing)))
-            }
-            // Observed with its checkpoint when it is planned.
-            Status::Deploying(_) => {}
-            Status::Running(attempt) => self.observe(Moment::JobRunning, Some(attempt), None, Detail::None),
-            Status::Failing { attempt, cause } => self.observe(Moment::JobFailing, Some(attempt), None, Detail::Text(cause)),
-            Status::Restarting { after } => self.observe(Moment::JobRestarting, Some(after), None, Detail::None),
-            Status::Ended(ended) => {
-                self.observe(Moment::JobEnded, None, None, Detail::Ended(ended.clone()));
-                self.ended = Some(ended);
-            }
-        }
-    }
-
-    fn write_metadata(&mut self, attempt: AttemptId, checkpoint: CheckpointId, kind: Kind, snapshots: &BTreeMap<TaskId, TaskSnapshot>) {
-        self.observe(Moment::AllAcked, Some(attempt), Some(checkpoint), Detail::None);
-        let savepoint = kind == Kind::Savepoint;
-        let metadata = CheckpointMetadata::collect(&self.settings.job, checkpoint, attempt, savepoint, &self.graph.shapes(), snapshots);
-        let metadata = match metadata {
-            Ok(metadata) => metadata,
-            Err(error) => {
-                self.observe(Moment::SnapshotFailed, Some(attempt), Some(checkpoint), Detail::Text(error.to_string()));
-                let answer = Inbox::Answer(Input::MetadataFailed(checkpoint));
-                self.ask("metadata failed", std::future::ready(answer));
-                return;
-            }
-        };
-        let (env, store, epoch) = (self.env.clone(), self.store.clone(), self.epoch);
-        self.ask("write metadata", async move {
-            let observer = env.clone();
-            let observe = |moment| {
-                let actor = Actor::Coordinator(epoch);
-                observer.observe(Event { actor, attempt: Some(attempt), checkpoint: Some(checkpoint), moment, detail: Detail::None });
-            };
-            Inbox::Answer(match store.publish_metadata(&env, &metadata, observe).await {
-                Ok(()) => {
-                    observe(Moment::MetadataDurable);
-                    Input::MetadataDurable(checkpoint)
-                }
-                Err(_) => Input::MetadataFailed(checkpoint),
-            })
-        });
-    }
-
-    fn plan_deployment(&mut self, attempt: AttemptId, from: Option<CheckpointId>, placement: BTreeMap<TaskId, WorkerId>) {
-        self.observe(Moment::Deploying, Some(attempt), from, Detail::None);
-        if from.is_some() {
-            self.progress.send_modify(|progress| progress.statistics.restored += 1);
-        }
-        let (env, store, shapes) = (self.env.clone(), self.store.clone(), self.graph.shapes());
-        self.ask("plan", async move {
-            let Some(checkpoint) = from else { return Inbox::Planned(attempt, placement, BTreeMap::new()) };
-            let failed = |cause| Inbox::Answer(Input::RestoreFailed { attempt, cause });
-            match retry(&env, || store.read_metadata(&env, checkpoint)).await {
-                Err(error) => failed(error.to_string()),
-                Ok(metadata) => match restore::plan(&metadata, &shapes) {
-                    Ok(restores) => Inbox::Planned(attempt, placement, restores),
-                    Err(error) => failed(error.to_string()),
-                },
-            }
-        });
-    }
-
-    fn deploy(&mut self, attempt: AttemptId, placement: &BTreeMap<TaskId, WorkerId>, mut restores: BTreeMap<TaskId, TaskRestore>) {
-        if self.machine.status() != Some(&Status::Deploying(attempt)) {
-            // It failed while its restore was planned.
-            return;
-        }
-        let restored = !restores.is_empty();
-        let address =
-            |worker: &WorkerId| self.latest.get(worker).and_then(|incarnation| self.connections.get(incarnation)).map(|c| c.data_address);
-        let addresses: BTreeMap<TaskId, SocketAddr> =
-            placement.iter().filter_map(|(task, worker)| Some((*task, address(worker)?))).collect();
-        let mut by_worker: BTreeMap<WorkerId, Vec<(TaskId, Option<TaskRestore>)>> = BTreeMap::new();
-        for (task, worker) in placement {
-            let restore = restored.then(|| restores.remove(task).unwrap_or_default());
-            by_worker.entry(*worker).or_default().push((*task, restore));
-        }
-        for (worker, tasks) in by_worker {
-            self.tell(worker, ToWorker::Deploy { attempt, tasks, placement: addresses.clone() });
-        }
-        self.placement = placement.clone();
     }
 }

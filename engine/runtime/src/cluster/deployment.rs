@@ -7,7 +7,7 @@ use crate::codec;
 use crate::env::Env;
 use crate::job::JobGraph;
 use crate::storage::CheckpointStorage;
-use crate::task::{OutputEnds, TaskContext, TaskControl, TaskReport};
+use crate::task::{OutputEnds, StateBackend, TaskContext, TaskControl, TaskReport};
 use cofferdam_protocol::restore::TaskRestore;
 use cofferdam_protocol::{AttemptId, Mode, TaskId};
 use std::collections::BTreeMap;
@@ -99,6 +99,17 @@ pub struct Deployment<E: Env> {
     _pumps: IoQueue<E>,
 }
 
+/// How tasks take checkpoints, on this worker.
+#[derive(Clone, Copy)]
+pub struct Taking<'a> {
+    /// Where snapshots go.
+    pub storage: &'a CheckpointStorage,
+    /// Exactly-once or at-least-once.
+    pub mode: Mode,
+    /// What keyed state is kept in.
+    pub backend: &'a StateBackend,
+}
+
 /// What a worker is told to start.
 pub struct Assignment {
     /// As which attempt.
@@ -130,8 +141,7 @@ impl<E: Env> Deployment<E> {
     pub fn start(
         env: &E,
         graph: &Arc<JobGraph<E>>,
-        storage: &CheckpointStorage,
-        mode: Mode,
+        taking: Taking<'_>,
         plane: &Arc<DataPlane<E>>,
         assignment: Assignment,
         reports: &Reports,
@@ -201,8 +211,9 @@ impl<E: Env> Deployment<E> {
                 graph: graph.clone(),
                 task,
                 attempt,
-                mode,
-                storage: storage.clone(),
+                mode: taking.mode,
+                backend: taking.backend.clone(),
+                storage: taking.storage.clone(),
                 inputs,
                 outputs,
                 restore,

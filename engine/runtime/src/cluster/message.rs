@@ -1,7 +1,9 @@
 //! What coordinator and workers say to each other.
 
 use crate::channel::ChannelId;
+use crate::record::SavepointFormat;
 use crate::task::{TaskControl, TaskReport};
+use cofferdam_protocol::coordinator::FailureReason;
 use cofferdam_protocol::restore::TaskRestore;
 use cofferdam_protocol::{AttemptId, Epoch, TaskId, WorkerId};
 use serde::{Deserialize, Serialize};
@@ -9,22 +11,39 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 /// What a user asks a running job for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Command {
     /// End the job. What becomes of its checkpoints is up to their retention.
     Cancel,
     /// Take a checkpoint now, without regard to the interval.
     Checkpoint,
+    /// Take a savepoint, and say when it is complete.
+    Savepoint {
+        /// The folder to make its folder in, as the coordinator and the workers see it.
+        target: String,
+        /// As what.
+        format: SavepointFormat,
+    },
 }
 
-/// The coordinator has taken the command; what comes of it is seen in the job's progress.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CommandTaken;
+/// What comes of a command.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CommandAnswer {
+    /// The coordinator has taken it; the rest is seen in the job's progress.
+    Taken,
+    /// The savepoint is complete, and the user's.
+    Savepoint {
+        /// Where it is.
+        folder: String,
+    },
+    /// There is no savepoint.
+    Failed(FailureReason),
+}
 
 /// From a worker, or from a user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToCoordinator {
-    /// The only message of a user's connection; answered by [`CommandTaken`].
+    /// The only message of a user's connection; answered by a [`CommandAnswer`].
     Command(Command),
     /// The first message of a worker.
     Register {

@@ -1,6 +1,6 @@
 //! A worker process (Flink: TaskManager): runs the tasks that the coordinator tells it to, and none once it has lost it.
 
-use super::deployment::{Assignment, DataPlane, Deployment};
+use super::deployment::{Assignment, DataPlane, Deployment, Taking};
 use super::ioqueue::IoQueue;
 use super::message::{ToCoordinator, ToWorker};
 use super::Heartbeats;
@@ -9,7 +9,7 @@ use crate::env::{Env, Listener};
 use crate::job::JobGraph;
 use crate::observe::{Actor, Detail, Event, Moment};
 use crate::storage::CheckpointStorage;
-use crate::task::TaskReport;
+use crate::task::{StateBackend, TaskReport};
 use cofferdam_protocol::{AttemptId, Epoch, Mode, TaskId, WorkerId};
 use std::io;
 use std::net::SocketAddr;
@@ -39,6 +39,8 @@ pub struct WorkerSettings {
     pub storage: CheckpointStorage,
     /// Exactly-once or at-least-once.
     pub mode: Mode,
+    /// What keyed state is kept in.
+    pub backend: StateBackend,
 }
 
 /// Runs until the job has ended.
@@ -199,7 +201,7 @@ impl<E: Env> Session<'_, E> {
                 let _ = outbox.send(ToCoordinator::Heartbeat { records: std::mem::take(records) });
                 let _ = outbox.send(ToCoordinator::Report { task, attempt, report });
             }
-            TaskReport::Running | TaskReport::Acknowledged(..) | TaskReport::Declined(..) => {
+            TaskReport::Running | TaskReport::Acknowledged(..) | TaskReport::Declined(..) | TaskReport::Backlog(_) => {
                 let _ = outbox.send(ToCoordinator::Report { task, attempt, report });
             }
         }
@@ -222,8 +224,8 @@ impl<E: Env> Session<'_, E> {
                 *deployment = None;
                 observe(self.env, self.settings.worker, Some(attempt), Moment::TasksStarting, Detail::Count(tasks.len() as u64));
                 let assignment = Assignment { attempt, tasks, placement };
-                let (storage, mode) = (&self.settings.storage, self.settings.mode);
-                *deployment = Some(Deployment::start(self.env, self.graph, storage, mode, self.plane, assignment, reports));
+                let taken = Taking { storage: &self.settings.storage, mode: self.settings.mode, backend: &self.settings.backend };
+                *deployment = Some(Deployment::start(self.env, self.graph, taken, self.plane, assignment, reports));
             }
             ToWorker::Control { attempt, tasks, control } => {
                 if let Some(running) = deployment.as_ref().filter(|running| running.attempt == attempt) {

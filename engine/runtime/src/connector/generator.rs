@@ -2,7 +2,7 @@
 
 use super::{ConnectorError, Place, Polled, Source};
 use crate::env::Env;
-use cofferdam_protocol::snapshot::ListState;
+use cofferdam_protocol::snapshot::{ListState, Redistribution};
 use cofferdam_protocol::stored::{Reader, Stored};
 use std::sync::Arc;
 
@@ -51,6 +51,6 @@ impl<T: Send + 'static, F: Fn(u64) -> T + Send + Sync + 'static> Source for Gene
     fn lists(&self) -> Vec<ListState> {
         let mut item = Vec::new();
         self.next.write(&mut item);
-        vec![ListState { name: POSITION.into(), items: vec![item] }]
+        vec![ListState { name: POSITION.into(), redistribution: Redistribution::Split, items: vec![item] }]
     }
 }

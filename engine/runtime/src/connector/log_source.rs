@@ -4,7 +4,7 @@ use super::{ConnectorError, Place, Polled, Source};
 use crate::env::{Env, File, Files};
 use crate::record::{EventTime, END_OF_TIME};
 use bytes::Bytes;
-use cofferdam_protocol::snapshot::ListState;
+use cofferdam_protocol::snapshot::{ListState, Redistribution};
 use cofferdam_protocol::stored::{Reader, Stored, StoredError};
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -58,6 +58,8 @@ pub struct LogSettings {
     pub pace: Option<Duration>,
     /// For jobs in event time.
     pub event_times: Option<EventTimes>,
+    /// With more than this left to read in some partition, the source says that it is behind.
+    pub backlog_bytes: Option<u64>,
 }
 
 struct Reading {
@@ -219,6 +221,11 @@ impl Source for LogSource {
         Ok(if self.reading.iter().all(|reading| reading.done) { Polled::Drained } else { Polled::More })
     }
 
+    fn is_behind(&self) -> bool {
+        let left = |reading: &Reading| if reading.done { 0 } else { reading.partition.end.saturating_sub(reading.offset) };
+        self.settings.backlog_bytes.is_some_and(|limit| self.reading.iter().any(|reading| left(reading) > limit))
+    }
+
     fn watermark(&self) -> EventTime {
         let Some(times) = self.settings.event_times else { return EventTime::MIN };
         let of = |reading: &Reading| if reading.done { END_OF_TIME } else { reading.newest.saturating_sub(times.disorder_ms) };
@@ -231,7 +238,8 @@ impl Source for LogSource {
             (reading.index, reading.offset, reading.newest).write(&mut bytes);
             bytes
         };
-        vec![ListState { name: POSITIONS.into(), items: self.reading.iter().map(item).collect() }]
+        let items = self.reading.iter().map(item).collect();
+        vec![ListState { name: POSITIONS.into(), redistribution: Redistribution::Split, items }]
     }
 }
 
@@ -342,7 +350,7 @@ mod tests {
             std::fs::write(&path, &text).expect("written");
             let expected: Vec<String> = text.lines().map(str::to_owned).collect();
             let settings = LogSettings {
-                partitions: Arc::new(Partition::cut(&path, text.len() as u64, parts)), chunk_bytes: chunk, pace: None, event_times: None,
+                partitions: Arc::new(Partition::cut(&path, text.len() as u64, parts)), chunk_bytes: chunk, pace: None, event_times: None, backlog_bytes: None,
             };
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             let got = runtime.block_on(async {

@@ -84,6 +84,17 @@ impl Env for RealEnv {
         Ok(stream)
     }
 
+    async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        match tokio::task::spawn_blocking(work).await {
+            Ok(done) => done,
+            Err(failed) => match failed.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime is being shut down: nobody waits any more.
+                Err(_) => std::future::pending().await,
+            },
+        }
+    }
+
     fn files(&self) -> &RealFiles {
         &self.files
     }

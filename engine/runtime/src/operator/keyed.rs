@@ -1,13 +1,19 @@
 //! Keyed processing: a user's function with state and timers (Flink: `KeyedProcessFunction`, `KeyedCoProcessFunction`).
 
-use super::{Operator, Stateful};
+use super::{KeyedStates, Operator, Stateful};
 use crate::record::{Collect, Either, EventTime};
+use crate::state::cold::{ColdError, ColdStore, ColumnIndex};
 use crate::state::key::{Key, StateKey};
+use crate::state::schema::Typed;
+use crate::state::table::{Cold, FirstError, FrozenChanges};
 use crate::state::timers::Timers;
-use crate::state::{restore_block, KeyedSnapshot, RestoreStateError, StateVisitor};
-use cofferdam_protocol::snapshot::ListState;
+use crate::state::{restore_block_as, KeyedSnapshot, RestoreStateError, StateKind, StateTable, StateVisitor};
+use cofferdam_protocol::metadata::DeclaredState;
+use cofferdam_protocol::snapshot::{ListState, StateShape};
 use cofferdam_protocol::{KeyGroupRange, MaxParallelism};
+use std::collections::BTreeMap;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 /// Takes the key out of a record. Must be a pure function of the record.
 pub trait Selector<T, K>: Send + Sync + 'static {
@@ -225,24 +231,106 @@ impl<P: KeyedProcess, S: Send + 'static> Stateful for KeyedOperator<P, S> {
         &self.uid
     }
 
-    fn snapshot_keyed(&mut self, max: MaxParallelism, groups: KeyGroupRange) -> Option<KeyedSnapshot> {
-        let (function, timers) = (&mut self.function, &mut self.timers);
-        Some(KeyedSnapshot::take(max, groups, |visit| {
-            function.states(visit);
-            timers.states(visit);
-        }))
-    }
-
-    fn restore_keyed(&mut self, block: &[u8], offset: u64, max: MaxParallelism, groups: KeyGroupRange) -> Result<(), RestoreStateError> {
-        let (function, timers) = (&mut self.function, &mut self.timers);
-        restore_block(block, offset, max, groups, |visit| {
-            function.states(visit);
-            timers.states(visit);
-        })?;
-        Ok(())
+    fn keyed(&mut self) -> Option<&mut dyn KeyedStates> {
+        Some(self)
     }
 
     fn lists(&self) -> Vec<ListState> {
         Vec::new()
+    }
+}
+
+impl<P: KeyedProcess, S> KeyedOperator<P, S> {
+    fn states(&mut self, visit: &mut dyn StateVisitor<P::Key>) {
+        self.function.states(visit);
+        self.timers.states(visit);
+    }
+
+    /// Calls with every state, by name.
+    fn each(&mut self, mut call: impl FnMut(&'static str, &mut dyn StateTable<P::Key>)) {
+        struct Each<F>(F);
+        impl<K, F: FnMut(&'static str, &mut dyn StateTable<K>)> StateVisitor<K> for Each<F> {
+            fn visit(&mut self, name: &'static str, table: &mut dyn StateTable<K>) {
+                (self.0)(name, table);
+            }
+        }
+        self.states(&mut Each(&mut call));
+    }
+}
+
+impl<P: KeyedProcess, S: Send + 'static> KeyedStates for KeyedOperator<P, S> {
+    fn declared(&mut self) -> Vec<(&'static str, StateKind)> {
+        let mut declared = Vec::new();
+        self.each(|name, state| declared.push((name, state.kind())));
+        declared
+    }
+
+    fn types(&mut self) -> Vec<DeclaredState> {
+        let mut types: Vec<DeclaredState> = Vec::new();
+        self.each(|name, state| {
+            let (key, value) = (P::Key::type_version(), state.value_type());
+            let shape = StateShape { name: name.to_owned(), kind: state.kind().code(), key, value };
+            types.push(DeclaredState { shape, oldest_readable: state.oldest_readable() });
+        });
+        types.sort_by(|a, b| a.shape.name.cmp(&b.shape.name));
+        types
+    }
+
+    fn take(&mut self, max: MaxParallelism, groups: KeyGroupRange) -> KeyedSnapshot {
+        KeyedSnapshot::take(max, groups, |visit| self.states(visit))
+    }
+
+    fn attach(&mut self, store: &Arc<dyn ColdStore>, names: &[&'static str], max: MaxParallelism, errors: &FirstError) {
+        self.each(|name, state| {
+            let column = names.iter().position(|known| *known == name).expect("the names are those of the states");
+            let column = ColumnIndex(u16::try_from(column).expect("an operator has few states"));
+            state.table().attach(Cold { store: store.clone(), column, max, errors: errors.clone() });
+        });
+    }
+
+    fn rebuild(&mut self) -> Result<(), ColdError> {
+        let mut outcome = Ok(());
+        self.each(|_, state| {
+            if outcome.is_ok() {
+                outcome = state.rebuild();
+            }
+        });
+        outcome
+    }
+
+    fn freeze(&mut self) -> Vec<Arc<dyn FrozenChanges>> {
+        let mut frozen = BTreeMap::new();
+        self.each(|name, state| {
+            frozen.insert(name, state.table().freeze());
+        });
+        frozen.into_values().flatten().collect()
+    }
+
+    fn restore_block(
+        &mut self,
+        block: &[u8],
+        offset: u64,
+        max: MaxParallelism,
+        groups: KeyGroupRange,
+        stored: &[StateShape],
+    ) -> Result<usize, RestoreStateError> {
+        restore_block_as(block, offset, max, groups, stored, |visit| self.states(visit))
+    }
+
+    fn migrate(&mut self, stored: &[StateShape]) -> Result<(), ColdError> {
+        let mut outcome = Ok(());
+        self.each(|name, state| {
+            let older = stored.iter().find(|shape| shape.name == name && shape.value.version < state.value_type().version);
+            if let (Some(older), Ok(())) = (older, &outcome) {
+                outcome = state.table().migrate(older.value.version);
+            }
+        });
+        outcome
+    }
+
+    fn hot_bytes(&mut self) -> usize {
+        let mut bytes = 0;
+        self.each(|_, state| bytes += state.table().hot_bytes());
+        bytes
     }
 }

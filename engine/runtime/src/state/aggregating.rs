@@ -1,10 +1,11 @@
 //! An accumulator per key: what goes in, what is kept and what comes out are three types.
 
-use super::backend::grouped::{paged_snapshot, restore_into};
-use super::backend::{StateKind, StateTable, StateValue, TableSnapshot};
+use super::backend::{StateKind, StateTable, StateValue};
 use super::key::{Key, StateKey};
-use super::paged::PagedTable;
-use cofferdam_protocol::stored::{Reader, Stored, StoredError};
+use super::schema::Typed;
+use super::table::{AnyTable, Codec, Table};
+use cofferdam_protocol::snapshot::TypeVersion;
+use cofferdam_protocol::stored::Stored;
 
 /// How values are aggregated (Flink: `AggregateFunction`).
 pub trait Aggregate {
@@ -23,13 +24,13 @@ pub trait Aggregate {
 /// What the values of a key aggregate to (Flink: `AggregatingState`).
 #[derive(Debug)]
 pub struct AggregatingState<K, A: Aggregate> {
-    table: PagedTable<K, A::Accumulator>,
+    table: Table<K, A::Accumulator>,
     aggregate: A,
 }
 
-impl<K, A: Aggregate + Default> Default for AggregatingState<K, A> {
+impl<K: StateKey, A: Aggregate + Default> Default for AggregatingState<K, A> {
     fn default() -> Self {
-        Self { table: PagedTable::default(), aggregate: A::default() }
+        Self::new(A::default())
     }
 }
 
@@ -37,7 +38,7 @@ impl<K: StateKey, A: Aggregate> AggregatingState<K, A> {
     /// Empty.
     #[must_use]
     pub fn new(aggregate: A) -> Self {
-        Self { table: PagedTable::default(), aggregate }
+        Self { table: Table::new(Codec { write: A::Accumulator::write, read: A::Accumulator::read }), aggregate }
     }
 
     /// Takes a value in.
@@ -48,8 +49,7 @@ impl<K: StateKey, A: Aggregate> AggregatingState<K, A> {
 
     /// What the values so far amount to, if there were any.
     #[inline]
-    #[must_use]
-    pub fn get(&self, key: &Key<'_, K>) -> Option<A::Out> {
+    pub fn get(&mut self, key: &Key<'_, K>) -> Option<A::Out> {
         self.table.get(key).map(|accumulator| self.aggregate.get(accumulator))
     }
 
@@ -63,16 +63,13 @@ impl<K: StateKey, A: Aggregate + Send> StateTable<K> for AggregatingState<K, A> 
     fn kind(&self) -> StateKind {
         StateKind::Aggregating
     }
-    fn snapshot(&mut self) -> Box<dyn TableSnapshot> {
-        paged_snapshot(StateKind::Aggregating, &mut self.table, A::Accumulator::write)
+    fn value_type(&self) -> TypeVersion {
+        A::Accumulator::type_version()
     }
-    fn restore_entry(&mut self, key: K, input: &mut Reader<'_>) -> Result<(), StoredError> {
-        restore_into(&mut self.table, &key, input, A::Accumulator::read)
+    fn oldest_readable(&self) -> u32 {
+        A::Accumulator::OLDEST_READABLE
     }
-    fn clear_all(&mut self) {
-        self.table.clear();
-    }
-    fn entry_count(&self) -> usize {
-        self.table.len()
+    fn table(&mut self) -> &mut dyn AnyTable<K> {
+        &mut self.table
     }
 }

@@ -5,15 +5,19 @@ pub(crate) mod grouped;
 pub mod hashmap;
 pub mod restore;
 
+use super::cold::ColdError;
+use super::schema::Typed;
+use super::table::AnyTable;
 use cofferdam_protocol::ids::KeyGroup;
 use cofferdam_protocol::key_group::MaxParallelism;
-use cofferdam_protocol::stored::{Reader, Stored, StoredError};
+use cofferdam_protocol::snapshot::TypeVersion;
+use cofferdam_protocol::stored::Stored;
 use core::fmt;
 use std::collections::BTreeSet;
 
 /// What can be kept in state. Everything that fits is.
-pub trait StateValue: Stored + Clone + Send + Sync + 'static {}
-impl<T: Stored + Clone + Send + Sync + 'static> StateValue for T {}
+pub trait StateValue: Stored + Typed + Clone + Send + Sync + 'static {}
+impl<T: Stored + Typed + Clone + Send + Sync + 'static> StateValue for T {}
 
 /// What a state is, as stored: the numbers are frozen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -67,17 +71,19 @@ impl fmt::Display for StateKind {
 pub trait StateTable<K>: Send {
     /// What it is.
     fn kind(&self) -> StateKind;
-    /// Its entries as they are now. This is the synchronous part of a checkpoint.
-    fn snapshot(&mut self) -> Box<dyn TableSnapshot>;
-    /// Reads the value of `key` and takes it in.
+    /// The type of what is kept under a key.
+    fn value_type(&self) -> TypeVersion;
+    /// The oldest version of it that can still be read.
+    fn oldest_readable(&self) -> u32;
+    /// What its entries are in.
+    fn table(&mut self) -> &mut dyn AnyTable<K>;
+    /// Makes what else it keeps in memory from its entries, after they have come with a store.
     ///
     /// # Errors
-    /// The bytes are wrong, or the key is there already.
-    fn restore_entry(&mut self, key: K, input: &mut Reader<'_>) -> Result<(), StoredError>;
-    /// Removes all entries.
-    fn clear_all(&mut self);
-    /// How many keys have an entry.
-    fn entry_count(&self) -> usize;
+    /// The store cannot be read.
+    fn rebuild(&mut self) -> Result<(), ColdError> {
+        Ok(())
+    }
 }
 
 /// The entries of one state at the time of a snapshot.
@@ -137,7 +143,7 @@ pub fn clear_all<K>(states: impl FnOnce(&mut dyn StateVisitor<K>)) {
     struct Clear;
     impl<K> StateVisitor<K> for Clear {
         fn visit(&mut self, _: &'static str, table: &mut dyn StateTable<K>) {
-            table.clear_all();
+            table.table().clear_all();
         }
     }
     states(&mut Clear);

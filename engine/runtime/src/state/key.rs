@@ -12,10 +12,11 @@
 //! Bits 0 to 11 and 57 to 63 serve the pages of a [`PagedTable`](super::PagedTable), bits 12 to 31 its directory, and bits 32
 //! to 63 choose the key group.
 
+use super::schema::Typed;
 use cofferdam_protocol::stored::Stored;
 
 /// What can be a key. Equal keys have equal hashes, stored bytes and order.
-pub trait StateKey: Stored + Clone + Eq + Ord + Send + Sync + 'static {
+pub trait StateKey: Stored + Typed + Clone + Eq + Ord + Send + Sync + 'static {
     /// The same in every process and release: it decides where the key's state is. All 64 bits are used.
     fn hash64(&self) -> u64;
 }

@@ -1,9 +1,9 @@
 //! A list per key.
 
-use super::backend::grouped::{paged_snapshot, restore_into};
-use super::backend::{StateKind, StateTable, StateValue, TableSnapshot};
+use super::backend::{StateKind, StateTable, StateValue};
 use super::key::{Key, StateKey};
-use super::paged::PagedTable;
+use super::table::{AnyTable, Codec, Table};
+use cofferdam_protocol::snapshot::TypeVersion;
 use cofferdam_protocol::stored::{Reader, Stored, StoredError};
 use std::sync::Arc;
 
@@ -11,12 +11,12 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct ListState<K, T> {
     /// Why an `Arc`: a write after a snapshot copies the page, and that must not copy 448 long lists.
-    table: PagedTable<K, Arc<Vec<T>>>,
+    table: Table<K, Arc<Vec<T>>>,
 }
 
-impl<K, T> Default for ListState<K, T> {
+impl<K, T: StateValue> Default for ListState<K, T> {
     fn default() -> Self {
-        Self { table: PagedTable::default() }
+        Self { table: Table::new(Codec { write: |list, out| list.write(out), read: read_list }) }
     }
 }
 
@@ -35,8 +35,7 @@ impl<K: StateKey, T: StateValue> ListState<K, T> {
 
     /// The elements.
     #[inline]
-    #[must_use]
-    pub fn get(&self, key: &Key<'_, K>) -> &[T] {
+    pub fn get(&mut self, key: &Key<'_, K>) -> &[T] {
         self.table.get(key).map_or(&[], |list| list.as_slice())
     }
 
@@ -45,7 +44,7 @@ impl<K: StateKey, T: StateValue> ListState<K, T> {
         if elements.is_empty() {
             self.table.remove(key);
         } else {
-            self.table.insert(key, Arc::new(elements));
+            self.table.set(key, Arc::new(elements));
         }
     }
 
@@ -54,9 +53,9 @@ impl<K: StateKey, T: StateValue> ListState<K, T> {
         self.table.remove(key);
     }
 
-    /// All lists, in an order of no meaning.
+    /// All lists that are in memory, in an order of no meaning: all there are, unless the operator has a store behind its state.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &[T])> {
-        self.table.iter().map(|(key, list)| (key, list.as_slice()))
+        self.table.iter_memory().map(|(key, list)| (key, list.as_slice()))
     }
 }
 
@@ -64,17 +63,14 @@ impl<K: StateKey, T: StateValue> StateTable<K> for ListState<K, T> {
     fn kind(&self) -> StateKind {
         StateKind::List
     }
-    fn snapshot(&mut self) -> Box<dyn TableSnapshot> {
-        paged_snapshot(StateKind::List, &mut self.table, |list: &Arc<Vec<T>>, out| list.write(out))
+    fn value_type(&self) -> TypeVersion {
+        T::type_version()
     }
-    fn restore_entry(&mut self, key: K, input: &mut Reader<'_>) -> Result<(), StoredError> {
-        restore_into(&mut self.table, &key, input, read_list)
+    fn oldest_readable(&self) -> u32 {
+        T::OLDEST_READABLE
     }
-    fn clear_all(&mut self) {
-        self.table.clear();
-    }
-    fn entry_count(&self) -> usize {
-        self.table.len()
+    fn table(&mut self) -> &mut dyn AnyTable<K> {
+        &mut self.table
     }
 }
 
@@ -107,7 +103,7 @@ mod tests {
         list.push(key, 2);
         assert_eq!(list.get(key), &[1, 2]);
         list.replace(key, Vec::new());
-        assert_eq!(list.entry_count(), 0);
+        assert_eq!(list.table().entry_count(), 0);
         assert!(list.get(key).is_empty());
     }
 
@@ -116,7 +112,8 @@ mod tests {
         let mut list = ListState::<u64, u64>::new();
         list.push(&Key::new(&1), 1);
         list.push(&Key::new(&2), 2);
-        let snapshot = list.table.snapshot();
+        let Table::Memory(table, _) = &mut list.table else { unreachable!("no store was attached") };
+        let snapshot = table.snapshot();
         list.push(&Key::new(&1), 3);
         for (key, then) in snapshot.iter() {
             let now = list.table.get(&Key::new(key)).expect("both are there");

@@ -1,9 +1,10 @@
 //! A map per key.
 
-use super::backend::grouped::{paged_snapshot, restore_into};
-use super::backend::{StateKind, StateTable, StateValue, TableSnapshot};
+use super::backend::{StateKind, StateTable, StateValue};
 use super::key::{Key, StateKey};
-use super::paged::PagedTable;
+use super::schema::Typed;
+use super::table::{AnyTable, Codec, Table};
+use cofferdam_protocol::snapshot::TypeVersion;
 use cofferdam_protocol::stored::{Reader, Stored, StoredError};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,12 +13,12 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct MapState<K, UK, UV> {
     /// Why an `Arc`: a write after a snapshot copies the page, and that must not copy 448 large maps.
-    table: PagedTable<K, Arc<BTreeMap<UK, UV>>>,
+    table: Table<K, Arc<BTreeMap<UK, UV>>>,
 }
 
-impl<K, UK, UV> Default for MapState<K, UK, UV> {
+impl<K, UK: StateValue + Ord, UV: StateValue> Default for MapState<K, UK, UV> {
     fn default() -> Self {
-        Self { table: PagedTable::default() }
+        Self { table: Table::new(Codec { write: write_map, read: read_map }) }
     }
 }
 
@@ -30,8 +31,7 @@ impl<K: StateKey, UK: StateValue + Ord, UV: StateValue> MapState<K, UK, UV> {
 
     /// The value of a key's inner key.
     #[inline]
-    #[must_use]
-    pub fn get(&self, key: &Key<'_, K>, inner: &UK) -> Option<&UV> {
+    pub fn get(&mut self, key: &Key<'_, K>, inner: &UK) -> Option<&UV> {
         self.table.get(key)?.get(inner)
     }
 
@@ -63,13 +63,12 @@ impl<K: StateKey, UK: StateValue + Ord, UV: StateValue> MapState<K, UK, UV> {
     }
 
     /// The key's map, in order of the inner keys.
-    pub fn iter(&self, key: &Key<'_, K>) -> impl Iterator<Item = (&UK, &UV)> {
+    pub fn iter(&mut self, key: &Key<'_, K>) -> impl Iterator<Item = (&UK, &UV)> {
         self.table.get(key).into_iter().flat_map(|map| map.iter())
     }
 
     /// Whether the key has nothing.
-    #[must_use]
-    pub fn is_empty(&self, key: &Key<'_, K>) -> bool {
+    pub fn is_empty(&mut self, key: &Key<'_, K>) -> bool {
         self.table.get(key).is_none()
     }
 
@@ -83,17 +82,14 @@ impl<K: StateKey, UK: StateValue + Ord, UV: StateValue> StateTable<K> for MapSta
     fn kind(&self) -> StateKind {
         StateKind::Map
     }
-    fn snapshot(&mut self) -> Box<dyn TableSnapshot> {
-        paged_snapshot(StateKind::Map, &mut self.table, write_map)
+    fn value_type(&self) -> TypeVersion {
+        <(UK, UV)>::type_version()
     }
-    fn restore_entry(&mut self, key: K, input: &mut Reader<'_>) -> Result<(), StoredError> {
-        restore_into(&mut self.table, &key, input, read_map)
+    fn oldest_readable(&self) -> u32 {
+        <(UK, UV)>::OLDEST_READABLE
     }
-    fn clear_all(&mut self) {
-        self.table.clear();
-    }
-    fn entry_count(&self) -> usize {
-        self.table.len()
+    fn table(&mut self) -> &mut dyn AnyTable<K> {
+        &mut self.table
     }
 }
 
@@ -139,6 +135,6 @@ mod tests {
         assert_eq!(map.remove(key, &7), None);
         assert_eq!(map.remove(key, &5), Some(50));
         assert!(map.is_empty(key));
-        assert_eq!(map.entry_count(), 0);
+        assert_eq!(map.table().entry_count(), 0);
     }
 }

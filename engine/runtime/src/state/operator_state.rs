@@ -1,6 +1,6 @@
 //! State of a subtask rather than of a key: a list whose elements can be handed out to any subtask.
 
-use cofferdam_protocol::snapshot::ListState;
+use cofferdam_protocol::snapshot::{ListState, Redistribution};
 use cofferdam_protocol::stored::{Reader, Stored, StoredError};
 
 /// A list under a name (Flink: operator list state). Who gets which elements after a change of parallelism is decided
@@ -8,6 +8,7 @@ use cofferdam_protocol::stored::{Reader, Stored, StoredError};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OperatorList<T> {
     name: String,
+    redistribution: Redistribution,
     items: Vec<T>,
 }
 
@@ -38,7 +39,13 @@ impl<T: Stored> OperatorList<T> {
     /// Empty.
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), items: Vec::new() }
+        Self::redistributed(name, Redistribution::Split)
+    }
+
+    /// Empty, and handed out in another way when a job starts from a checkpoint.
+    #[must_use]
+    pub fn redistributed(name: impl Into<String>, redistribution: Redistribution) -> Self {
+        Self { name: name.into(), redistribution, items: Vec::new() }
     }
 
     /// The name in the snapshot.
@@ -71,7 +78,8 @@ impl<T: Stored> OperatorList<T> {
             item.write(&mut bytes);
             bytes
         };
-        ListState { name: self.name.clone(), items: self.items.iter().map(stored).collect() }
+        let items = self.items.iter().map(stored).collect();
+        ListState { name: self.name.clone(), redistribution: self.redistribution, items }
     }
 
     /// Takes the elements of a snapshot, in place of those that are there.
@@ -120,7 +128,7 @@ mod tests {
     fn a_damaged_element_is_named_and_changes_nothing() {
         let mut list = OperatorList::new("offsets");
         list.push(1_u64);
-        let state = ListState { name: "offsets".into(), items: vec![vec![0; 8], vec![0; 9]] };
+        let state = ListState { name: "offsets".into(), redistribution: Redistribution::Split, items: vec![vec![0; 8], vec![0; 9]] };
         assert!(matches!(list.restore(&state), Err(OperatorListError::Item { index: 1, .. })));
         assert_eq!(list.get(), &[1]);
     }

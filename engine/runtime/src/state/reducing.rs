@@ -1,10 +1,9 @@
 //! One value per key, into which the next ones are folded.
 
-use super::backend::grouped::{paged_snapshot, restore_into};
-use super::backend::{StateKind, StateTable, StateValue, TableSnapshot};
+use super::backend::{StateKind, StateTable, StateValue};
 use super::key::{Key, StateKey};
-use super::paged::PagedTable;
-use cofferdam_protocol::stored::{Reader, StoredError};
+use super::table::{AnyTable, Codec, Table};
+use cofferdam_protocol::snapshot::TypeVersion;
 
 /// How two values become one (Flink: `ReduceFunction`). Any `Fn(&mut T, T)` is one.
 pub trait Reduce<T> {
@@ -22,13 +21,13 @@ impl<T, F: Fn(&mut T, T)> Reduce<T> for F {
 /// What the values of a key reduce to (Flink: `ReducingState`).
 #[derive(Debug)]
 pub struct ReducingState<K, T, R> {
-    table: PagedTable<K, T>,
+    table: Table<K, T>,
     reduce: R,
 }
 
-impl<K, T, R: Default> Default for ReducingState<K, T, R> {
+impl<K, T: StateValue, R: Default> Default for ReducingState<K, T, R> {
     fn default() -> Self {
-        Self { table: PagedTable::default(), reduce: R::default() }
+        Self { table: Table::new(Codec { write: T::write, read: T::read }), reduce: R::default() }
     }
 }
 
@@ -36,7 +35,7 @@ impl<K: StateKey, T: StateValue, R: Reduce<T>> ReducingState<K, T, R> {
     /// Empty.
     #[must_use]
     pub fn new(reduce: R) -> Self {
-        Self { table: PagedTable::default(), reduce }
+        Self { table: Table::new(Codec { write: T::write, read: T::read }), reduce }
     }
 
     /// Folds a value in. The first one is taken as it is.
@@ -51,8 +50,7 @@ impl<K: StateKey, T: StateValue, R: Reduce<T>> ReducingState<K, T, R> {
 
     /// What the values so far reduce to.
     #[inline]
-    #[must_use]
-    pub fn get(&self, key: &Key<'_, K>) -> Option<&T> {
+    pub fn get(&mut self, key: &Key<'_, K>) -> Option<&T> {
         self.table.get(key)
     }
 
@@ -66,17 +64,14 @@ impl<K: StateKey, T: StateValue, R: Reduce<T> + Send> StateTable<K> for Reducing
     fn kind(&self) -> StateKind {
         StateKind::Reducing
     }
-    fn snapshot(&mut self) -> Box<dyn TableSnapshot> {
-        paged_snapshot(StateKind::Reducing, &mut self.table, T::write)
+    fn value_type(&self) -> TypeVersion {
+        T::type_version()
     }
-    fn restore_entry(&mut self, key: K, input: &mut Reader<'_>) -> Result<(), StoredError> {
-        restore_into(&mut self.table, &key, input, T::read)
+    fn oldest_readable(&self) -> u32 {
+        T::OLDEST_READABLE
     }
-    fn clear_all(&mut self) {
-        self.table.clear();
-    }
-    fn entry_count(&self) -> usize {
-        self.table.len()
+    fn table(&mut self) -> &mut dyn AnyTable<K> {
+        &mut self.table
     }
 }
 

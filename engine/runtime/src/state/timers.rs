@@ -4,12 +4,14 @@
 //! the order in which they fire is a second structure, rebuilt on restore. Nothing here knows what time it is: the caller says,
 //! and a restored timer whose time has passed is due at the first question.
 
-use super::backend::grouped::{paged_snapshot, restore_into};
 use super::backend::{StateKind, StateTable, StateVisitor, TableSnapshot};
+use super::cold::ColdError;
 use super::key::{Key, StateKey};
-use super::paged::PagedTable;
+use super::table::{AnyTable, Codec, Cold, FrozenChanges, Table};
+use cofferdam_protocol::snapshot::TypeVersion;
 use cofferdam_protocol::stored::{Reader, Stored, StoredError};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// The event-time and processing-time timers of one operator (Flink: `InternalTimerService`). Times are in milliseconds.
 #[derive(Debug)]
@@ -90,13 +92,13 @@ impl<K: StateKey> Timers<K> {
 /// Timers of one kind.
 #[derive(Debug)]
 pub struct TimerQueue<K> {
-    by_key: PagedTable<K, Times>,
+    by_key: Table<K, Times>,
     by_time: BTreeSet<(i64, K)>,
 }
 
 impl<K> Default for TimerQueue<K> {
     fn default() -> Self {
-        Self { by_key: PagedTable::default(), by_time: BTreeSet::new() }
+        Self { by_key: Table::new(Codec { write: Times::write, read: Times::read }), by_time: BTreeSet::new() }
     }
 }
 
@@ -169,21 +171,52 @@ impl<K: StateKey> StateTable<K> for TimerQueue<K> {
     fn kind(&self) -> StateKind {
         StateKind::Timers
     }
-    fn snapshot(&mut self) -> Box<dyn TableSnapshot> {
-        paged_snapshot(StateKind::Timers, &mut self.by_key, Times::write)
+    fn value_type(&self) -> TypeVersion {
+        TypeVersion { name: "timers".into(), version: 1 }
+    }
+    fn oldest_readable(&self) -> u32 {
+        1
+    }
+    fn table(&mut self) -> &mut dyn AnyTable<K> {
+        self
+    }
+    fn rebuild(&mut self) -> Result<(), ColdError> {
+        let by_time = &mut self.by_time;
+        by_time.clear();
+        self.by_key.for_each(|key, times| by_time.extend(times.as_slice().iter().map(|time| (*time, key.clone()))))
+    }
+}
+
+/// The times of each key, and beside them the order in which they fire.
+impl<K: StateKey> AnyTable<K> for TimerQueue<K> {
+    fn snapshot(&mut self, kind: StateKind) -> Box<dyn TableSnapshot> {
+        self.by_key.snapshot(kind)
+    }
+    fn freeze(&mut self) -> Option<Arc<dyn FrozenChanges>> {
+        self.by_key.freeze()
+    }
+    fn attach(&mut self, cold: Cold) {
+        self.by_time.clear();
+        self.by_key.attach(cold);
     }
     fn restore_entry(&mut self, key: K, input: &mut Reader<'_>) -> Result<(), StoredError> {
-        restore_into(&mut self.by_key, &key, input, Times::read)?;
+        self.by_key.restore_entry(key.clone(), input)?;
         let restored = self.by_key.get(&Key::new(&key)).expect("restored just now");
         self.by_time.extend(restored.as_slice().iter().map(|time| (*time, key.clone())));
         Ok(())
     }
+    fn migrate(&mut self, from: u32) -> Result<(), ColdError> {
+        self.by_key.migrate(from)
+    }
     fn clear_all(&mut self) {
-        self.by_key.clear();
+        self.by_key.clear_all();
         self.by_time.clear();
     }
     fn entry_count(&self) -> usize {
-        self.by_key.len()
+        self.by_key.entry_count()
+    }
+    fn hot_bytes(&self) -> usize {
+        self.by_key.hot_bytes()
     }
 }
 

@@ -1,21 +1,20 @@
 //! One value per key.
 
-use super::backend::grouped::{paged_snapshot, restore_into};
-use super::backend::{StateKind, StateTable, StateValue, TableSnapshot};
+use super::backend::{StateKind, StateTable, StateValue};
 use super::key::{Key, StateKey};
-use super::paged::PagedTable;
-use cofferdam_protocol::stored::{Reader, StoredError};
+use super::table::{AnyTable, Codec, Table};
+use cofferdam_protocol::snapshot::TypeVersion;
 
 /// One value per key (Flink: `ValueState`). A page of up to 448 values is cloned at its first change after a snapshot, so a
 /// value should be cheap to clone.
 #[derive(Debug)]
 pub struct ValueState<K, V> {
-    table: PagedTable<K, V>,
+    table: Table<K, V>,
 }
 
-impl<K, V> Default for ValueState<K, V> {
+impl<K, V: StateValue> Default for ValueState<K, V> {
     fn default() -> Self {
-        Self { table: PagedTable::default() }
+        Self { table: Table::new(Codec { write: V::write, read: V::read }) }
     }
 }
 
@@ -28,8 +27,7 @@ impl<K: StateKey, V: StateValue> ValueState<K, V> {
 
     /// The value, if there is one.
     #[inline]
-    #[must_use]
-    pub fn get(&self, key: &Key<'_, K>) -> Option<&V> {
+    pub fn get(&mut self, key: &Key<'_, K>) -> Option<&V> {
         self.table.get(key)
     }
 
@@ -42,7 +40,7 @@ impl<K: StateKey, V: StateValue> ValueState<K, V> {
     /// Sets the value.
     #[inline]
     pub fn set(&mut self, key: &Key<'_, K>, value: V) {
-        self.table.insert(key, value);
+        self.table.set(key, value);
     }
 
     /// Changes the value in place, starting from the default if there is none. One search, and what `change` returns.
@@ -59,9 +57,9 @@ impl<K: StateKey, V: StateValue> ValueState<K, V> {
         self.table.remove(key);
     }
 
-    /// All of them, in an order of no meaning.
+    /// All that are in memory, in an order of no meaning: all there are, unless the operator has a store behind its state.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
-        self.table.iter()
+        self.table.iter_memory()
     }
 }
 
@@ -69,17 +67,14 @@ impl<K: StateKey, V: StateValue> StateTable<K> for ValueState<K, V> {
     fn kind(&self) -> StateKind {
         StateKind::Value
     }
-    fn snapshot(&mut self) -> Box<dyn TableSnapshot> {
-        paged_snapshot(StateKind::Value, &mut self.table, V::write)
+    fn value_type(&self) -> TypeVersion {
+        V::type_version()
     }
-    fn restore_entry(&mut self, key: K, input: &mut Reader<'_>) -> Result<(), StoredError> {
-        restore_into(&mut self.table, &key, input, V::read)
+    fn oldest_readable(&self) -> u32 {
+        V::OLDEST_READABLE
     }
-    fn clear_all(&mut self) {
-        self.table.clear();
-    }
-    fn entry_count(&self) -> usize {
-        self.table.len()
+    fn table(&mut self) -> &mut dyn AnyTable<K> {
+        &mut self.table
     }
 }
 

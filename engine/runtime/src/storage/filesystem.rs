@@ -8,16 +8,18 @@ use super::StorageError;
 use crate::env::{Env, Files};
 use crate::observe::Moment;
 use cofferdam_protocol::block::FileKind;
-use cofferdam_protocol::metadata::CheckpointMetadata;
+use cofferdam_protocol::metadata::{CheckpointMetadata, SnapshotKind};
+use cofferdam_protocol::snapshot::StateLocation;
 use cofferdam_protocol::stored::StoredError;
-use cofferdam_protocol::CheckpointId;
+use cofferdam_protocol::{CheckpointId, Epoch};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind};
 
 const METADATA: &str = "_metadata";
 const METADATA_TEMPORARY: &str = "_metadata.tmp";
-const FOLDERS: [&str; 2] = ["shared", "taskowned"];
+const SHARED: &str = "shared";
+const FOLDERS: [&str; 2] = [SHARED, "taskowned"];
 /// How often a discard starts over because somebody wrote into the folder. A worker that has been told of the abort stops.
 const DISCARD_ROUNDS: u32 = 8;
 /// Readable part of an escaped file name; file systems allow 255.
@@ -40,9 +42,24 @@ fn checkpoint_of(name: &str) -> Option<CheckpointId> {
 /// plainly harmless is escaped, and a name that is too long is cut and told from its like by a checksum.
 #[must_use]
 pub fn state_path(checkpoint: CheckpointId, name: &str) -> String {
-    let mut path = checkpoint_folder(checkpoint);
-    path.push('/');
-    let begin = path.len();
+    format!("{}/{}", checkpoint_folder(checkpoint), escaped(name))
+}
+
+/// The path of a shared file, below the job's folder.
+#[must_use]
+pub fn shared_path(name: &str) -> String {
+    format!("{SHARED}/{}", escaped(name))
+}
+
+/// The epoch of the attempt that wrote a shared file, by its name.
+fn epoch_of(name: &str) -> Option<Epoch> {
+    name.strip_prefix('a')?.split_once('.')?.0.parse().ok().map(Epoch)
+}
+
+/// A name that every file system takes.
+#[must_use]
+pub fn escaped(name: &str) -> String {
+    let mut path = String::new();
     for (at, &byte) in name.as_bytes().iter().enumerate() {
         // A leading `_` or `.` could make it `_metadata` or `..`.
         if byte.is_ascii_alphanumeric() || byte == b'-' || (at > 0 && (byte == b'_' || byte == b'.')) {
@@ -51,8 +68,8 @@ pub fn state_path(checkpoint: CheckpointId, name: &str) -> String {
             write!(path, "%{byte:02x}").expect("writing to a string cannot fail");
         }
     }
-    if path.len() - begin > NAME_LIMIT || path.len() == begin {
-        path.truncate(begin + NAME_LIMIT);
+    if path.len() > NAME_LIMIT || path.is_empty() {
+        path.truncate(NAME_LIMIT);
         write!(path, "%~{:08x}", crc32fast::hash(name.as_bytes())).expect("writing to a string cannot fail");
     }
     path
@@ -167,15 +184,27 @@ pub async fn publish_metadata<E: Env>(
     metadata: &CheckpointMetadata,
     observe: impl Fn(Moment) + Send,
 ) -> Result<(), StorageError> {
-    let folder = format!("{root}/{}", checkpoint_folder(metadata.checkpoint));
+    publish(env, &format!("{root}/{}", checkpoint_folder(metadata.checkpoint)), metadata, observe).await
+}
+
+/// The same for a snapshot in any folder.
+///
+/// # Errors
+/// `Io`, `Corrupt` or `ReadBack`.
+pub async fn publish<E: Env>(
+    env: &E,
+    folder: &str,
+    metadata: &CheckpointMetadata,
+    observe: impl Fn(Moment) + Send,
+) -> Result<(), StorageError> {
     let (temporary, path) = (format!("{folder}/{METADATA_TEMPORARY}"), format!("{folder}/{METADATA}"));
     write_new(env, &temporary, &metadata.to_file()).await?;
     observe(Moment::MetadataWritten);
     env.files().rename(&temporary, &path).await.map_err(StorageError::io("rename", &temporary))?;
     observe(Moment::MetadataRenamed);
-    sync_folder(env, &folder).await?;
+    sync_folder(env, folder).await?;
     // Why: once the journal names the checkpoint, older ones are deleted; this is the last moment to find out.
-    if read_metadata(env, root, metadata.checkpoint).await? != *metadata {
+    if read(env, folder).await? != *metadata {
         return Err(StorageError::ReadBack { path });
     }
     Ok(())
@@ -186,18 +215,108 @@ pub async fn publish_metadata<E: Env>(
 /// # Errors
 /// `Io` or `Corrupt`.
 pub async fn read_metadata<E: Env>(env: &E, root: &str, checkpoint: CheckpointId) -> Result<CheckpointMetadata, StorageError> {
-    let path = format!("{root}/{}/{METADATA}", checkpoint_folder(checkpoint));
+    let folder = format!("{root}/{}", checkpoint_folder(checkpoint));
+    let metadata = read(env, &folder).await?;
+    if metadata.checkpoint != checkpoint {
+        let (path, what) = (format!("{folder}/{METADATA}"), format!("this is the metadata of {}", metadata.checkpoint));
+        return Err(StorageError::Corrupt { path, source: StoredError::Invalid { offset: 0, what } });
+    }
+    Ok(metadata)
+}
+
+/// Reads the metadata of a snapshot in any folder.
+async fn read<E: Env>(env: &E, folder: &str) -> Result<CheckpointMetadata, StorageError> {
+    let path = format!("{folder}/{METADATA}");
     let mut reader = StateFileReader::open(env, FileKind::Metadata, &path, None).await?;
     let mut encoding = Vec::new();
     while let Some((_, payload)) = reader.next().await? {
         encoding.extend_from_slice(&payload);
     }
-    let metadata = CheckpointMetadata::decode(&encoding).map_err(StorageError::corrupt(&path))?;
-    if metadata.checkpoint != checkpoint {
-        let what = format!("this is the metadata of {}", metadata.checkpoint);
-        return Err(StorageError::Corrupt { path, source: StoredError::Invalid { offset: 0, what } });
+    CheckpointMetadata::decode(&encoding).map_err(StorageError::corrupt(&path))
+}
+
+/// The folder that the paths in a snapshot's metadata are relative to: its own for a savepoint, its job's for a checkpoint.
+#[must_use]
+pub fn base_of<'a>(folder: &'a str, metadata: &CheckpointMetadata) -> &'a str {
+    let folder = folder.trim_end_matches('/');
+    match metadata.kind {
+        SnapshotKind::Savepoint => folder,
+        SnapshotKind::Checkpoint => parent(folder).unwrap_or("."),
     }
+}
+
+/// Reads the metadata of a snapshot that anybody took, and makes all paths in it absolute.
+///
+/// # Errors
+/// `Io` or `Corrupt`.
+pub async fn read_origin<E: Env>(env: &E, folder: &str) -> Result<CheckpointMetadata, StorageError> {
+    let mut metadata = read(env, folder).await?;
+    let base = base_of(folder, &metadata).to_owned();
+    metadata.for_each_path(|path| {
+        if !path.starts_with('/') {
+            *path = format!("{base}/{path}");
+        }
+    });
     Ok(metadata)
+}
+
+/// Makes the folder of a savepoint.
+///
+/// # Errors
+/// `Io`; `AlreadyExists` too.
+pub async fn create_savepoint<E: Env>(env: &E, folder: &str) -> Result<(), StorageError> {
+    let above = parent(folder).unwrap_or(".");
+    make_folder(env, above).await?;
+    env.files().create_folder(folder).await.map_err(StorageError::io("make folder", folder))?;
+    sync_folder(env, above).await
+}
+
+/// Deletes a snapshot by its folder, but for what it shares.
+///
+/// # Errors
+/// `Io` or `Corrupt`.
+pub async fn dispose<E: Env>(env: &E, folder: &str) -> Result<(), StorageError> {
+    let folder = folder.trim_end_matches('/');
+    let metadata = match read_origin(env, folder).await {
+        Ok(metadata) => metadata,
+        // Disposed of before.
+        Err(StorageError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    remove_file(env, &format!("{folder}/{METADATA}")).await?;
+    sync_folder(env, folder).await?;
+    for handle in metadata.operators.iter().flat_map(|operator| operator.subtasks.values()).flat_map(|state| &state.keyed) {
+        if let StateLocation::File { path, .. } = &handle.location {
+            remove_file(env, path).await?;
+        }
+    }
+    match env.files().remove_folder(folder).await {
+        // Shared files of a savepoint in the backend's format stay as long as they are used.
+        Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => Ok(()),
+        outcome => unless_gone(outcome, "remove folder", folder),
+    }
+}
+
+/// Deletes the shared files of a job that are not in `keep`, and that an attempt of an epoch before `before` wrote.
+///
+/// # Errors
+/// The first one; the others have been tried.
+pub async fn sweep_shared<E: Env>(env: &E, root: &str, keep: &BTreeSet<String>, before: Option<Epoch>) -> Result<(), StorageError> {
+    let folder = format!("{root}/{SHARED}");
+    let names = match env.files().list(&folder).await {
+        Ok(names) => names,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(StorageError::io("list", &folder)(error)),
+    };
+    let mut first = Ok(());
+    for name in names.iter().filter(|name| !keep.contains(&format!("{SHARED}/{name}"))) {
+        let old = before.is_none_or(|before| epoch_of(name).is_some_and(|epoch| epoch < before));
+        if old {
+            let outcome = remove_file(env, &format!("{folder}/{name}")).await;
+            first = first.and(outcome);
+        }
+    }
+    first
 }
 
 /// Deletes a checkpoint: `_metadata` first, so that no crash leaves one that looks complete and is not.
@@ -205,32 +324,39 @@ pub async fn read_metadata<E: Env>(env: &E, root: &str, checkpoint: CheckpointId
 /// # Errors
 /// `Io`.
 pub async fn discard<E: Env>(env: &E, root: &str, checkpoint: CheckpointId) -> Result<(), StorageError> {
-    let folder = format!("{root}/{}", checkpoint_folder(checkpoint));
+    discard_folder(env, &format!("{root}/{}", checkpoint_folder(checkpoint))).await
+}
+
+/// Deletes the folder of a snapshot with all that is in it.
+///
+/// # Errors
+/// `Io`.
+pub async fn discard_folder<E: Env>(env: &E, folder: &str) -> Result<(), StorageError> {
     let mut round = 1;
     loop {
-        let names = match env.files().list(&folder).await {
+        let names = match env.files().list(folder).await {
             Ok(names) => names,
             // Gone, but whoever removed it may have crashed before syncing.
             Err(error) if error.kind() == ErrorKind::NotFound => break,
-            Err(error) => return Err(StorageError::io("list", &folder)(error)),
+            Err(error) => return Err(StorageError::io("list", folder)(error)),
         };
         if names.iter().any(|name| name == METADATA) {
             remove_file(env, &format!("{folder}/{METADATA}")).await?;
-            sync_folder(env, &folder).await?;
+            sync_folder(env, folder).await?;
         }
         for name in names.iter().filter(|name| *name != METADATA) {
             remove_file(env, &format!("{folder}/{name}")).await?;
         }
-        match env.files().remove_folder(&folder).await {
+        match env.files().remove_folder(folder).await {
             // A worker that does not know of the abort yet has made another file.
             Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty && round < DISCARD_ROUNDS => round += 1,
             outcome => {
-                unless_gone(outcome, "remove folder", &folder)?;
+                unless_gone(outcome, "remove folder", folder)?;
                 break;
             }
         }
     }
-    match sync_folder(env, root).await {
+    match sync_folder(env, parent(folder).unwrap_or(".")).await {
         Err(StorageError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(()),
         other => other,
     }

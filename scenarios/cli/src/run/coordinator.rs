@@ -4,6 +4,7 @@ use super::process::JOB_FAILED;
 use super::progress::Told;
 use crate::args::CoordinatorArguments;
 use crate::failure::{Failure, Outcome};
+use cofferdam_protocol::restore::UnclaimedState;
 use cofferdam_engine::cluster::coordinator::{self, CoordinatorSettings, Progress};
 use cofferdam_engine::cluster::Heartbeats;
 use cofferdam_engine::env::real::RealEnv;
@@ -43,12 +44,14 @@ pub fn process(arguments: &CoordinatorArguments) -> Result<Outcome, Failure> {
         sources: graph.source_tasks(),
         checkpoints: checkpoints.validated()?,
         restart: RESTART,
+        hooks: !graph.hooks.is_empty(),
+        origin: None,
         heartbeat_timeout: heartbeats.timeout,
         deploy_timeout: Duration::from_secs(60),
         stop_timeout: Duration::from_secs(10),
     };
     let (job, root) = (arguments.job_id.clone(), arguments.job.root.clone());
-    let settings = CoordinatorSettings { job, address: arguments.job.address, heartbeats, root, plan };
+    let settings = CoordinatorSettings { job, address: arguments.job.address, heartbeats, root, plan, unclaimed: UnclaimedState::Refuse };
     let store = Arc::new(CheckpointStore::new(super::storage(&arguments.job)));
     super::runtime()?.block_on(async {
         let (sender, receiver) = watch::channel(Progress::default());

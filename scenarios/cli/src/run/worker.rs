@@ -2,6 +2,7 @@
 
 use crate::args::WorkerArguments;
 use crate::failure::{Failure, Outcome};
+use cofferdam_engine::task::StateBackend;
 use cofferdam_engine::cluster::worker::{self, WorkerSettings};
 use cofferdam_engine::cluster::Heartbeats;
 use cofferdam_engine::env::real::RealEnv;
@@ -24,6 +25,7 @@ pub fn process(arguments: &WorkerArguments) -> Result<Outcome, Failure> {
         heartbeats: Heartbeats::default(),
         storage: super::storage(&arguments.job),
         mode: arguments.job.mode.mode(),
+        backend: StateBackend::HashMap,
     };
     let worked = super::runtime()?.block_on(worker::run(RealEnv::default(), settings, graph));
     worked.map(|()| Outcome::Green).map_err(Failure::Worker)

@@ -61,7 +61,7 @@ impl Ledger {
         }
     }
 
-    fn row(&self, key: &Key<'_, Text>, out: &mut impl Collect<(Text, Text)>) {
+    fn row(&mut self, key: &Key<'_, Text>, out: &mut impl Collect<(Text, Text)>) {
         let ordered = self.ordered.get(key).copied().unwrap_or(0);
         let paid = self.paid.get(key).unwrap_or(0);
         out.collect((key.key.clone(), Text::from(format!("{ordered} {paid}").as_str())));

@@ -18,12 +18,12 @@
 //!     timers                          u32 count (at least 1), i64 milliseconds, ascending
 //! ```
 //!
-//! Blocks come by state name, then by key group; keys ascend over the entries of a key group, also from block to block. So
-//! equal state gives equal bytes. Timers are states too, named `timers/event` and `timers/processing`. How a key, an element
+//! Blocks come by state name, then by key group; the entries of a key group ascend, also from block to block, in an order of the
+//! backend's (of keys, or of their bytes). So equal state gives equal bytes from the same backend. Timers are states too, named `timers/event` and `timers/processing`. How a key, an element
 //! or a value is written is up to its `Stored`: fixed-width little-endian integers, text as a `u32` length and UTF-8, sequences
 //! as a `u32` count and their elements, pairs as one after the other, `bool` and the tag of an `Option` as a byte.
 
-use super::{GroupedEntries, StateTable, StateVisitor, TableSnapshot};
+use super::{GroupedEntries, StateKind, StateTable, StateVisitor, TableSnapshot};
 use cofferdam_protocol::ids::KeyGroup;
 use cofferdam_protocol::key_group::{KeyGroupRange, MaxParallelism};
 use cofferdam_protocol::stored::{write_bytes, Stored};
@@ -76,7 +76,8 @@ impl KeyedSnapshot {
         struct Take(Vec<(&'static str, Box<dyn TableSnapshot>)>);
         impl<K> StateVisitor<K> for Take {
             fn visit(&mut self, name: &'static str, table: &mut dyn StateTable<K>) {
-                self.0.push((name, table.snapshot()));
+                let kind = table.kind();
+                self.0.push((name, table.table().snapshot(kind)));
             }
         }
         let mut take = Take(Vec::new());
@@ -188,12 +189,7 @@ impl Blocks<'_> {
 
 impl Open<'_> {
     fn head(&self, group: KeyGroup) -> Block {
-        let mut bytes = Vec::with_capacity(256);
-        group.0.write(&mut bytes);
-        self.table.kind().code().write(&mut bytes);
-        write_bytes(self.name.as_bytes(), &mut bytes);
-        0_u32.write(&mut bytes);
-        Block { group, head: bytes.len(), count: 0, bytes }
+        Block::new(self.name, self.table.kind(), group)
     }
 
     /// Fills a block. Returns it, if it got any entry, and the next one of the group, begun with the entry that did not fit.
@@ -220,7 +216,57 @@ impl Open<'_> {
     }
 }
 
+/// Makes blocks out of entries that are encoded already.
+pub struct BlockBuilder {
+    name: &'static str,
+    block: Block,
+}
+
+impl BlockBuilder {
+    /// An empty block of one state and key group.
+    #[must_use]
+    pub fn new(name: &'static str, kind: StateKind, group: KeyGroup) -> Self {
+        Self { name, block: Block::new(name, kind, group) }
+    }
+
+    /// Of which key group.
+    #[must_use]
+    pub fn group(&self) -> KeyGroup {
+        self.block.group
+    }
+
+    /// Whether an entry of so many bytes should begin the next block.
+    #[must_use]
+    pub fn is_full(&self, entry_bytes: usize) -> bool {
+        self.block.count > 0 && self.block.bytes.len() + entry_bytes > BLOCK_BYTES
+    }
+
+    /// Appends an entry.
+    pub fn entry(&mut self, key: &[u8], value: &[u8]) {
+        self.block.bytes.extend_from_slice(key);
+        self.block.bytes.extend_from_slice(value);
+        self.block.count += 1;
+    }
+
+    /// The bytes.
+    ///
+    /// # Errors
+    /// A single entry was too large.
+    pub fn finish(self) -> Result<Vec<u8>, BlockError> {
+        self.block.finish(self.name)
+    }
+}
+
 impl Block {
+    fn new(name: &str, kind: StateKind, group: KeyGroup) -> Self {
+        let mut bytes = Vec::with_capacity(256);
+        group.0.write(&mut bytes);
+        kind.code().write(&mut bytes);
+        write_bytes(name.as_bytes(), &mut bytes);
+        0_u32.write(&mut bytes);
+        Self { group, head: bytes.len(), count: 0, bytes }
+    }
+
     fn finish(mut self, name: &'static str) -> Result<Vec<u8>, BlockError> {
         let size_bytes = self.bytes.len();
         if size_bytes > BLOCK_BYTES_MAX {

@@ -4,6 +4,7 @@ use super::{StateKind, StateTable, StateVisitor};
 use crate::state::key::StateKey;
 use cofferdam_protocol::ids::KeyGroup;
 use cofferdam_protocol::key_group::{KeyGroupRange, MaxParallelism};
+use cofferdam_protocol::snapshot::StateShape;
 use cofferdam_protocol::stored::{read_bytes, Reader, Stored, StoredError};
 
 /// A block that cannot be restored. The states may have some of its entries: clear them before another try.
@@ -40,16 +41,6 @@ pub enum RestoreStateError {
         /// By the key's hash.
         computed: KeyGroup,
     },
-    /// The keys of a block do not ascend.
-    #[error("state {name} in {group}: the key at offset {offset} is not above the one before")]
-    KeysOutOfOrder {
-        /// The state.
-        name: String,
-        /// Of the block.
-        group: KeyGroup,
-        /// Where the key begins.
-        offset: u64,
-    },
 }
 
 /// Takes the entries of one block into the states that `states` shows, and returns how many there were. A block of a key group
@@ -64,11 +55,28 @@ pub fn restore_block<K: StateKey>(
     range: KeyGroupRange,
     states: impl FnOnce(&mut dyn StateVisitor<K>),
 ) -> Result<usize, RestoreStateError> {
+    restore_block_as(payload, base_offset, max, range, &[], states)
+}
+
+/// As [`restore_block`], where the types may have changed since: `stored` says with which ones the block was written.
+///
+/// # Errors
+/// See [`RestoreStateError`].
+pub fn restore_block_as<K: StateKey>(
+    payload: &[u8],
+    base_offset: u64,
+    max: MaxParallelism,
+    range: KeyGroupRange,
+    stored: &[StateShape],
+    states: impl FnOnce(&mut dyn StateVisitor<K>),
+) -> Result<usize, RestoreStateError> {
     let mut input = Reader::new(payload, base_offset);
     let head = Head::read(&mut input, max)?;
     if !range.contains(head.group) {
         return Ok(0);
     }
+    let written_as = stored.iter().find(|shape| shape.name == head.name);
+    let input = input.with_version(written_as.map(|shape| shape.value.version));
     let (name, stored) = (head.name.clone(), head.kind);
     let mut restore = Restore { head, max, input, outcome: None };
     states(&mut restore);
@@ -128,20 +136,18 @@ impl Restore<'_> {
         if stored != declared {
             return Err(RestoreStateError::OtherKind { name: name.clone(), stored, declared });
         }
-        let mut last: Option<K> = None;
+        if size_of::<K>() == 0 && count > 1 {
+            return Err(
+                StoredError::Invalid { offset: self.input.offset(), what: format!("{count} entries of the only key there is") }.into()
+            );
+        }
         for _ in 0..count {
-            let offset = self.input.offset();
             let key = K::read(&mut self.input)?;
             let computed = self.max.group_of(key.hash64());
             if computed != group {
                 return Err(RestoreStateError::OtherKeyGroup { name: name.clone(), stored: group, computed });
             }
-            // Also what ends the loop where entries take no bytes.
-            if last.is_some_and(|last| last >= key) {
-                return Err(RestoreStateError::KeysOutOfOrder { name: name.clone(), group, offset });
-            }
-            table.restore_entry(key.clone(), &mut self.input)?;
-            last = Some(key);
+            table.table().restore_entry(key, &mut self.input)?;
         }
         self.input.finish("a block of keyed state")?;
         Ok(count as usize)

@@ -4,6 +4,7 @@ use super::*;
 use crate::state::*;
 use cofferdam_protocol::ids::SubtaskIndex;
 use cofferdam_protocol::key_group::KeyGroupRange;
+use cofferdam_protocol::stored::StoredError;
 use proptest::prelude::*;
 
 /// The mean of what came in.

@@ -34,6 +34,12 @@ impl Stored for Chosen {
     }
 }
 
+impl crate::state::Typed for Chosen {
+    fn type_name() -> String {
+        "chosen".into()
+    }
+}
+
 impl StateKey for Chosen {
     fn hash64(&self) -> u64 {
         self.hash

@@ -134,6 +134,6 @@ proptest! {
             fired.push(timer);
         }
         prop_assert!(fired.into_iter().eq(expected));
-        prop_assert!(timers.event.by_key.is_empty());
+        prop_assert_eq!(timers.event.by_key.entry_count(), 0);
     }
 }

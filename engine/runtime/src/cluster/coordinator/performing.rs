@@ -1,0 +1,348 @@
+//! What the machine wants done, done.
+
+use super::super::message::ToWorker;
+use super::{retry, CoordinatorError, Driver, Inbox};
+use crate::env::Env;
+use crate::job::JobGraph;
+use crate::observe::{Actor, Detail, Event, Moment};
+use crate::record::SnapshotRequest;
+use crate::task::TaskControl;
+use cofferdam_protocol::coordinator::{ClaimMode, Input, Origin, Output, RestorePoint, Status};
+use cofferdam_protocol::metadata::{CheckpointMetadata, HookState, SnapshotKind};
+use cofferdam_protocol::restore::{self, TaskRestore, UnclaimedState};
+use cofferdam_protocol::snapshot::TaskSnapshot;
+use cofferdam_protocol::{AttemptId, CheckpointId, TaskId, WorkerId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+impl<E: Env> Driver<E> {
+    pub(super) fn perform(&mut self, output: Output<TaskSnapshot>) -> Result<(), CoordinatorError> {
+        match output {
+            Output::Arm { timer, from, to } => {
+                let span = u64::try_from(to.saturating_sub(from).as_micros()).unwrap_or(u64::MAX - 1);
+                let drawn = if span == 0 { 0 } else { self.env.random() % (span + 1) };
+                self.deadlines.insert(timer, self.env.now() + from + Duration::from_micros(drawn));
+                self.set_alarm();
+            }
+            Output::ArmSooner { timer, after } => {
+                let sooner = self.env.now() + after;
+                let deadline = self.deadlines.entry(timer).or_insert(sooner);
+                *deadline = sooner.min(*deadline);
+                self.set_alarm();
+            }
+            Output::Disarm(timer) => {
+                self.deadlines.remove(&timer);
+            }
+            Output::Write(journal) => {
+                // The journal's task lives as long as this driver.
+                let _ = self.journal_sender.send(journal);
+            }
+            Output::CreateLocation(checkpoint, kind) => {
+                let (env, store) = (self.env.clone(), self.store.clone());
+                let savepoint = self.savepoints.begin(kind, checkpoint, &self.settings.job);
+                self.ask("create location", async move {
+                    let created = match &savepoint {
+                        Some(folder) => store.create_savepoint(&env, folder).await,
+                        None => store.create_location(&env, checkpoint).await,
+                    };
+                    Inbox::Answer(match created {
+                        Ok(()) => Input::LocationReady(checkpoint),
+                        Err(_) => Input::LocationFailed(checkpoint),
+                    })
+                });
+            }
+            Output::CallHooks(checkpoint) => self.call_hooks(checkpoint),
+            Output::Trigger { attempt, checkpoint, kind: _, full, tasks } => {
+                let request = self.savepoints.request(checkpoint).unwrap_or(SnapshotRequest::Checkpoint { full });
+                self.tell_tasks(attempt, &tasks, &TaskControl::Trigger(checkpoint, request));
+            }
+            Output::WriteMetadata { attempt, checkpoint, kind: _, snapshots } => self.write_metadata(attempt, checkpoint, &snapshots),
+            Output::NotifyComplete { attempt, checkpoint } => {
+                self.tell_tasks(attempt, &BTreeSet::new(), &TaskControl::Completed(checkpoint));
+                self.observe(Moment::CompletionNotified, Some(attempt), Some(checkpoint), Detail::None);
+            }
+            Output::NotifyAbort { attempt, checkpoint, latest_completed } => {
+                self.tell_tasks(attempt, &BTreeSet::new(), &TaskControl::Aborted { checkpoint, latest_completed });
+            }
+            Output::Discard(checkpoint) => {
+                self.observe(Moment::Discarding, None, Some(checkpoint), Detail::None);
+                self.discarding.insert(checkpoint);
+                self.hook_states.remove(&checkpoint);
+                let (env, store) = (self.env.clone(), self.store.clone());
+                let savepoint = self.savepoints.given_up(checkpoint);
+                self.ask("discard", async move {
+                    // What cannot be deleted now is found by the sweep of a later coordinator or of the job's end.
+                    let _ = match &savepoint {
+                        Some(folder) => retry(&env, || store.discard_savepoint(&env, folder)).await,
+                        None => retry(&env, || store.discard(&env, checkpoint)).await,
+                    };
+                    Inbox::Answer(Input::Discarded(checkpoint))
+                });
+            }
+            Output::DiscardShared(files) => {
+                let (env, store) = (self.env.clone(), self.store.clone());
+                let claimed = self.claimed();
+                self.sweeping += 1;
+                self.ask("discard shared", async move {
+                    // As with discards.
+                    let _ = retry(&env, || store.storage().discard_shared(&env, &files, claimed.as_deref())).await;
+                    Inbox::SweepDone
+                });
+            }
+            Output::DiscardOrigin(origin) => {
+                let (env, store) = (self.env.clone(), self.store.clone());
+                self.sweeping += 1;
+                self.ask("discard origin", async move {
+                    // As with discards.
+                    let _ = retry(&env, || store.dispose(&env, &origin.path)).await;
+                    Inbox::SweepDone
+                });
+            }
+            Output::ListShared { checkpoints, origin } => self.list_shared(checkpoints, origin),
+            Output::SweepShared { keep, before } => {
+                let (env, store) = (self.env.clone(), self.store.clone());
+                self.sweeping += 1;
+                self.ask("sweep shared", async move {
+                    // As with discards.
+                    let _ = retry(&env, || store.sweep_shared(&env, &keep, before)).await;
+                    Inbox::SweepDone
+                });
+            }
+            Output::DiscardSnapshot { snapshot, .. } => {
+                let (env, store) = (self.env.clone(), self.store.clone());
+                self.io.spawn("discard snapshot", async move {
+                    for handle in snapshot.operators.iter().flat_map(|operator| &operator.keyed) {
+                        // As with discards.
+                        let _ = store.storage().discard_location(&env, &handle.location).await;
+                    }
+                });
+            }
+            Output::Sweep { keep, up_to } => {
+                self.sweeping += 1;
+                let (env, store) = (self.env.clone(), self.store.clone());
+                self.ask("sweep", async move {
+                    // As with discards.
+                    let _ = retry(&env, || store.sweep(&env, &keep, up_to)).await;
+                    Inbox::SweepDone
+                });
+            }
+            Output::Deploy { attempt, restore, placement } => self.plan_deployment(attempt, restore, placement),
+            Output::Stop { attempt } => {
+                for connection in self.connections.values() {
+                    // As with `tell`.
+                    let _ = connection.outgoing.send(ToWorker::Stop { attempt });
+                }
+            }
+            Output::Triggered { checkpoint, .. } => {
+                let now = self.env.now();
+                self.progress.send_modify(|progress| progress.statistics.triggered(checkpoint, now));
+                self.observe(Moment::CheckpointTriggered, None, Some(checkpoint), Detail::None);
+            }
+            Output::Completed { checkpoint, kind } => {
+                let now = self.env.now();
+                self.progress.send_modify(|progress| progress.statistics.completed(checkpoint, now));
+                match self.savepoints.completed(kind) {
+                    Some(folder) => self.observe(Moment::SavepointCompleted, None, Some(checkpoint), Detail::Text(folder)),
+                    None => self.observe(Moment::CheckpointCompleted, None, Some(checkpoint), Detail::None),
+                }
+            }
+            Output::Aborted { checkpoint, kind, reason } => {
+                self.savepoints.failed(kind, reason);
+                self.progress.send_modify(|progress| progress.statistics.failed(checkpoint, reason));
+                let moment = if checkpoint.is_some() { Moment::CheckpointAborted } else { Moment::RequestRefused };
+                self.observe(moment, None, checkpoint, Detail::Reason(reason));
+            }
+            Output::Status(status) => self.status(status),
+            Output::SteppedDown => {
+                self.observe(Moment::SteppedDown, None, None, Detail::None);
+                return Err(CoordinatorError::SteppedDown(self.epoch));
+            }
+            Output::Ignored(_) => {}
+        }
+        Ok(())
+    }
+
+    fn status(&mut self, status: Status) {
+        let text = match &status {
+            Status::WaitingForWorkers { slots_missing } => format!("waiting for {slots_missing} slots"),
+            Status::Deploying(attempt) => format!("deploying {attempt}"),
+            Status::Running(attempt) => format!("running {attempt}"),
+            Status::Failing { attempt, cause } => format!("{attempt} failed: {cause}"),
+            Status::Restarting { after } => format!("restarting after {after}"),
+            Status::Ended(ended) => format!("{ended:?}"),
+        };
+        self.progress.send_modify(|progress| progress.status = text);
+        match status {
+            Status::WaitingForWorkers { slots_missing } => {
+                self.observe(Moment::JobWaiting, None, None, Detail::Count(u64::from(slots_missing)))
+            }
+            // Observed with its checkpoint when it is planned.
+            Status::Deploying(_) => {}
+            Status::Running(attempt) => self.observe(Moment::JobRunning, Some(attempt), None, Detail::None),
+            Status::Failing { attempt, cause } => self.observe(Moment::JobFailing, Some(attempt), None, Detail::Text(cause)),
+            Status::Restarting { after } => self.observe(Moment::JobRestarting, Some(after), None, Detail::None),
+            Status::Ended(ended) => {
+                self.observe(Moment::JobEnded, None, None, Detail::Ended(ended.clone()));
+                self.ended = Some(ended);
+            }
+        }
+    }
+
+    /// What the claimed snapshot's files stand below.
+    fn claimed(&self) -> Option<String> {
+        let origin = self.settings.plan.origin.as_ref().filter(|origin| origin.claim == ClaimMode::Claim)?;
+        origin.path.trim_end_matches('/').rsplit_once('/').map(|(base, _)| base.to_owned())
+    }
+
+    fn list_shared(&mut self, checkpoints: BTreeSet<CheckpointId>, origin: Option<Origin>) {
+        let (env, store, inbox) = (self.env.clone(), self.store.clone(), self.inbox_sender.clone());
+        self.io.spawn("list shared", async move {
+            let mut files: BTreeMap<String, CheckpointId> = BTreeMap::new();
+            let mut note = |metadata: &CheckpointMetadata| {
+                for file in metadata.shared_files() {
+                    let newest = files.entry(file.path.clone()).or_insert(metadata.checkpoint);
+                    *newest = metadata.checkpoint.max(*newest);
+                }
+            };
+            if let Some(origin) = origin {
+                // Without an answer nothing shared is deleted: what cannot be read may need it.
+                let Ok(metadata) = retry(&env, || store.read_origin(&env, &origin.path)).await else { return };
+                note(&metadata);
+            }
+            for checkpoint in checkpoints {
+                let Ok(metadata) = retry(&env, || store.read_metadata(&env, checkpoint)).await else { return };
+                note(&metadata);
+            }
+            // The coordinator is over already.
+            let _ = inbox.send(Inbox::Answer(Input::SharedListed(files)));
+        });
+    }
+
+    fn call_hooks(&mut self, checkpoint: CheckpointId) {
+        let (env, graph) = (self.env.clone(), self.graph.clone());
+        self.ask("hooks", async move {
+            let mut states = Vec::new();
+            for hook in &graph.hooks {
+                match hook.snapshot(&env, checkpoint).await {
+                    Ok(bytes) => states.push(HookState { name: hook.name().to_owned(), bytes }),
+                    Err(cause) => return Inbox::Hooked(checkpoint, Err(format!("hook {}: {cause}", hook.name()))),
+                }
+            }
+            states.sort();
+            Inbox::Hooked(checkpoint, Ok(states))
+        });
+    }
+
+    fn write_metadata(&mut self, attempt: AttemptId, checkpoint: CheckpointId, snapshots: &BTreeMap<TaskId, TaskSnapshot>) {
+        self.observe(Moment::AllAcked, Some(attempt), Some(checkpoint), Detail::None);
+        let savepoint = self.savepoints.folder(checkpoint);
+        let kind = if savepoint.is_some() { SnapshotKind::Savepoint } else { SnapshotKind::Checkpoint };
+        let metadata = CheckpointMetadata::collect(&self.settings.job, checkpoint, attempt, kind, &self.graph.shapes(), snapshots);
+        let mut metadata = match metadata {
+            Ok(metadata) => metadata,
+            Err(error) => {
+                self.observe(Moment::SnapshotFailed, Some(attempt), Some(checkpoint), Detail::Text(error.to_string()));
+                let answer = Inbox::Answer(Input::MetadataFailed(checkpoint));
+                self.ask("metadata failed", std::future::ready(answer));
+                return;
+            }
+        };
+        metadata.hooks = self.hook_states.remove(&checkpoint).unwrap_or_default();
+        let (env, store, epoch) = (self.env.clone(), self.store.clone(), self.epoch);
+        self.ask("write metadata", async move {
+            let observer = env.clone();
+            let observe = |moment| {
+                let actor = Actor::Coordinator(epoch);
+                observer.observe(Event { actor, attempt: Some(attempt), checkpoint: Some(checkpoint), moment, detail: Detail::None });
+            };
+            let published = match &savepoint {
+                Some(folder) => store.publish_savepoint(&env, folder, &metadata, observe).await,
+                None => store.publish_metadata(&env, &metadata, observe).await,
+            };
+            Inbox::Answer(match published {
+                Ok(()) => {
+                    observe(Moment::MetadataDurable);
+                    Input::MetadataDurable(checkpoint)
+                }
+                Err(_) => Input::MetadataFailed(checkpoint),
+            })
+        });
+    }
+
+    fn plan_deployment(&mut self, attempt: AttemptId, from: Option<RestorePoint>, placement: BTreeMap<TaskId, WorkerId>) {
+        self.observe(Moment::Deploying, Some(attempt), from.as_ref().map(RestorePoint::checkpoint), Detail::None);
+        if from.is_some() {
+            self.progress.send_modify(|progress| progress.statistics.restored += 1);
+        }
+        let (env, store, graph) = (self.env.clone(), self.store.clone(), self.graph.clone());
+        let unclaimed = self.settings.unclaimed;
+        self.ask("plan", async move {
+            let failed = |cause| Inbox::Answer(Input::RestoreFailed { attempt, cause });
+            let metadata = match &from {
+                None => None,
+                Some(RestorePoint::Own(checkpoint)) => match retry(&env, || store.read_metadata(&env, *checkpoint)).await {
+                    Ok(metadata) => Some(metadata),
+                    Err(error) => return failed(error.to_string()),
+                },
+                Some(RestorePoint::Origin(origin)) => match retry(&env, || store.read_origin(&env, &origin.path)).await {
+                    Ok(metadata) => Some(metadata),
+                    Err(error) => return failed(error.to_string()),
+                },
+            };
+            if let Err(cause) = restore_hooks(&env, &graph, metadata.as_ref(), unclaimed).await {
+                return failed(cause);
+            }
+            let Some(metadata) = metadata else { return Inbox::Planned(attempt, placement, BTreeMap::new()) };
+            match restore::plan(&metadata, &graph.shapes(), unclaimed) {
+                Ok(restores) => Inbox::Planned(attempt, placement, restores),
+                Err(error) => failed(error.to_string()),
+            }
+        });
+    }
+
+    pub(super) fn deploy(
+        &mut self,
+        attempt: AttemptId,
+        placement: &BTreeMap<TaskId, WorkerId>,
+        mut restores: BTreeMap<TaskId, TaskRestore>,
+    ) {
+        if self.machine.status() != Some(&Status::Deploying(attempt)) {
+            // It failed while its restore was planned.
+            return;
+        }
+        let restored = !restores.is_empty();
+        let address =
+            |worker: &WorkerId| self.latest.get(worker).and_then(|incarnation| self.connections.get(incarnation)).map(|c| c.data_address);
+        let addresses: BTreeMap<TaskId, SocketAddr> =
+            placement.iter().filter_map(|(task, worker)| Some((*task, address(worker)?))).collect();
+        let mut by_worker: BTreeMap<WorkerId, Vec<(TaskId, Option<TaskRestore>)>> = BTreeMap::new();
+        for (task, worker) in placement {
+            let restore = restored.then(|| restores.remove(task).unwrap_or_default());
+            by_worker.entry(*worker).or_default().push((*task, restore));
+        }
+        for (worker, tasks) in by_worker {
+            self.tell(worker, ToWorker::Deploy { attempt, tasks, placement: addresses.clone() });
+        }
+        self.placement = placement.clone();
+    }
+}
+
+/// Each hook gets what it put in, or begins anew; state of a hook that is not there any more is lost only if that was asked for.
+async fn restore_hooks<E: Env>(
+    env: &E,
+    graph: &JobGraph<E>,
+    metadata: Option<&CheckpointMetadata>,
+    unclaimed: UnclaimedState,
+) -> Result<(), String> {
+    let states = metadata.map_or(&[][..], |metadata| &metadata.hooks);
+    let unmatched = states.iter().find(|state| !graph.hooks.iter().any(|hook| hook.name() == state.name));
+    if let (Some(state), UnclaimedState::Refuse) = (unmatched, unclaimed) {
+        return Err(format!("the checkpoint has state of the hook {}, which is not in the job", state.name));
+    }
+    for hook in &graph.hooks {
+        let state = states.iter().find(|state| state.name == hook.name()).map(|state| state.bytes.clone());
+        hook.restore(env, state).await.map_err(|cause| format!("hook {}: {cause}", hook.name()))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,101 @@
+//! What users asked for, where it goes, and what they are told.
+
+use super::super::message::{Command, CommandAnswer};
+use super::{CoordinatorError, Driver};
+use crate::env::Env;
+use crate::record::{SavepointFormat, SnapshotRequest};
+use cofferdam_protocol::coordinator::{FailureReason, Input, Kind, RequestNumber};
+use cofferdam_protocol::CheckpointId;
+use std::collections::BTreeMap;
+use tokio::sync::oneshot;
+
+/// A savepoint that is not complete yet.
+struct Wanted {
+    /// The folder that it is to be made in.
+    target: String,
+    format: SavepointFormat,
+    checkpoint: Option<CheckpointId>,
+    answer: oneshot::Sender<CommandAnswer>,
+}
+
+/// By the number of the request.
+#[derive(Default)]
+pub(super) struct Savepoints {
+    next: u64,
+    wanted: BTreeMap<RequestNumber, Wanted>,
+    /// Their own folders, once they have begun.
+    folders: BTreeMap<CheckpointId, (String, SavepointFormat)>,
+}
+
+impl<E: Env> Driver<E> {
+    pub(super) fn command(&mut self, command: Command, answer: oneshot::Sender<CommandAnswer>) -> Result<(), CoordinatorError> {
+        match command {
+            Command::Cancel => {
+                // A user that has gone needs no answer.
+                let _ = answer.send(CommandAnswer::Taken);
+                self.step(Input::CancelRequested)
+            }
+            Command::Checkpoint => {
+                // As above.
+                let _ = answer.send(CommandAnswer::Taken);
+                self.step(Input::Requested(Kind::Requested))
+            }
+            Command::Savepoint { target, format } => {
+                let number = self.savepoints.want(target, format, answer);
+                self.step(Input::Requested(Kind::Savepoint(number)))
+            }
+        }
+    }
+}
+
+impl Savepoints {
+    fn want(&mut self, target: String, format: SavepointFormat, answer: oneshot::Sender<CommandAnswer>) -> RequestNumber {
+        self.next += 1;
+        let number = RequestNumber(self.next);
+        self.wanted.insert(number, Wanted { target, format, checkpoint: None, answer });
+        number
+    }
+
+    /// The request has got its number: this is where its files go.
+    pub(super) fn begin(&mut self, kind: Kind, checkpoint: CheckpointId, job: &str) -> Option<String> {
+        let Kind::Savepoint(number) = kind else { return None };
+        let wanted = self.wanted.get_mut(&number)?;
+        wanted.checkpoint = Some(checkpoint);
+        let folder = format!("{}/savepoint-{}-{job}", wanted.target.trim_end_matches('/'), checkpoint.0);
+        self.folders.insert(checkpoint, (folder.clone(), wanted.format));
+        Some(folder)
+    }
+
+    /// How the tasks are to take it; `None` if it is no savepoint.
+    pub(super) fn request(&self, checkpoint: CheckpointId) -> Option<SnapshotRequest> {
+        let (folder, format) = self.folders.get(&checkpoint)?;
+        Some(SnapshotRequest::Savepoint { folder: folder.clone(), format: *format })
+    }
+
+    pub(super) fn folder(&self, checkpoint: CheckpointId) -> Option<String> {
+        self.folders.get(&checkpoint).map(|(folder, _)| folder.clone())
+    }
+
+    /// Its files are to be deleted.
+    pub(super) fn given_up(&mut self, checkpoint: CheckpointId) -> Option<String> {
+        self.folders.remove(&checkpoint).map(|(folder, _)| folder)
+    }
+
+    /// The user's from now on. Gives its folder; `None` if it is no savepoint.
+    pub(super) fn completed(&mut self, kind: Kind) -> Option<String> {
+        let Kind::Savepoint(number) = kind else { return None };
+        let Wanted { checkpoint, answer, .. } = self.wanted.remove(&number)?;
+        let (folder, _) = self.folders.remove(&checkpoint?)?;
+        // A user that has gone finds it by its name.
+        let _ = answer.send(CommandAnswer::Savepoint { folder: folder.clone() });
+        Some(folder)
+    }
+
+    pub(super) fn failed(&mut self, kind: Kind, reason: FailureReason) {
+        let Kind::Savepoint(number) = kind else { return };
+        if let Some(Wanted { answer, .. }) = self.wanted.remove(&number) {
+            // A user that has gone needs no answer.
+            let _ = answer.send(CommandAnswer::Failed(reason));
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Where a chain's elements come from: a source, or channels.
+
+use super::TaskError;
+use crate::channel::{Arrival, Gate};
+use crate::connector::{Place, Polled, Source};
+use crate::env::Env;
+use crate::operator::{KeyedStates, Stateful};
+use crate::record::EventTime;
+use cofferdam_protocol::restore::TaskRestore;
+use cofferdam_protocol::snapshot::ListState;
+use cofferdam_protocol::ChannelIndex;
+use std::future::Future;
+
+/// Where a chain's elements come from.
+pub trait Input: Send + 'static {
+    /// What it gives.
+    type Out: Send;
+    /// How many channels; a source has none.
+    fn channels(&self) -> u32;
+    /// Gets ready.
+    fn open(&mut self, place: Place, restored: Option<&TaskRestore>) -> impl Future<Output = Result<(), TaskError>> + Send;
+    /// The next element. Loses nothing when dropped before it is ready.
+    fn next(&mut self) -> impl Future<Output = Result<Arrival<Self::Out>, TaskError>> + Send;
+    /// Reads nothing more from a channel.
+    fn hold(&mut self, channel: ChannelIndex);
+    /// Reads from all channels again.
+    fn release_all(&mut self);
+    /// Whether it is behind what there is to read.
+    fn is_behind(&self) -> bool {
+        false
+    }
+    /// Shows itself if it has state.
+    fn stateful(&mut self, visit: &mut dyn FnMut(&mut dyn Stateful));
+}
+
+impl<X: Send + 'static> Input for Gate<X> {
+    type Out = X;
+
+    fn channels(&self) -> u32 {
+        u32::try_from(Gate::channels(self)).expect("a subtask has fewer channels than 2^32")
+    }
+
+    async fn open(&mut self, _: Place, _: Option<&TaskRestore>) -> Result<(), TaskError> {
+        Ok(())
+    }
+
+    async fn next(&mut self) -> Result<Arrival<X>, TaskError> {
+        Ok(Gate::next(self).await?)
+    }
+
+    fn hold(&mut self, channel: ChannelIndex) {
+        Gate::hold(self, channel);
+    }
+
+    fn release_all(&mut self) {
+        Gate::release_all(self);
+    }
+
+    fn stateful(&mut self, _: &mut dyn FnMut(&mut dyn Stateful)) {}
+}
+
+/// A source at the head of a chain.
+pub struct SourceHead<E, S> {
+    env: E,
+    uid: String,
+    source: S,
+    watermark: EventTime,
+    polled: Polled,
+    drained: bool,
+}
+
+impl<E: Env, S: Source> SourceHead<E, S> {
+    /// Not open yet.
+    pub fn new(env: E, uid: String, source: S) -> Self {
+        Self { env, uid, source, watermark: EventTime::MIN, polled: Polled::More, drained: false }
+    }
+}
+
+impl<E: Env, S: Source> Input for SourceHead<E, S> {
+    type Out = S::Out;
+
+    fn channels(&self) -> u32 {
+        0
+    }
+
+    async fn open(&mut self, place: Place, restored: Option<&TaskRestore>) -> Result<(), TaskError> {
+        let lists: Option<Vec<ListState>> = restored.map(|restored| {
+            let own = restored.operators.iter().filter(|operator| operator.uid == self.uid);
+            own.flat_map(|operator| operator.lists.clone()).collect()
+        });
+        Ok(self.source.open(&self.env, place, lists.as_deref()).await?)
+    }
+
+    async fn next(&mut self) -> Result<Arrival<S::Out>, TaskError> {
+        loop {
+            let watermark = self.source.watermark();
+            if watermark > self.watermark {
+                self.watermark = watermark;
+                return Ok(Arrival::Watermark(watermark));
+            }
+            if self.polled == Polled::Drained {
+                if self.drained {
+                    std::future::pending::<()>().await;
+                }
+                self.drained = true;
+                return Ok(Arrival::Drained);
+            }
+            let mut records = Vec::new();
+            self.polled = self.source.next(&self.env, &mut records).await?;
+            if !records.is_empty() {
+                return Ok(Arrival::Batch(records));
+            }
+        }
+    }
+
+    fn hold(&mut self, _: ChannelIndex) {}
+
+    fn release_all(&mut self) {}
+
+    fn is_behind(&self) -> bool {
+        self.source.is_behind()
+    }
+
+    fn stateful(&mut self, visit: &mut dyn FnMut(&mut dyn Stateful)) {
+        visit(self);
+    }
+}
+
+impl<E: Env, S: Source> Stateful for SourceHead<E, S> {
+    fn uid(&self) -> &str {
+        &self.uid
+    }
+
+    fn keyed(&mut self) -> Option<&mut dyn KeyedStates> {
+        None
+    }
+
+    fn lists(&self) -> Vec<ListState> {
+        self.source.lists()
+    }
+}

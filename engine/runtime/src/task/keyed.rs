@@ -1,0 +1,435 @@
+//! What the keyed state of a chain's operators is kept in: opened, restored, spilled, and handed to snapshots.
+
+use super::snapshot::KeyedPart;
+use super::{StateBackend, TaskContext, TaskError};
+use crate::env::Env;
+use crate::operator::{KeyedStates, Operator, Stateful};
+use crate::state::cold::{ColdBackend, ColdCheckpoint, ColdError, ColdPart, ColdPlace, ColdStore, ColumnIndex, Loaded, LoadedFile};
+use crate::state::table::{FirstError, FrozenChanges};
+use crate::state::StateKind;
+use crate::storage::{CheckpointStorage, StorageError};
+use cofferdam_protocol::restore::{OperatorRestore, TaskRestore};
+use cofferdam_protocol::snapshot::{KeyedHandle, Layout, SharedFile, StateLocation, StateShape};
+use cofferdam_protocol::stored::{read_bytes, Reader, Stored, StoredError};
+use cofferdam_protocol::{AttemptId, KeyGroupRange, MaxParallelism};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::oneshot;
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is guarded is valid at every step.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What opening needs of a task's context.
+pub(super) struct Place<E> {
+    env: E,
+    storage: CheckpointStorage,
+    backend: StateBackend,
+    max: MaxParallelism,
+    groups: KeyGroupRange,
+    subtask: u32,
+    attempt: AttemptId,
+}
+
+impl<E: Env> Place<E> {
+    pub(super) fn of(context: &TaskContext<E>) -> Self {
+        Self {
+            env: context.env.clone(),
+            storage: context.storage.clone(),
+            backend: context.backend.clone(),
+            max: context.graph.max_parallelism,
+            groups: context.groups(),
+            subtask: context.task.subtask.0,
+            attempt: context.attempt,
+        }
+    }
+}
+
+/// By the operator's stable name. Empty where all state is in memory.
+#[derive(Default)]
+pub(super) struct KeyedBackends {
+    stores: BTreeMap<String, OperatorStore>,
+}
+
+/// The store of one operator.
+struct OperatorStore {
+    backend: &'static str,
+    incremental: bool,
+    hot_bytes: usize,
+    store: Arc<dyn ColdStore>,
+    errors: FirstError,
+    names: Vec<&'static str>,
+    kinds: Vec<StateKind>,
+    changes: Arc<Mutex<Backlog>>,
+    /// Resolves when the snapshot before has read the store, or is gone.
+    previous: Option<oneshot::Receiver<()>>,
+    uploaded: Uploaded,
+}
+
+/// Frozen changes that the store does not have yet, oldest first. A snapshot that is given up leaves its own to the next.
+#[derive(Default)]
+struct Backlog {
+    next: u64,
+    waiting: VecDeque<(u64, Vec<Arc<dyn FrozenChanges>>)>,
+}
+
+/// What has been uploaded of a store, for as long as the store has it. Each file once per attempt: see the protocol's
+/// `shared_files` for why that is safe.
+#[derive(Clone, Default)]
+pub(super) struct Uploaded(Arc<Mutex<UploadedFiles>>);
+
+#[derive(Default)]
+struct UploadedFiles {
+    next: u64,
+    /// By the store's name; whether it came with the restore.
+    files: BTreeMap<String, (SharedFile, bool)>,
+}
+
+impl Uploaded {
+    pub(super) fn get(&self, name: &str) -> Option<SharedFile> {
+        lock(&self.0).files.get(name).map(|(file, _)| file.clone())
+    }
+
+    pub(super) fn insert(&self, file: SharedFile) {
+        lock(&self.0).files.insert(file.name.clone(), (file, false));
+    }
+
+    /// What the job does not own is not built upon.
+    pub(super) fn forget_foreign(&self) {
+        lock(&self.0).files.retain(|_, (_, restored)| !*restored);
+    }
+
+    /// A store never brings back what it has dropped.
+    pub(super) fn retain(&self, current: &[SharedFile]) {
+        lock(&self.0).files.retain(|name, _| current.iter().any(|file| file.name == *name));
+    }
+
+    pub(super) fn next_number(&self) -> u64 {
+        let mut files = lock(&self.0);
+        files.next += 1;
+        files.next
+    }
+}
+
+/// The keyed state of one operator at the moment of a snapshot.
+pub(super) struct StoreSnapshot {
+    pub(super) backend: &'static str,
+    pub(super) incremental: bool,
+    pub(super) groups: KeyGroupRange,
+    pub(super) store: Arc<dyn ColdStore>,
+    pub(super) names: Vec<&'static str>,
+    pub(super) columns: Vec<String>,
+    pub(super) kinds: Vec<StateKind>,
+    pub(super) uploaded: Uploaded,
+    changes: Arc<Mutex<Backlog>>,
+    generation: u64,
+    previous: Option<oneshot::Receiver<()>>,
+    /// Dropped when the next one may go on.
+    _settled: oneshot::Sender<()>,
+}
+
+impl StoreSnapshot {
+    /// Waits until no earlier snapshot needs the store as it is.
+    pub(super) async fn turn(&mut self) {
+        if let Some(previous) = self.previous.take() {
+            // It never sends: its end is the news.
+            let _ = previous.await;
+        }
+    }
+
+    /// Brings the store to the moment of this snapshot.
+    pub(super) async fn apply<E: Env>(&self, env: &E) -> Result<(), ColdError> {
+        let (store, changes, generation) = (self.store.clone(), self.changes.clone(), self.generation);
+        env.blocking(move || apply_up_to(store.as_ref(), &changes, generation)).await
+    }
+
+    pub(super) async fn checkpoint<E: Env>(&self, env: &E) -> Result<ColdCheckpoint, ColdError> {
+        let store = self.store.clone();
+        env.blocking(move || store.checkpoint()).await
+    }
+}
+
+fn apply_up_to(store: &dyn ColdStore, backlog: &Mutex<Backlog>, generation: u64) -> Result<(), ColdError> {
+    loop {
+        let next = lock(backlog).waiting.front().filter(|(number, _)| *number <= generation).cloned();
+        let Some((number, tables)) = next else { return Ok(()) };
+        // The tables come by column, and each gives its changes by key.
+        store.apply(&mut tables.iter().flat_map(|table| table.changes()))?;
+        for table in &tables {
+            table.applied();
+        }
+        let mut backlog = lock(backlog);
+        if backlog.waiting.front().is_some_and(|(front, _)| *front == number) {
+            backlog.waiting.pop_front();
+        }
+    }
+}
+
+impl KeyedBackends {
+    /// Opens the state of every operator of the chain, and fills it.
+    pub(super) async fn open<E: Env, O: Operator>(
+        context: &Place<E>,
+        operator: &mut O,
+        restore: Option<&TaskRestore>,
+    ) -> Result<Self, TaskError> {
+        let mut uids = Vec::new();
+        operator.stateful(&mut |stateful| {
+            if stateful.keyed().is_some() {
+                uids.push(stateful.uid().to_owned());
+            }
+        });
+        let mut backends = Self::default();
+        for uid in uids {
+            let planned = restore.into_iter().flat_map(|restore| &restore.operators).find(|planned| planned.uid == uid);
+            if let StateBackend::Store { backend, incremental } = &context.backend {
+                let store = open_store(context, operator, &uid, backend, *incremental, planned).await?;
+                backends.stores.insert(uid.clone(), store);
+            }
+            for (handle, groups) in planned.into_iter().flat_map(|planned| &planned.keyed) {
+                match &handle.layout {
+                    Layout::Blocks => {
+                        let stored = planned.map_or(&[][..], |planned| &planned.states);
+                        restore_blocks(context, operator, &uid, handle, *groups, stored, &backends).await?;
+                    }
+                    Layout::Store { backend, .. } => match &context.backend {
+                        StateBackend::Store { backend: own, .. } if own.name() == backend => {}
+                        other => return Err(other_backend(&uid, backend, other)),
+                    },
+                }
+            }
+        }
+        Ok(backends)
+    }
+
+    /// The synchronous part of a snapshot of one operator.
+    pub(super) fn take(&mut self, uid: &str, states: &mut dyn KeyedStates, max: MaxParallelism, groups: KeyGroupRange) -> KeyedPart {
+        match self.stores.get_mut(uid) {
+            None => KeyedPart::Memory(states.take(max, groups)),
+            Some(store) => KeyedPart::Store(store.take(states, groups)),
+        }
+    }
+
+    /// Whether all stores have answered so far.
+    pub(super) fn check(&self) -> Result<(), TaskError> {
+        for (uid, store) in &self.stores {
+            store.errors.check().map_err(|source| TaskError::Cold { uid: uid.clone(), source })?;
+        }
+        Ok(())
+    }
+
+    /// Moves changes into the store where they take too much memory. Snapshots under way are waited for: the store must not
+    /// run ahead of them.
+    pub(super) async fn spill<E: Env, O: Operator>(&mut self, env: &E, operator: &mut O) -> Result<(), TaskError> {
+        for (uid, store) in &mut self.stores {
+            let mut hot_bytes = 0;
+            with_keyed(operator, uid, |states| hot_bytes = states.hot_bytes());
+            if hot_bytes <= store.hot_bytes {
+                continue;
+            }
+            if let Some(previous) = store.previous.take() {
+                // It never sends: its end is the news.
+                let _ = previous.await;
+            }
+            with_keyed(operator, uid, |states| {
+                lock(&store.changes).push(states.freeze());
+            });
+            let (cold, changes) = (store.store.clone(), store.changes.clone());
+            let applied = env.blocking(move || apply_up_to(cold.as_ref(), &changes, u64::MAX)).await;
+            applied.map_err(|source| TaskError::Cold { uid: uid.clone(), source })?;
+        }
+        Ok(())
+    }
+}
+
+impl Backlog {
+    fn push(&mut self, tables: Vec<Arc<dyn FrozenChanges>>) -> u64 {
+        let number = self.next;
+        self.next += 1;
+        self.waiting.push_back((number, tables));
+        number
+    }
+}
+
+impl OperatorStore {
+    fn take(&mut self, states: &mut dyn KeyedStates, groups: KeyGroupRange) -> StoreSnapshot {
+        let generation = lock(&self.changes).push(states.freeze());
+        let (settled, settling) = oneshot::channel();
+        StoreSnapshot {
+            backend: self.backend,
+            incremental: self.incremental,
+            groups,
+            store: self.store.clone(),
+            names: self.names.clone(),
+            columns: self.names.iter().map(ToString::to_string).collect(),
+            kinds: self.kinds.clone(),
+            uploaded: self.uploaded.clone(),
+            changes: self.changes.clone(),
+            generation,
+            previous: self.previous.replace(settling),
+            _settled: settled,
+        }
+    }
+}
+
+fn with_keyed<O: Operator>(operator: &mut O, uid: &str, mut visit: impl FnMut(&mut dyn KeyedStates)) {
+    operator.stateful(&mut |stateful: &mut dyn Stateful| {
+        if stateful.uid() == uid {
+            if let Some(states) = stateful.keyed() {
+                visit(states);
+            }
+        }
+    });
+}
+
+fn other_backend(uid: &str, stored: &str, own: &StateBackend) -> TaskError {
+    let wanted = match own {
+        StateBackend::HashMap => "memory",
+        StateBackend::Store { backend, .. } => backend.name(),
+    };
+    TaskError::OtherBackend { uid: uid.into(), stored: stored.into(), wanted: wanted.into() }
+}
+
+async fn open_store<E: Env, O: Operator>(
+    context: &Place<E>,
+    operator: &mut O,
+    uid: &str,
+    backend: &Arc<dyn ColdBackend>,
+    incremental: bool,
+    planned: Option<&OperatorRestore>,
+) -> Result<OperatorStore, TaskError> {
+    let cold = |source| TaskError::Cold { uid: uid.into(), source };
+    let mut declared: Vec<(&'static str, StateKind)> = Vec::new();
+    with_keyed(operator, uid, |states| declared = states.declared());
+    declared.sort_unstable();
+    let (names, kinds): (Vec<_>, Vec<_>) = declared.into_iter().unzip();
+    let place = ColdPlace {
+        name: format!("{uid}-{}-{}", context.subtask, context.attempt),
+        columns: u16::try_from(names.len()).expect("an operator has few states"),
+        groups: context.groups,
+    };
+    let uploaded = Uploaded::default();
+    let mut parts = Vec::new();
+    let mut reusable: Vec<SharedFile> = Vec::new();
+    for (handle, groups) in planned.into_iter().flat_map(|planned| &planned.keyed) {
+        let Layout::Store { backend: stored, columns, shared } = &handle.layout else { continue };
+        if stored != backend.name() {
+            return Err(other_backend(uid, stored, &context.backend));
+        }
+        let files = fetch(context, uid, backend.as_ref(), &place, parts.len(), handle, shared).await?;
+        let column = |name: &&'static str| columns.iter().position(|stored| stored == name).and_then(|at| u16::try_from(at).ok());
+        let unknown = columns.iter().find(|stored| !names.contains(&stored.as_str()));
+        if let Some(name) = unknown {
+            let cause = format!("the checkpoint has a state {name}, the operator has none of that name");
+            return Err(cold(ColdError { backend: backend.name(), operation: "restore", cause }));
+        }
+        parts.push(ColdPart {
+            groups: *groups,
+            held: handle.groups,
+            columns: names.iter().map(|name| column(name).map(ColumnIndex)).collect(),
+            column_count: u16::try_from(columns.len()).unwrap_or(u16::MAX),
+            files,
+        });
+        reusable.extend(shared.iter().cloned());
+    }
+    let store = if parts.is_empty() {
+        backend.create(&place).map_err(cold)?
+    } else {
+        let (maker, at) = (backend.clone(), place.clone());
+        let (store, shares) = context.env.blocking(move || maker.restore(&at, parts)).await.map_err(cold)?;
+        if shares {
+            lock(&uploaded.0).files = reusable.into_iter().map(|file| (file.name.clone(), (file, true))).collect();
+        }
+        store
+    };
+    let errors = FirstError::default();
+    let stored = planned.map_or(&[][..], |planned| &planned.states);
+    let mut rebuilt = Ok(());
+    with_keyed(operator, uid, |states| {
+        states.attach(&store, &names, context.max, &errors);
+        rebuilt = states.migrate(stored).and_then(|()| states.rebuild());
+    });
+    rebuilt.map_err(cold)?;
+    let (name, hot_bytes) = (backend.name(), backend.hot_bytes());
+    let changes = Arc::default();
+    Ok(OperatorStore { backend: name, incremental, hot_bytes, store, errors, names, kinds, changes, previous: None, uploaded })
+}
+
+/// Brings the files of a handle here.
+async fn fetch<E: Env>(
+    context: &Place<E>,
+    uid: &str,
+    backend: &dyn ColdBackend,
+    place: &ColdPlace,
+    part: usize,
+    handle: &KeyedHandle,
+    shared: &[SharedFile],
+) -> Result<Vec<LoadedFile>, TaskError> {
+    let cold = |source| TaskError::Cold { uid: uid.into(), source };
+    let mut files = private_files(context, &handle.location).await?;
+    for file in shared {
+        let location = StateLocation::File { path: file.path.clone(), size_bytes: file.size_bytes };
+        let mut reader = context.storage.open_state(&context.env, &location).await?;
+        let mut sink = backend.sink(place, part, &file.name).map_err(cold)?;
+        while let Some((_, block)) = reader.next().await? {
+            sink.append(&block).map_err(cold)?;
+        }
+        files.push(LoadedFile { name: file.name.clone(), shared: true, content: sink.finish().map_err(cold)? });
+    }
+    Ok(files)
+}
+
+async fn private_files<E: Env>(context: &Place<E>, location: &StateLocation) -> Result<Vec<LoadedFile>, TaskError> {
+    let mut reader = context.storage.open_state(&context.env, location).await?;
+    let mut bytes = Vec::new();
+    while let Some((_, block)) = reader.next().await? {
+        bytes.extend_from_slice(&block);
+    }
+    let read = || {
+        let mut input = Reader::new(&bytes, 0);
+        let mut files = Vec::new();
+        while input.remaining() > 0 {
+            let name = String::read(&mut input)?;
+            let content = Loaded::Bytes(read_bytes(&mut input, "a file of a store")?.to_vec());
+            files.push(LoadedFile { name, shared: false, content });
+        }
+        Ok(files)
+    };
+    let path = match location {
+        StateLocation::File { path, .. } => path.clone(),
+        StateLocation::Inline(_) => "inline state".into(),
+    };
+    read().map_err(|source: StoredError| StorageError::Corrupt { path, source }.into())
+}
+
+async fn restore_blocks<E: Env, O: Operator>(
+    context: &Place<E>,
+    operator: &mut O,
+    uid: &str,
+    handle: &KeyedHandle,
+    groups: KeyGroupRange,
+    stored: &[StateShape],
+    backends: &KeyedBackends,
+) -> Result<(), TaskError> {
+    let max = context.max;
+    let mut reader = context.storage.open_state(&context.env, &handle.location).await?;
+    while let Some((offset, block)) = reader.next().await? {
+        let mut outcome = Ok(0);
+        with_keyed(operator, uid, |states| outcome = states.restore_block(&block, offset, max, groups, stored));
+        outcome.map_err(|source| TaskError::Restore { uid: uid.into(), source })?;
+        if let Some(store) = backends.stores.get(uid) {
+            let mut frozen = Vec::new();
+            with_keyed(operator, uid, |states| {
+                if states.hot_bytes() > store.hot_bytes {
+                    frozen = states.freeze();
+                }
+            });
+            if !frozen.is_empty() {
+                lock(&store.changes).push(frozen);
+                let applied = apply_up_to(store.store.as_ref(), &store.changes, u64::MAX);
+                applied.map_err(|source| TaskError::Cold { uid: uid.into(), source })?;
+            }
+        }
+    }
+    Ok(())
+}

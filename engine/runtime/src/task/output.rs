@@ -1,0 +1,108 @@
+//! Where a chain's records go: channels, or a sink.
+
+use super::{OutputEnds, TaskContext, TaskError};
+use crate::channel::{Control, Route};
+use crate::connector::{Flush, Place, Sink};
+use crate::env::Env;
+use crate::record::Record;
+use cofferdam_protocol::CheckpointId;
+use std::future::Future;
+
+/// Where a chain's records go.
+pub trait Tail<E: Env, T>: Send + 'static {
+    /// Gets ready.
+    fn open(&mut self, env: &E, place: Place) -> impl Future<Output = Result<(), TaskError>> + Send;
+    /// Takes all records of a batch.
+    fn emit(&mut self, records: &mut Vec<T>) -> impl Future<Output = Result<(), TaskError>> + Send;
+    /// Sends behind all records.
+    fn control(&mut self, control: Control) -> impl Future<Output = Result<(), TaskError>> + Send;
+    /// What is to be durable before the checkpoint is acknowledged.
+    fn flush(&mut self, env: &E, checkpoint: CheckpointId) -> Option<Flush>;
+    /// All records have been taken: what completes the output.
+    fn finish(&mut self, env: &E) -> Option<Flush>;
+}
+
+/// The output edges of a chain.
+pub struct Outputs<T> {
+    routes: Vec<Box<dyn Route<T>>>,
+}
+
+impl<T: Record> Outputs<T> {
+    /// Takes the sending ends out of the context.
+    pub fn new<E: Env>(context: &mut TaskContext<E>) -> Self {
+        let ends = std::mem::take(&mut context.outputs);
+        let route = |output: OutputEnds| context.graph.edge(output.edge).make_route(output.senders, output.to_parallelism);
+        Self { routes: ends.into_iter().map(route).collect() }
+    }
+}
+
+impl<E: Env, T: Record> Tail<E, T> for Outputs<T> {
+    async fn open(&mut self, _: &E, _: Place) -> Result<(), TaskError> {
+        Ok(())
+    }
+
+    async fn emit(&mut self, records: &mut Vec<T>) -> Result<(), TaskError> {
+        let last = self.routes.len().saturating_sub(1);
+        for (index, route) in self.routes.iter_mut().enumerate() {
+            route.send(records, index < last).await?;
+        }
+        records.clear();
+        Ok(())
+    }
+
+    async fn control(&mut self, control: Control) -> Result<(), TaskError> {
+        for route in &mut self.routes {
+            route.control(control.clone()).await?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self, _: &E, _: CheckpointId) -> Option<Flush> {
+        None
+    }
+
+    fn finish(&mut self, _: &E) -> Option<Flush> {
+        None
+    }
+}
+
+/// A sink at the end of a chain.
+pub struct SinkTail<S> {
+    uid: String,
+    sink: S,
+}
+
+impl<S> SinkTail<S> {
+    /// Not open yet.
+    pub fn new(uid: String, sink: S) -> Self {
+        Self { uid, sink }
+    }
+
+    /// Its stable name.
+    pub fn uid(&self) -> &str {
+        &self.uid
+    }
+}
+
+impl<E: Env, S: Sink> Tail<E, S::In> for SinkTail<S> {
+    async fn open(&mut self, env: &E, place: Place) -> Result<(), TaskError> {
+        Ok(self.sink.open(env, place).await?)
+    }
+
+    async fn emit(&mut self, records: &mut Vec<S::In>) -> Result<(), TaskError> {
+        self.sink.accept(records);
+        Ok(())
+    }
+
+    async fn control(&mut self, _: Control) -> Result<(), TaskError> {
+        Ok(())
+    }
+
+    fn flush(&mut self, env: &E, checkpoint: CheckpointId) -> Option<Flush> {
+        self.sink.flush(env, checkpoint)
+    }
+
+    fn finish(&mut self, env: &E) -> Option<Flush> {
+        self.sink.finish(env)
+    }
+}

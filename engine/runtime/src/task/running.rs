@@ -1,0 +1,342 @@
+//! The loop of one subtask.
+
+use super::keyed::{KeyedBackends, Place};
+use super::snapshot::{self, Part};
+use super::{Input, SnapshotStatistics, Tail, TaskContext, TaskControl, TaskError, TaskReport};
+use crate::alarm::Alarm;
+use crate::channel::{Arrival, Control};
+use crate::connector::ConnectorError;
+use crate::env::Env;
+use crate::observe::{Detail, Moment};
+use crate::operator::{Operator, Stateful};
+use crate::record::{SnapshotRequest, END_OF_TIME};
+use cofferdam_protocol::snapshot::TaskSnapshot;
+use cofferdam_protocol::subtask::{self, Subtask};
+use cofferdam_protocol::{CheckpointId, Machine};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+enum Asynchronous {
+    Durable(TaskSnapshot, u64),
+    Failed(String),
+}
+
+/// What went on beside the records is done.
+enum Done {
+    Snapshot(CheckpointId, Asynchronous),
+    Finish(Option<ConnectorError>),
+}
+
+struct Writing<T> {
+    _task: T,
+    statistics: SnapshotStatistics,
+    taken_at: Duration,
+    durable: Option<TaskSnapshot>,
+}
+
+/// Runs one subtask until it fails or is dropped. Errors are reported by the caller.
+///
+/// # Errors
+/// Whatever makes the subtask unable to go on.
+pub async fn run<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>>(
+    context: TaskContext<E>,
+    input: I,
+    operator: O,
+    tail: T,
+) -> Result<(), TaskError> {
+    let (written_sender, written) = mpsc::unbounded_channel();
+    let (tick_sender, ticks) = mpsc::unbounded_channel();
+    let machine = <Subtask as Machine>::recover((context.mode, input.channels()), &mut Vec::new());
+    let alarm = Alarm::new(context.env.clone(), tick_sender);
+    let mut running = Running {
+        context,
+        input,
+        operator,
+        tail,
+        machine,
+        written_sender,
+        alarm,
+        finishing: None,
+        outputs: Vec::new(),
+        made: Vec::new(),
+        writing: BTreeMap::new(),
+        first_barrier: BTreeMap::new(),
+        requests: BTreeMap::new(),
+        keyed: KeyedBackends::default(),
+        behind: false,
+    };
+    running.restore().await?;
+    running.work(written, ticks).await
+}
+
+struct Running<E: Env, I, O: Operator, T> {
+    context: TaskContext<E>,
+    input: I,
+    operator: O,
+    tail: T,
+    machine: Subtask,
+    written_sender: mpsc::UnboundedSender<Done>,
+    finishing: Option<E::Task>,
+    alarm: Alarm<E, ()>,
+    outputs: Vec<subtask::Output>,
+    made: Vec<O::Out>,
+    writing: BTreeMap<CheckpointId, Writing<E::Task>>,
+    first_barrier: BTreeMap<CheckpointId, Duration>,
+    /// How each checkpoint whose barrier has come is to be taken.
+    requests: BTreeMap<CheckpointId, SnapshotRequest>,
+    keyed: KeyedBackends,
+    behind: bool,
+}
+
+impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, I, O, T> {
+    async fn restore(&mut self) -> Result<(), TaskError> {
+        let restore = self.context.restore.take();
+        self.context.observe(Moment::RestoreStarted, None, Detail::None);
+        let place = self.context.place();
+        self.tail.open(&self.context.env, place).await?;
+        self.input.open(place, restore.as_ref()).await?;
+        self.keyed = KeyedBackends::open(&Place::of(&self.context), &mut self.operator, restore.as_ref()).await?;
+        self.context.observe(Moment::RestoreDone, None, Detail::None);
+        self.context.observe(Moment::TaskRunning, None, Detail::None);
+        self.context.report(TaskReport::Running);
+        Ok(())
+    }
+
+    async fn work(&mut self, mut written: mpsc::UnboundedReceiver<Done>, mut ticks: mpsc::UnboundedReceiver<()>) -> Result<(), TaskError> {
+        loop {
+            self.arm_processing_timer();
+            tokio::select! {
+                biased;
+                control = self.context.control.recv() => match control {
+                    Some(control) => self.control(control).await?,
+                    None => return Ok(()),
+                },
+                Some(done) = written.recv() => match done {
+                    Done::Snapshot(checkpoint, outcome) => self.written(checkpoint, outcome).await?,
+                    Done::Finish(None) => self.drained(),
+                    Done::Finish(Some(error)) => return Err(error.into()),
+                },
+                Some(()) = ticks.recv() => {
+                    self.alarm.disarm();
+                    self.pass_processing_time();
+                    self.tail.emit(&mut self.made).await?;
+                }
+                arrival = self.input.next() => self.arrival(arrival?).await?,
+            }
+        }
+    }
+
+    fn drained(&mut self) {
+        self.context.observe(Moment::TaskDrained, None, Detail::None);
+        self.context.report(TaskReport::Drained);
+    }
+
+    fn pass_processing_time(&mut self) {
+        let now_ms = self.context.env.wall_clock_ms();
+        self.operator.on_processing_time(now_ms, &mut self.made);
+    }
+
+    fn arm_processing_timer(&mut self) {
+        match self.operator.next_processing_timer() {
+            None => self.alarm.disarm(),
+            Some(due_ms) => {
+                let wait_ms = u64::try_from(due_ms.saturating_sub(self.context.env.wall_clock_ms())).unwrap_or(0);
+                // A wall clock that jumps ahead is noticed within a second.
+                let wait = Duration::from_millis(wait_ms.clamp(1, 1000));
+                // Rounded, so that the same alarm is not set anew for each batch.
+                let deadline_ms = (self.context.env.now() + wait).as_millis();
+                self.alarm.arm(Duration::from_millis(u64::try_from(deadline_ms).unwrap_or(u64::MAX).next_multiple_of(10)), ());
+            }
+        }
+    }
+
+    async fn control(&mut self, control: TaskControl) -> Result<(), TaskError> {
+        let input = match control {
+            TaskControl::Trigger(checkpoint, request) => {
+                self.requests.insert(checkpoint, request);
+                subtask::Input::Triggered(checkpoint)
+            }
+            TaskControl::Completed(checkpoint) => subtask::Input::Completed(checkpoint),
+            TaskControl::Aborted { checkpoint, latest_completed } => subtask::Input::Aborted { checkpoint, latest_completed },
+        };
+        self.step(input).await
+    }
+
+    async fn arrival(&mut self, arrival: Arrival<I::Out>) -> Result<(), TaskError> {
+        match arrival {
+            Arrival::Batch(records) => {
+                self.pass_processing_time();
+                let count = records.len() as u64;
+                for record in records {
+                    self.operator.push(record, &mut self.made);
+                }
+                self.context.observe(Moment::Batch, None, Detail::Count(count));
+                if self.input.channels() == 0 {
+                    self.context.report(TaskReport::Progress(count));
+                    self.tell_backlog(self.input.is_behind());
+                }
+                // Before anything leaves that may follow from what a broken store did not say.
+                self.keyed.check()?;
+                self.tail.emit(&mut self.made).await?;
+                self.keyed.spill(&self.context.env, &mut self.operator).await
+            }
+            Arrival::Watermark(watermark) => {
+                self.operator.on_watermark(watermark, &mut self.made);
+                self.tail.emit(&mut self.made).await?;
+                self.tail.control(Control::Watermark(watermark)).await
+            }
+            Arrival::Barrier(channel, checkpoint, request) => {
+                self.requests.entry(checkpoint).or_insert(request);
+                self.context.observe(Moment::BarrierArrived, Some(checkpoint), Detail::Channel(channel));
+                self.first_barrier.entry(checkpoint).or_insert(self.context.env.now());
+                self.step(subtask::Input::Barrier { channel, checkpoint }).await
+            }
+            Arrival::Cancel(channel, checkpoint) => self.step(subtask::Input::Cancelled { channel, checkpoint }).await,
+            Arrival::Drained => {
+                self.tell_backlog(false);
+                self.operator.on_watermark(END_OF_TIME, &mut self.made);
+                self.tail.emit(&mut self.made).await?;
+                self.tail.control(Control::Watermark(END_OF_TIME)).await?;
+                self.tail.control(Control::Drained).await?;
+                match self.tail.finish(&self.context.env) {
+                    None => self.drained(),
+                    Some(finish) => {
+                        let sender = self.written_sender.clone();
+                        self.finishing = Some(self.context.env.spawn("finish", async move {
+                            // The subtask is gone: nobody to tell.
+                            let _ = sender.send(Done::Finish(finish.await.err()));
+                        }));
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn tell_backlog(&mut self, behind: bool) {
+        if self.behind != behind {
+            self.behind = behind;
+            self.context.report(TaskReport::Backlog(behind));
+        }
+    }
+
+    async fn step(&mut self, input: subtask::Input) -> Result<(), TaskError> {
+        let mut outputs = std::mem::take(&mut self.outputs);
+        self.machine.step(input, &mut outputs);
+        for output in outputs.drain(..) {
+            self.perform(output).await?;
+        }
+        self.outputs = outputs;
+        Ok(())
+    }
+
+    async fn perform(&mut self, output: subtask::Output) -> Result<(), TaskError> {
+        match output {
+            subtask::Output::Hold(channel) => {
+                self.input.hold(channel);
+                self.context.observe(Moment::ChannelHeld, None, Detail::Channel(channel));
+            }
+            subtask::Output::ReleaseAll => {
+                self.input.release_all();
+                self.context.observe(Moment::ChannelsReleased, None, Detail::None);
+            }
+            subtask::Output::Forward(checkpoint) => {
+                let request = self.request(checkpoint);
+                self.tail.control(Control::Barrier(checkpoint, request)).await?;
+                self.context.observe(Moment::BarrierForwarded, Some(checkpoint), Detail::None);
+            }
+            subtask::Output::ForwardCancel(checkpoint) => self.tail.control(Control::Cancel(checkpoint)).await?,
+            subtask::Output::Snapshot(checkpoint) => self.snapshot(checkpoint)?,
+            subtask::Output::Acknowledge(checkpoint) => {
+                let done = self.writing.remove(&checkpoint);
+                let Some(Writing { statistics, durable: Some(snapshot), .. }) = done else {
+                    unreachable!("the machine acknowledges {checkpoint} only after its asynchronous part was durable")
+                };
+                self.context.observe(Moment::Acknowledged, Some(checkpoint), Detail::Count(statistics.size_bytes));
+                self.context.report(TaskReport::Acknowledged(checkpoint, snapshot, statistics));
+            }
+            subtask::Output::Decline(checkpoint, reason) => {
+                self.writing.remove(&checkpoint);
+                self.context.observe(Moment::Declined, Some(checkpoint), Detail::Reason(reason));
+                self.context.report(TaskReport::Declined(checkpoint, reason));
+            }
+            subtask::Output::Commit(checkpoint) => {
+                self.first_barrier = self.first_barrier.split_off(&checkpoint.next());
+                self.context.observe(Moment::Committed, Some(checkpoint), Detail::None);
+            }
+            subtask::Output::Forget(checkpoint) => {
+                self.writing.remove(&checkpoint);
+                self.context.observe(Moment::SnapshotForgotten, Some(checkpoint), Detail::None);
+            }
+            subtask::Output::Ignored(_) => {}
+        }
+        Ok(())
+    }
+
+    fn request(&self, checkpoint: CheckpointId) -> SnapshotRequest {
+        self.requests.get(&checkpoint).cloned().expect("a barrier says how its checkpoint is to be taken")
+    }
+
+    /// The synchronous part: no await, so no record can come in between.
+    fn snapshot(&mut self, checkpoint: CheckpointId) -> Result<(), TaskError> {
+        let env = self.context.env.clone();
+        let begun = env.now();
+        self.keyed.check()?;
+        let request = self.request(checkpoint);
+        self.requests = self.requests.split_off(&checkpoint.next());
+        let (max, groups) = (self.context.graph.max_parallelism, self.context.groups());
+        let mut parts = Vec::new();
+        let keyed = &mut self.keyed;
+        let mut take = |stateful: &mut dyn Stateful| {
+            let uid = stateful.uid().to_owned();
+            let lists = stateful.lists();
+            let states =
+                stateful.keyed().map_or_else(Vec::new, |states| states.types().into_iter().map(|declared| declared.shape).collect());
+            let part = stateful.keyed().map(|states| keyed.take(&uid, states, max, groups));
+            parts.push(Part { uid, states, keyed: part, lists });
+        };
+        self.input.stateful(&mut take);
+        self.operator.stateful(&mut take);
+        let flush = self.tail.flush(&env, checkpoint);
+        let taken_at = env.now();
+        let alignment = self.first_barrier.remove(&checkpoint).map_or(Duration::ZERO, |first| begun.saturating_sub(first));
+        let statistics = SnapshotStatistics { alignment, sync: taken_at.saturating_sub(begun), ..SnapshotStatistics::default() };
+        self.context.observe(Moment::SnapshotTaken, Some(checkpoint), Detail::None);
+        let sender = self.written_sender.clone();
+        let place = snapshot::SnapshotPlace {
+            storage: self.context.storage.clone(),
+            checkpoint,
+            request,
+            subtask: self.context.task.subtask.0,
+            attempt: self.context.attempt,
+        };
+        let task = self.context.env.spawn("snapshot", async move {
+            let outcome = match snapshot::write(&env, &place, parts, flush).await {
+                Ok((snapshot, size_bytes)) => Asynchronous::Durable(snapshot, size_bytes),
+                Err(error) => Asynchronous::Failed(error.to_string()),
+            };
+            // The subtask is gone: nobody to tell.
+            let _ = sender.send(Done::Snapshot(checkpoint, outcome));
+        });
+        self.writing.insert(checkpoint, Writing { _task: task, statistics, taken_at, durable: None });
+        Ok(())
+    }
+
+    async fn written(&mut self, checkpoint: CheckpointId, outcome: Asynchronous) -> Result<(), TaskError> {
+        let Some(writing) = self.writing.get_mut(&checkpoint) else { return Ok(()) };
+        match outcome {
+            Asynchronous::Durable(snapshot, size_bytes) => {
+                writing.durable = Some(snapshot);
+                writing.statistics.size_bytes = size_bytes;
+                writing.statistics.asynchronous = self.context.env.now().saturating_sub(writing.taken_at);
+                self.context.observe(Moment::SnapshotDurable, Some(checkpoint), Detail::Count(size_bytes));
+                self.step(subtask::Input::Durable(checkpoint)).await
+            }
+            Asynchronous::Failed(cause) => {
+                self.context.observe(Moment::SnapshotFailed, Some(checkpoint), Detail::Text(cause));
+                self.step(subtask::Input::WriteFailed(checkpoint)).await
+            }
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! The asynchronous part of a snapshot: everything durable before anything is said.
+
+use super::keyed::StoreSnapshot;
+use super::TaskError;
+use crate::connector::Flush;
+use crate::env::Env;
+use crate::record::{SavepointFormat, SnapshotRequest};
+use crate::state::table::cold_range;
+use crate::state::{BlockBuilder, KeyedSnapshot};
+use crate::storage::{CheckpointStorage, StateWriter, StorageError};
+use cofferdam_protocol::snapshot::{KeyedHandle, Layout, ListState, OperatorSnapshot, SharedFile, StateLocation, StateShape, TaskSnapshot};
+use cofferdam_protocol::stored::{write_bytes, Stored};
+use cofferdam_protocol::{AttemptId, CheckpointId, KeyGroup};
+use std::collections::BTreeMap;
+
+/// What goes into one block of a copied file.
+const PIECE_BYTES: usize = 256 << 10;
+
+/// Where a snapshot goes, and how it is to be taken.
+pub(super) struct SnapshotPlace {
+    pub(super) storage: CheckpointStorage,
+    pub(super) checkpoint: CheckpointId,
+    pub(super) request: SnapshotRequest,
+    pub(super) subtask: u32,
+    /// Makes names unique.
+    pub(super) attempt: AttemptId,
+}
+
+/// One operator's share.
+pub(super) struct Part {
+    pub(super) uid: String,
+    pub(super) states: Vec<StateShape>,
+    pub(super) keyed: Option<KeyedPart>,
+    pub(super) lists: Vec<ListState>,
+}
+
+/// Keyed state at one moment.
+pub(super) enum KeyedPart {
+    /// All of it, in memory.
+    Memory(KeyedSnapshot),
+    /// What has changed, and the store that it is to go into.
+    Store(StoreSnapshot),
+}
+
+impl SnapshotPlace {
+    async fn writer<E: Env>(&self, env: &E, name: &str) -> Result<StateWriter<E>, StorageError> {
+        match &self.request {
+            SnapshotRequest::Checkpoint { .. } => self.storage.state_writer(env, self.checkpoint, name).await,
+            SnapshotRequest::Savepoint { folder, .. } => self.storage.savepoint_writer(env, folder, name).await,
+        }
+    }
+}
+
+/// Writes all parts. Gives what is acknowledged, and how many bytes were written for it.
+pub(super) async fn write<E: Env>(
+    env: &E,
+    place: &SnapshotPlace,
+    parts: Vec<Part>,
+    flush: Option<Flush>,
+) -> Result<(TaskSnapshot, u64), TaskError> {
+    let mut snapshot = TaskSnapshot::default();
+    let mut size_bytes = 0;
+    for Part { uid, states, keyed, lists } in parts {
+        let mut handles = Vec::new();
+        if let Some(keyed) = keyed {
+            let name = format!("{uid}-{}-{}", place.subtask, place.attempt);
+            let (handle, written) = match keyed {
+                KeyedPart::Memory(keyed) => write_memory(env, place, &uid, &name, &keyed).await?,
+                KeyedPart::Store(keyed) => write_store(env, place, &uid, &name, keyed).await?,
+            };
+            size_bytes += written;
+            handles.push(handle);
+        }
+        size_bytes += lists.iter().flat_map(|list| &list.items).map(|item| item.len() as u64).sum::<u64>();
+        snapshot.operators.push(OperatorSnapshot { uid, states, keyed: handles, lists });
+    }
+    if let Some(flush) = flush {
+        flush.await?;
+    }
+    Ok((snapshot, size_bytes))
+}
+
+async fn write_memory<E: Env>(
+    env: &E,
+    place: &SnapshotPlace,
+    uid: &str,
+    name: &str,
+    keyed: &KeyedSnapshot,
+) -> Result<(KeyedHandle, u64), TaskError> {
+    let mut writer = place.writer(env, name).await?;
+    for block in keyed.blocks() {
+        let block = block.map_err(|source| TaskError::Snapshot { uid: uid.into(), source })?;
+        writer.block(&block).await?;
+    }
+    let location = writer.finish().await?;
+    let size_bytes = location.size_bytes();
+    Ok((KeyedHandle { groups: keyed.groups(), location, layout: Layout::Blocks }, size_bytes))
+}
+
+/// First the store gets what has changed, in the order of the checkpoints; then it is read as it is at that moment.
+async fn write_store<E: Env>(
+    env: &E,
+    place: &SnapshotPlace,
+    uid: &str,
+    name: &str,
+    mut keyed: StoreSnapshot,
+) -> Result<(KeyedHandle, u64), TaskError> {
+    let cold = |source| TaskError::Cold { uid: uid.into(), source };
+    keyed.turn().await;
+    keyed.apply(env).await.map_err(cold)?;
+    let whole = match &place.request {
+        SnapshotRequest::Checkpoint { .. } => !keyed.incremental,
+        SnapshotRequest::Savepoint { format: SavepointFormat::Canonical, .. } => true,
+        SnapshotRequest::Savepoint { format: SavepointFormat::Native, .. } => false,
+    };
+    if whole {
+        return write_blocks(env, place, uid, name, &keyed).await;
+    }
+    let checkpoint = keyed.checkpoint(env).await.map_err(cold)?;
+    let mut written = 0;
+    let mut shared = Vec::new();
+    let mut private = Vec::new();
+    let reuses = match &place.request {
+        SnapshotRequest::Checkpoint { full } => {
+            if *full {
+                keyed.uploaded.forget_foreign();
+            }
+            true
+        }
+        SnapshotRequest::Savepoint { .. } => false,
+    };
+    for file in &checkpoint.files {
+        let known = if reuses && file.shared { keyed.uploaded.get(&file.name) } else { None };
+        if let Some(known) = known {
+            shared.push(known);
+        } else if file.shared {
+            let mut writer = match &place.request {
+                SnapshotRequest::Checkpoint { .. } => {
+                    let number = keyed.uploaded.next_number();
+                    place.storage.shared_writer(env, &format!("{}-{uid}-{}-{number}", place.attempt, place.subtask)).await?
+                }
+                SnapshotRequest::Savepoint { folder, .. } => {
+                    place.storage.savepoint_writer(env, folder, &format!("{name}-{}", file.name)).await?
+                }
+            };
+            copy(&mut writer, file).await?;
+            let StateLocation::File { path, size_bytes } = writer.finish().await? else {
+                unreachable!("files that are shared are never inlined")
+            };
+            written += size_bytes;
+            let uploaded = SharedFile { name: file.name.clone(), path, size_bytes };
+            if reuses {
+                keyed.uploaded.insert(uploaded.clone());
+            }
+            shared.push(uploaded);
+        } else {
+            write_private(file, &mut private)?;
+        }
+    }
+    if reuses {
+        keyed.uploaded.retain(&shared);
+    }
+    let mut writer = place.writer(env, name).await?;
+    for piece in private.chunks(PIECE_BYTES) {
+        writer.block(piece).await?;
+    }
+    let location = writer.finish().await?;
+    written += location.size_bytes();
+    let layout = Layout::Store { backend: keyed.backend.to_owned(), columns: keyed.columns.clone(), shared };
+    Ok((KeyedHandle { groups: keyed.groups, location, layout }, written))
+}
+
+fn reading(name: &str) -> impl FnOnce(std::io::Error) -> StorageError + '_ {
+    move |source| StorageError::Io { operation: "read", path: name.to_owned(), source }
+}
+
+async fn copy<E: Env>(writer: &mut StateWriter<E>, file: &crate::state::cold::ColdFile) -> Result<(), StorageError> {
+    let mut offset = 0;
+    let mut piece = vec![0; PIECE_BYTES];
+    loop {
+        let read = file.content.read_at(offset, &mut piece).map_err(reading(&file.name))?;
+        if read == 0 {
+            break;
+        }
+        writer.block(&piece[..read]).await?;
+        offset += read as u64;
+    }
+    // Why: what is cut off here would only be found when it is needed.
+    if offset != file.size_bytes {
+        let source = std::io::Error::other(format!("{offset} bytes instead of {}", file.size_bytes));
+        return Err(StorageError::Io { operation: "read", path: file.name.clone(), source });
+    }
+    Ok(())
+}
+
+/// Small files stand one behind the other in the handle's own file: name, content.
+fn write_private(file: &crate::state::cold::ColdFile, out: &mut Vec<u8>) -> Result<(), StorageError> {
+    let mut bytes = vec![0; usize::try_from(file.size_bytes).unwrap_or(usize::MAX)];
+    let mut filled = 0;
+    while filled < bytes.len() {
+        match file.content.read_at(filled as u64, &mut bytes[filled..]).map_err(reading(&file.name))? {
+            0 => return Err(reading(&file.name)(std::io::ErrorKind::UnexpectedEof.into())),
+            more => filled += more,
+        }
+    }
+    file.name.write(out);
+    write_bytes(&bytes, out);
+    Ok(())
+}
+
+/// The canonical format, out of a store: blocks by state name and key group.
+async fn write_blocks<E: Env>(
+    env: &E,
+    place: &SnapshotPlace,
+    uid: &str,
+    name: &str,
+    keyed: &StoreSnapshot,
+) -> Result<(KeyedHandle, u64), TaskError> {
+    let cold = |source| TaskError::Cold { uid: uid.into(), source };
+    let mut writer = place.writer(env, name).await?;
+    let (from, to) = cold_range(keyed.groups);
+    // All at once, so that they show the same moment. By name: the columns are.
+    let scans: BTreeMap<usize, _> = (0..keyed.columns.len())
+        .map(|index| (index, keyed.store.scan(crate::state::cold::ColumnIndex(u16::try_from(index).expect("few")), &from, to.as_deref())))
+        .collect();
+    for (index, scan) in scans {
+        let mut open: Option<BlockBuilder> = None;
+        for entry in scan {
+            let (key, value) = entry.map_err(cold)?;
+            let Some((group, key)) = key.split_first_chunk::<2>() else { continue };
+            let group = KeyGroup(u16::from_be_bytes(*group));
+            if open.as_ref().is_some_and(|block| block.group() != group || block.is_full(key.len() + value.len())) {
+                let block = open.take().expect("it is there");
+                writer.block(&block.finish().map_err(|source| TaskError::Snapshot { uid: uid.into(), source })?).await?;
+            }
+            let block = open.get_or_insert_with(|| BlockBuilder::new(keyed.names[index], keyed.kinds[index], group));
+            block.entry(key, &value);
+        }
+        if let Some(block) = open {
+            writer.block(&block.finish().map_err(|source| TaskError::Snapshot { uid: uid.into(), source })?).await?;
+        }
+    }
+    let location = writer.finish().await?;
+    let size_bytes = location.size_bytes();
+    Ok((KeyedHandle { groups: keyed.groups, location, layout: Layout::Blocks }, size_bytes))
+}

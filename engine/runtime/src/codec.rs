@@ -120,7 +120,10 @@ impl<R, F: FnMut()> Noticing<R, F> {
     }
 }
 
-impl<R: AsyncRead + Unpin, F: FnMut() + Unpin> AsyncRead for Noticing<R, F> {
+/// The closure is called, never pinned.
+impl<R: Unpin, F> Unpin for Noticing<R, F> {}
+
+impl<R: AsyncRead + Unpin, F: FnMut()> AsyncRead for Noticing<R, F> {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.from).poll_read(context, buffer))?;

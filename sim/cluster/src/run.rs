@@ -367,7 +367,8 @@ impl Run {
         let parts = tree.iter().filter(|(path, _)| path.starts_with(&prefix) && !path.ends_with(".tmp"));
         let rows = output::rows(parts.map(|(path, bytes)| (path.as_str(), bytes.as_slice())));
         let (kind, mode) = (self.scenario.job.kind, self.scenario.checkpoints.mode);
-        match rows.and_then(|rows| output::judge(kind, mode, &self.logs, &rows)) {
+        let undisturbed = self.scenario.is_undisturbed();
+        match rows.and_then(|rows| output::judge(kind, mode, undisturbed, &self.logs, &rows)) {
             Ok(recounted) => lock(&self.seen).recounted = recounted,
             Err(witness) => self.violated("exactly-once-output", witness),
         }

@@ -558,6 +558,12 @@ impl Scenario {
         self.faults.iter().any(|fault| matches!(fault.what, What::Cancel {} | What::Checkpoint {}))
     }
 
+    /// Whether nothing goes wrong and nothing is in short supply: what should take no time takes nearly none.
+    #[must_use]
+    pub fn is_undisturbed(&self) -> bool {
+        self.faults.is_empty() && self.chaos.is_none() && self.clocks.is_empty() && self.network.bandwidth_bytes_per_s == 0
+    }
+
     fn check_fault(&self, what: &What) -> Result<(), ScenarioError> {
         match what {
             What::Cancel {} | What::Checkpoint {} => Ok(()),

@@ -55,4 +55,8 @@ pub trait Stateful {
     fn restore_keyed(&mut self, block: &[u8], offset: u64, max: MaxParallelism, groups: KeyGroupRange) -> Result<(), RestoreStateError>;
     /// Its operator state.
     fn lists(&self) -> Vec<ListState>;
+    /// How much it holds: keys of each keyed state, items of each list.
+    fn entry_count(&mut self) -> u64 {
+        self.lists().iter().map(|list| list.items.len() as u64).sum()
+    }
 }

@@ -469,7 +469,10 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
                 }
             }
         }
-        self.context.observe(Moment::RestoreDone, None, Detail::None);
+        let mut held = 0;
+        self.input.stateful(&mut |stateful| held += stateful.entry_count());
+        self.operator.stateful(&mut |stateful| held += stateful.entry_count());
+        self.context.observe(Moment::RestoreDone, None, Detail::Count(held));
         self.context.observe(Moment::TaskRunning, None, Detail::None);
         self.context.report(TaskReport::Running);
         Ok(())

@@ -5,9 +5,9 @@ use crate::invariant::Invariant;
 use crate::scenario::When;
 use crate::verdict::{Keep, Violation};
 use crate::world::{NodeIndex, Watcher, WorldEvent};
-use cofferdam_engine::observe::{Detail, Event, Moment};
+use cofferdam_engine::observe::{Actor, Detail, Event, Moment};
 use cofferdam_protocol::coordinator::Ended;
-use cofferdam_protocol::{AttemptId, CheckpointId};
+use cofferdam_protocol::{AttemptId, CheckpointId, TaskId};
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -20,6 +20,8 @@ pub enum Signal {
     Completed(CheckpointId),
     /// The job is deployed from a checkpoint.
     Restoring(AttemptId, CheckpointId),
+    /// A subtask has taken its state in, and holds so many entries.
+    Restored(AttemptId, TaskId, u64),
     /// A pinned fault is due; the node is where its moment took place.
     Fault(usize, NodeIndex),
     /// The job is over.
@@ -229,6 +231,10 @@ impl Watcher for Witness {
                     seen.restores += 1;
                     Some(Signal::Restoring(event.attempt.unwrap_or_default(), checkpoint))
                 }
+                (Moment::RestoreDone, _, Detail::Count(held)) => match event.actor {
+                    Actor::Task(task) => Some(Signal::Restored(event.attempt.unwrap_or_default(), task, *held)),
+                    Actor::Coordinator(_) | Actor::Worker(_) => None,
+                },
                 (Moment::JobEnded, _, Detail::Ended(ended)) => Some(Signal::Ended(ended.clone())),
                 _ => None,
             }

@@ -4,7 +4,7 @@ use super::{Operator, Stateful};
 use crate::record::{Collect, Either, EventTime};
 use crate::state::key::{Key, StateKey};
 use crate::state::timers::Timers;
-use crate::state::{restore_block, KeyedSnapshot, RestoreStateError, StateVisitor};
+use crate::state::{entry_count, restore_block, KeyedSnapshot, RestoreStateError, StateVisitor};
 use cofferdam_protocol::snapshot::ListState;
 use cofferdam_protocol::{KeyGroupRange, MaxParallelism};
 use std::marker::PhantomData;
@@ -244,5 +244,13 @@ impl<P: KeyedProcess, S: Send + 'static> Stateful for KeyedOperator<P, S> {
 
     fn lists(&self) -> Vec<ListState> {
         Vec::new()
+    }
+
+    fn entry_count(&mut self) -> u64 {
+        let (function, timers) = (&mut self.function, &mut self.timers);
+        entry_count(|visit| {
+            function.states(visit);
+            timers.states(visit);
+        })
     }
 }

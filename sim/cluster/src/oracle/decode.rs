@@ -11,6 +11,8 @@ pub struct Checkpoint {
     pub positions: BTreeMap<String, BTreeMap<u32, u64>>,
     /// For each keyed operator: state name, key, value.
     pub keyed: BTreeMap<String, State>,
+    /// For each operator and subtask: how many entries of keyed state and items of lists it put in.
+    pub parts: BTreeMap<(String, u32), u64>,
     /// Every file that it names, by its path below the job's folder.
     pub files: Vec<String>,
 }
@@ -161,8 +163,9 @@ fn value(shape: Shape, bytes: &mut Bytes<'_>) -> Result<Value, Broken> {
     })
 }
 
-/// Adds the entries of one state file. A key that is there already is an error: two subtasks claim it.
-fn state_file(file: &[u8], shapes: &dyn Fn(&str) -> Option<Shape>, into: &mut State) -> Result<(), Broken> {
+/// Adds the entries of one state file, and tells how many. A key that is there already is an error: two subtasks claim it.
+fn state_file(file: &[u8], shapes: &dyn Fn(&str) -> Option<Shape>, into: &mut State) -> Result<u64, Broken> {
+    let mut entries = 0;
     for payload in blocks(b"CFDSTATE", file)? {
         let mut bytes = Bytes { bytes: &payload, at: 0 };
         let (_group, _kind, name, count) = (bytes.number(2)?, bytes.number(1)?, bytes.text()?, bytes.count()?);
@@ -173,12 +176,13 @@ fn state_file(file: &[u8], shapes: &dyn Fn(&str) -> Option<Shape>, into: &mut St
             if into.entry(name.clone()).or_default().insert(key.clone(), value).is_some() {
                 return Err(format!("key {key} of state {name} is there twice"));
             }
+            entries += 1;
         }
         if !bytes.is_empty() {
             return Err(format!("bytes behind the entries of state {name}"));
         }
     }
-    Ok(())
+    Ok(entries)
 }
 
 /// Reads a whole checkpoint. `read` gives a file by its path below the job's folder; `shapes` knows how states are written.
@@ -215,7 +219,8 @@ fn metadata(
         let uid = bytes.text()?;
         let (_parallelism, _max_parallelism) = (bytes.number(4)?, bytes.number(4)?);
         for _ in 0..bytes.count()? {
-            let _subtask = bytes.number(4)?;
+            let subtask = bytes.u32()?;
+            let mut part = 0;
             for _ in 0..bytes.count()? {
                 let (_first, _last) = (bytes.number(2)?, bytes.number(2)?);
                 let state = checkpoint.keyed.entry(uid.clone()).or_default();
@@ -225,11 +230,11 @@ fn metadata(
                     if file.len() as u64 != size {
                         return Err(format!("{path} has {} bytes, {size} were written", file.len()));
                     }
-                    state_file(&file, shapes, state).map_err(|broken| format!("{path}: {broken}"))?;
+                    part += state_file(&file, shapes, state).map_err(|broken| format!("{path}: {broken}"))?;
                     checkpoint.files.push(path);
                 } else {
                     let length = bytes.count()?;
-                    state_file(bytes.take(length)?, shapes, state)?;
+                    part += state_file(bytes.take(length)?, shapes, state)?;
                 }
             }
             for _ in 0..bytes.count()? {
@@ -237,6 +242,7 @@ fn metadata(
                 for _ in 0..bytes.count()? {
                     let length = bytes.count()?;
                     let mut item = Bytes { bytes: bytes.take(length)?, at: 0 };
+                    part += 1;
                     if name == "positions" {
                         let (partition, offset, _newest) = (item.u32()?, item.number(8)?, item.signed()?);
                         if checkpoint.positions.entry(uid.clone()).or_default().insert(partition, offset).is_some() {
@@ -244,6 +250,9 @@ fn metadata(
                         }
                     }
                 }
+            }
+            if checkpoint.parts.insert((uid.clone(), subtask), part).is_some() {
+                return Err(format!("{uid} has two parts of subtask {subtask}"));
             }
         }
     }

@@ -25,6 +25,16 @@ pub fn keyed_operator(kind: JobKind) -> &'static str {
     }
 }
 
+/// The named operators of each vertex, in the order of the vertices. One that only reshuffles has none.
+#[must_use]
+pub fn vertices(kind: JobKind) -> &'static [&'static [&'static str]] {
+    match kind {
+        JobKind::WordCount => &[&["lines"], &["count", "table"]],
+        JobKind::Windows => &[&["events"], &[], &["windows", "table"]],
+        JobKind::Ledger => &[&["orders-a"], &["orders-b"], &[], &["payments"], &["ledger", "table"]],
+    }
+}
+
 /// How its states are written.
 #[must_use]
 pub fn shape(kind: JobKind, state: &str) -> Option<Shape> {

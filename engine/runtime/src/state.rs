@@ -21,7 +21,9 @@ pub mod value;
 pub use aggregating::{Aggregate, AggregatingState};
 pub use backend::hashmap::{BlockError, Blocks, KeyedSnapshot};
 pub use backend::restore::{restore_block, RestoreStateError};
-pub use backend::{clear_all, declared_states, entry_count, DuplicateState, StateKind, StateTable, StateValue, StateVisitor, TableSnapshot};
+pub use backend::{
+    clear_all, declared_states, entry_count, DuplicateState, StateKind, StateTable, StateValue, StateVisitor, TableSnapshot,
+};
 pub use key::{Key, StateKey};
 pub use list::ListState;
 pub use map::MapState;

@@ -58,7 +58,9 @@ fn judge_ripeness(key: &str, ripeness: &str, undisturbed: bool) -> Result<(), St
     match times {
         None => Err(format!("the row of {key} does not say whether it is ripe: {ripeness:?}")),
         Some((due, clock)) if clock >= due => Err(format!("the timer of {key} was due at {due} and had not fired at {clock}")),
-        Some((due, clock)) if undisturbed => Err(format!("the job did not wait for the timer of {key}, due at {due}: it was asked at {clock}")),
+        Some((due, clock)) if undisturbed => {
+            Err(format!("the job did not wait for the timer of {key}, due at {due}: it was asked at {clock}"))
+        }
         Some(_) => Ok(()),
     }
 }

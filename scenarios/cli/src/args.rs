@@ -3,15 +3,20 @@
 use crate::failure::Failure;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use cofferdam_protocol::settings::Retention;
 use cofferdam_protocol::Mode;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+/// What a script can tell an end by.
+const EXIT_CODES: &str = "Exit codes: 0 all is well; 1 an invariant does not hold, or a job failed; 2 the request makes no sense, and \
+one line on stderr says why; 3 the job was cancelled; 130 interrupted.";
+
 /// Checkpointing for streams, and the deterministic testbed that proves it.
 #[derive(Debug, Parser)]
-#[command(name = "cofferdam", version)]
+#[command(name = "cofferdam", version, after_help = EXIT_CODES)]
 pub struct Arguments {
     /// What to do.
     #[command(subcommand)]
@@ -29,6 +34,10 @@ pub enum Command {
     Replay(ReplayArguments),
     /// Run a job for real, as processes on this machine.
     Run(RunArguments),
+    /// Cancel a job that runs: its `run` ends with exit code 3.
+    Cancel(AddressArguments),
+    /// Ask a job that runs for a checkpoint now, whatever its interval.
+    Checkpoint(AddressArguments),
     /// Apply planted bugs to a copy of the workspace and see them caught.
     Planted(PlantedArguments),
     #[command(hide = true)]
@@ -85,6 +94,14 @@ pub struct ReplayArguments {
     pub trace: bool,
 }
 
+/// `cofferdam cancel` and `cofferdam checkpoint`.
+#[derive(Debug, Args)]
+pub struct AddressArguments {
+    /// Where the coordinator of the job listens: `run` says so when it starts.
+    #[arg(value_name = "HOST:PORT")]
+    pub address: String,
+}
+
 /// `cofferdam run`.
 #[derive(Debug, Args)]
 pub struct RunArguments {
@@ -127,6 +144,12 @@ pub struct WordcountArguments {
     /// What checkpoints promise.
     #[arg(long, value_enum, default_value_t = Promise::ExactlyOnce)]
     pub mode: Promise,
+    /// Whether the last checkpoint stays when the job does not finish.
+    #[arg(long, value_enum, default_value_t = Keep::Never)]
+    pub retention: Keep,
+    /// Keep the statistics of the newest 100 checkpoints, by subtask, in this file, as JSON.
+    #[arg(long, value_name = "FILE")]
+    pub statistics: Option<PathBuf>,
     /// Wait so many milliseconds before each chunk of input; for tests that need time to break things.
     #[arg(long, value_name = "MS", hide = true, default_value_t = 0)]
     pub throttle: u64,
@@ -155,6 +178,37 @@ impl Promise {
         match self {
             Self::ExactlyOnce => "exactly-once",
             Self::AtLeastOnce => "at-least-once",
+        }
+    }
+}
+
+/// Whether checkpoints outlive their job. If it finishes they never do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Keep {
+    /// Deleted however the job ends.
+    Never,
+    /// Kept if the job fails, deleted if it is cancelled.
+    DeleteOnCancellation,
+    /// Kept if the job fails, and if it is cancelled.
+    RetainOnCancellation,
+}
+
+impl Keep {
+    /// As the engine knows it.
+    pub fn retention(self) -> Retention {
+        match self {
+            Self::Never => Retention::Never,
+            Self::DeleteOnCancellation => Retention::DeleteOnCancellation,
+            Self::RetainOnCancellation => Retention::RetainOnCancellation,
+        }
+    }
+
+    /// As the command line knows it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Never => "never",
+            Self::DeleteOnCancellation => "delete-on-cancellation",
+            Self::RetainOnCancellation => "retain-on-cancellation",
         }
     }
 }
@@ -200,6 +254,9 @@ pub struct CoordinatorArguments {
     /// Milliseconds between two checkpoints.
     #[arg(long)]
     pub interval: u64,
+    /// What becomes of them.
+    #[arg(long, value_enum)]
+    pub retention: Keep,
 }
 
 /// A worker child.
@@ -244,9 +301,9 @@ impl Arguments {
                     let _ = error.print();
                     Ok(None)
                 }
-                ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
-                    Err(Failure::Usage("a command is missing: scenarios, sweep, replay, run or planted; see --help".into()))
-                }
+                ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => Err(Failure::Usage(
+                    "a command is missing: scenarios, sweep, replay, run, cancel, checkpoint or planted; see --help".into(),
+                )),
                 _ => Err(Failure::Usage(first_paragraph(&error.to_string()))),
             },
         }
@@ -360,6 +417,16 @@ mod tests {
         let line = first_paragraph(&error.to_string());
         assert!(line.starts_with("the following required arguments were not provided: --input <FILE>"), "{line}");
         assert!(!line.contains('\n'));
+    }
+
+    #[test]
+    fn options_are_passed_on_by_the_names_that_are_understood() {
+        for retain in Keep::value_variants() {
+            assert_eq!(Keep::from_str(retain.name(), false), Ok(*retain));
+        }
+        for promise in Promise::value_variants() {
+            assert_eq!(Promise::from_str(promise.name(), false), Ok(*promise));
+        }
     }
 
     #[test]

@@ -1,0 +1,70 @@
+//! `cofferdam cancel` and `cofferdam checkpoint`: a user's word to the coordinator of a running job.
+
+use crate::args::AddressArguments;
+use crate::console;
+use crate::failure::{Failure, Outcome};
+use cofferdam_engine::cluster::client;
+use cofferdam_engine::cluster::message::Command;
+use cofferdam_engine::codec::CodecError;
+use cofferdam_engine::env::real::RealEnv;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::time::Duration;
+
+/// Whoever takes longer to answer is no coordinator, or one that stands still.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Ends the job.
+///
+/// # Errors
+/// No coordinator takes the command.
+pub fn cancel(arguments: &AddressArguments) -> Result<Outcome, Failure> {
+    let address = give(&arguments.address, Command::Cancel)?;
+    console::say(format_args!("the job at {address} is being cancelled"));
+    Ok(Outcome::Green)
+}
+
+/// Takes a checkpoint now.
+///
+/// # Errors
+/// No coordinator takes the command.
+pub fn checkpoint(arguments: &AddressArguments) -> Result<Outcome, Failure> {
+    let address = give(&arguments.address, Command::Checkpoint)?;
+    console::say(format_args!("the job at {address} is asked for a checkpoint; what comes of it is seen where it runs"));
+    Ok(Outcome::Green)
+}
+
+fn give(text: &str, command: Command) -> Result<SocketAddr, Failure> {
+    let addresses: Vec<SocketAddr> = match text.to_socket_addrs() {
+        Ok(addresses) => addresses.collect(),
+        Err(source) => return Err(Failure::BadAddress { text: text.to_owned(), why: source.to_string() }),
+    };
+    let started = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = started.map_err(|source| Failure::System { purpose: "start", source })?;
+    let mut why = "the name stands for no address".to_owned();
+    for address in addresses {
+        let given = async { tokio::time::timeout(PATIENCE, client::command(&RealEnv::default(), address, command)).await };
+        match runtime.block_on(given) {
+            Ok(Ok(())) => return Ok(address),
+            // A name may stand for several addresses, of which one is listened at.
+            Ok(Err(CodecError::Io(error))) if error.kind() == io::ErrorKind::ConnectionRefused => why = "nobody listens there".into(),
+            Ok(Err(error)) => return Err(Failure::NoCoordinator { address: text.to_owned(), why: reason(error) }),
+            Err(_) => {
+                let why = format!("no answer within {} s", PATIENCE.as_secs());
+                return Err(Failure::NoCoordinator { address: text.to_owned(), why });
+            }
+        }
+    }
+    Err(Failure::NoCoordinator { address: text.to_owned(), why })
+}
+
+/// What is the matter, for people.
+fn reason(error: CodecError) -> String {
+    match error {
+        CodecError::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => "whoever listens there hung up".into(),
+        CodecError::Io(error) => error.to_string(),
+        CodecError::TooLong(_) | CodecError::Decode(_) | CodecError::Trailing(_) | CodecError::Encode(_) => {
+            "whoever listens there is none, or of another release".into()
+        }
+    }
+}

@@ -255,6 +255,12 @@ stories! {
             .when(at("snapshot-durable"), crash("acting", 600))
             .when(nth("checkpoint-completed", 9), crash("coordinator", 500))
     };
+    "timers-outlive-crashes", "Accounts wait to ripen while workers die; snapshots are in memory, so that only the table can tell." => |tale| {
+        tale.job(JobKind::Ledger)
+            .with(|scenario| scenario.cluster.storage = StorageKind::Memory)
+            .when(nth("checkpoint-completed", 2), crash("worker-1", 600))
+            .when(nth("job-running", 2), crash("worker-2", 600))
+    };
     "windows-under-fire", "Event-time windows while workers crash and links fail: no window is lost, none counts twice." => |tale| {
         tale.job(JobKind::Windows).chaos(900, &["crash", "reset", "pause", "partition"])
     };

@@ -4,7 +4,7 @@ use crate::Story;
 use cofferdam_protocol::settings::{Mode, RestartStrategy, Retention};
 use cofferdam_sim::fault::KINDS;
 use cofferdam_sim::scenario::{
-    ChaosSpec, CheckpointSpec, ClockSpec, ClusterSpec, DiskSpec, Expect, JobKind, JobSpec, NetworkSpec, Scenario, StorageKind,
+    BackendKind, ChaosSpec, CheckpointSpec, ClockSpec, ClusterSpec, DiskSpec, Expect, JobKind, JobSpec, NetworkSpec, Scenario, StorageKind,
 };
 use cofferdam_sim::{Concern, Streams};
 use rand::seq::SliceRandom;
@@ -29,7 +29,7 @@ fn expand(seed: u64) -> Scenario {
     let parallelism = rng.gen_range(1..=3);
     let slots = rng.gen_range(1..=2);
     let workers = u32::div_ceil(parallelism, slots) + rng.gen_range(0..=2);
-    let job = JobSpec {
+    let mut job = JobSpec {
         kind,
         parallelism,
         max_parallelism: rng.gen_range(parallelism..=32),
@@ -38,20 +38,22 @@ fn expand(seed: u64) -> Scenario {
         keys: rng.gen_range(1..=60),
         chunk_bytes: rng.gen_range(16..=256),
         pace_ms: rng.gen_range(5..=40),
+        backlog_bytes: 0,
     };
     let heartbeat_ms = rng.gen_range(100..=300);
     let in_memory = rng.gen_bool(0.1);
-    let cluster = ClusterSpec {
+    let mut cluster = ClusterSpec {
         workers,
         slots,
         heartbeat_ms,
         heartbeat_timeout_ms: heartbeat_ms * rng.gen_range(3..=6),
         storage: if in_memory { StorageKind::Memory } else { StorageKind::FileSystem },
+        ..ClusterSpec::default()
     };
     let at_least_once = kind != JobKind::Windows && rng.gen_bool(0.2);
     let (latency_min_ms, latency_max_ms) = range(rng, 30);
     let (latency_min_us, latency_max_us) = range(rng, 10_000);
-    let checkpoints = CheckpointSpec {
+    let mut checkpoints = CheckpointSpec {
         interval_ms: rng.gen_range(50..=600),
         mode: if at_least_once { Mode::AtLeastOnce } else { Mode::ExactlyOnce },
         // A checkpoint asks the storage for some twenty things in a row: what cannot be done in time is no fault.
@@ -61,6 +63,7 @@ fn expand(seed: u64) -> Scenario {
         tolerable_failures: rng.gen_range(0..=5),
         retained: rng.gen_range(1..=3),
         retention: Retention::Never,
+        interval_during_backlog_ms: None,
     };
     let network = NetworkSpec {
         latency_min_ms: latency_min_ms.max(1),
@@ -81,19 +84,26 @@ fn expand(seed: u64) -> Scenario {
     }
     let calm_after_ms = rng.gen_range(2000..=8000);
     let chaos = rng.gen_bool(0.9).then(|| ChaosSpec { every_ms: rng.gen_range(300..=2500), until_ms: calm_after_ms, kinds });
+    let initial = ms(rng.gen_range(50..=500));
+    let growth_percent = rng.gen_range(100..=200);
+    // Draws that came later: they leave what is drawn above as it was.
+    if !in_memory && rng.gen_bool(0.5) {
+        cluster.backend = BackendKind::SortedRuns;
+        cluster.incremental = rng.gen_bool(0.8);
+        cluster.hot_bytes = *[0, 2_000, 1 << 20].choose(rng).expect("there are three");
+    }
+    if rng.gen_bool(0.1) {
+        job.backlog_bytes = rng.gen_range(100..=4000);
+        checkpoints.interval_during_backlog_ms =
+            Some(if rng.gen_bool(0.3) { 0 } else { checkpoints.interval_ms.max(checkpoints.min_pause_ms) * 3 });
+    }
     Scenario {
         name: "swarm".into(),
         story: TEXT.into(),
         job,
         cluster,
         checkpoints,
-        restart: RestartStrategy::ExponentialDelay {
-            initial: ms(rng.gen_range(50..=500)),
-            max: ms(2000),
-            growth_percent: rng.gen_range(100..=200),
-            jitter_percent: 10,
-            reset_after: ms(5000),
-        },
+        restart: RestartStrategy::ExponentialDelay { initial, max: ms(2000), growth_percent, jitter_percent: 10, reset_after: ms(5000) },
         network,
         disk: DiskSpec { latency_min_us, latency_max_us },
         clocks,

@@ -1,6 +1,7 @@
 //! What cannot be done gets one clear line on stderr and exit code 2.
 
 use crate::binary;
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
 
@@ -94,6 +95,45 @@ fn a_taken_port_is_refused_by_number() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let port = taken.local_addr().expect("bound").port().to_string();
     assert_wordcount_refused(text(&input), text(&folder.path().join("out")), &["--port", &port], &port);
+}
+
+#[test]
+fn a_command_for_nobody_is_refused() {
+    for command in ["cancel", "checkpoint"] {
+        for address in ["nonsense", "127.0.0.1", "127.0.0.1:99999", ":", ""] {
+            assert_refused(&[command, address], "is not the address of a coordinator");
+        }
+        assert_refused(&[command], "HOST:PORT");
+    }
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port is free");
+    assert_refused(&["cancel", &free.to_string()], "nobody listens there");
+}
+
+#[test]
+fn a_command_for_somebody_else_is_refused() {
+    for answer in ["", "HTTP/1.1 400 Bad Request\r\n\r\n"] {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let address = listener.local_addr().expect("bound").to_string();
+        let answering = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("somebody comes");
+            let mut command = [0; 4];
+            stream.read_exact(&mut command).expect("a command begins");
+            stream.write_all(answer.as_bytes()).expect("it listens");
+        });
+        assert_refused(&["cancel", &address], &address);
+        answering.join().expect("it has answered");
+    }
+}
+
+#[test]
+fn statistics_that_cannot_be_written_are_refused_before_anything_runs() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (input, output) = (folder.path().join("text"), folder.path().join("out"));
+    std::fs::write(&input, "a b c").expect("written");
+    for file in [folder.path().join("missing/statistics.json"), folder.path().to_owned()] {
+        assert_wordcount_refused(text(&input), text(&output), &["--statistics", text(&file)], text(&file));
+    }
+    assert_wordcount_refused(text(&input), text(&output), &["--retention", "sometimes"], "retention");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use crate::{binary, text};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -23,7 +23,10 @@ struct Launcher {
 impl Launcher {
     fn start(folder: &Path, extra: &[&str]) -> Self {
         let mut command = Command::new(binary::path());
-        command.args(["run", "wordcount", "--interval", "300ms"]).args(extra);
+        command.args(["run", "wordcount"]).args(extra);
+        if !extra.contains(&"--interval") {
+            command.args(["--interval", "300ms"]);
+        }
         for (option, name) in [("--input", "text"), ("--output", "out"), ("--checkpoints", "checkpoints")] {
             command.arg(option).arg(folder.join(name));
         }
@@ -58,6 +61,11 @@ impl Launcher {
         self.wait_for(process, |line| line.strip_prefix(process)?.strip_prefix(" pid ")?.parse().ok())
     }
 
+    /// Where the coordinator listens.
+    fn wait_for_address(&mut self) -> String {
+        self.wait_for("the coordinator's address", |line| Some(line.strip_prefix("coordinator address ")?.to_owned()))
+    }
+
     /// Waits until the job is seen running with at least so many completed checkpoints, since a coordinator's first.
     fn wait_for_checkpoints(&mut self, at_least: u64) -> u64 {
         self.wait_for("a completed checkpoint", |line| {
@@ -83,6 +91,53 @@ impl Launcher {
         let status = self.child.wait().expect("it can be waited for");
         (status, stdout, self.seen.join("\n"))
     }
+}
+
+/// What stands behind a name in the closing summary.
+fn figure<'a>(stdout: &'a str, name: &str) -> &'a str {
+    let found = stdout.lines().find_map(|line| line.trim_start().strip_prefix(name));
+    found.unwrap_or_else(|| panic!("no {name} in:\n{stdout}")).trim()
+}
+
+/// The file of statistics, checked for what holds at any time.
+fn statistics(path: &Path) -> serde_json::Value {
+    let text = std::fs::read_to_string(path).expect("the file of statistics is there");
+    let report: serde_json::Value = serde_json::from_str(&text).expect("it is JSON");
+    let checkpoints = report["checkpoints"].as_array().expect("a list");
+    let number = |value: &serde_json::Value| value.as_u64().unwrap_or_else(|| panic!("{value} is no number"));
+    for checkpoint in checkpoints {
+        let subtasks = checkpoint["subtasks"].as_array().expect("a list");
+        let most = |field: &str| subtasks.iter().map(|subtask| number(&subtask[field])).max().unwrap_or(0);
+        for (longest, field) in [("alignment_us_max", "alignment_us"), ("sync_us_max", "sync_us"), ("async_us_max", "async_us")] {
+            assert_eq!(number(&checkpoint[longest]), most(field), "{checkpoint}");
+        }
+        let size_bytes: u64 = subtasks.iter().map(|subtask| number(&subtask["size_bytes"])).sum();
+        assert_eq!(number(&checkpoint["size_bytes"]), size_bytes, "{checkpoint}");
+        assert!(number(&checkpoint["triggered_at_unix_ms"]) > 1_500_000_000_000, "{checkpoint}");
+        match checkpoint["outcome"].as_str() {
+            Some("completed") => assert!(number(&checkpoint["end_to_end_us"]) >= most("end_to_end_us"), "{checkpoint}"),
+            Some("failed") => assert!(checkpoint["reason"].is_string(), "{checkpoint}"),
+            Some("in-progress" | "coordinator-died") => {}
+            _ => panic!("{checkpoint} ends in no known way"),
+        }
+    }
+    report
+}
+
+fn of_outcome<'a>(report: &'a serde_json::Value, outcome: &str) -> Vec<&'a serde_json::Value> {
+    let checkpoints = report["checkpoints"].as_array().expect("a list");
+    checkpoints.iter().filter(|checkpoint| checkpoint["outcome"] == outcome).collect()
+}
+
+/// The folders of checkpoints below the only job's folder.
+fn checkpoint_folders(folder: &Path) -> Vec<PathBuf> {
+    let folders =
+        |path: &Path| -> Vec<PathBuf> { std::fs::read_dir(path).expect("readable").map(|entry| entry.expect("readable").path()).collect() };
+    let jobs = folders(&folder.join("checkpoints"));
+    assert_eq!(jobs.len(), 1, "one job has run");
+    let mut found = folders(&jobs[0]);
+    found.retain(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("chk-")));
+    found
 }
 
 fn kill_nine(pid: u32) {
@@ -117,9 +172,24 @@ fn without_failures_the_counts_are_exact() {
     let folder = tempfile::tempdir().expect("a folder");
     let input = text::generate(TEXT_SIZE_BYTES);
     std::fs::write(folder.path().join("text"), &input).expect("written");
-    let (status, stdout, log) = Launcher::start(folder.path(), &["--workers", "3", "--parallelism", "4"]).finish();
+    let file = folder.path().join("statistics.json");
+    let extra = ["--workers", "3", "--parallelism", "4", "--throttle", "10", "--statistics", file.to_str().expect("UTF-8")];
+    let (status, stdout, log) = Launcher::start(folder.path(), &extra).finish();
     assert!(status.success(), "{status}:\n{log}");
     assert!(stdout.starts_with("finished in "), "{stdout}");
+    if figure(&stdout, "restores") == "0" {
+        let lines = input.iter().filter(|byte| **byte == b'\n').count() + 1;
+        assert_eq!(figure(&stdout, "records").replace(',', ""), format!("{lines} lines read"), "nothing was read again:\n{log}");
+    }
+    let report = statistics(&file);
+    let completed = of_outcome(&report, "completed");
+    assert_eq!(report["status"], "Finished");
+    assert!(!completed.is_empty() && report["completed"] == completed.len(), "{report}");
+    for checkpoint in completed {
+        assert_eq!(checkpoint["subtasks"].as_array().map(Vec::len), Some(8), "sources and counts: {checkpoint}");
+        assert!(stdout.contains("alignment max"), "{stdout}");
+    }
+    assert!(!file.with_extension("json.tmp").exists(), "it was renamed");
     assert_same(&output(&folder.path().join("out")), &text::count(&input), &log);
 }
 
@@ -129,7 +199,9 @@ fn killed_workers_and_a_killed_coordinator_leave_the_counts_exact() {
     let input = text::generate(TEXT_SIZE_BYTES);
     std::fs::write(folder.path().join("text"), &input).expect("written");
     // About 96 chunks per subtask: long enough to be killed three times.
-    let mut launcher = Launcher::start(folder.path(), &["--workers", "2", "--parallelism", "4", "--throttle", "100"]);
+    let file = folder.path().join("statistics.json");
+    let extra = ["--workers", "2", "--parallelism", "4", "--throttle", "100", "--statistics", file.to_str().expect("UTF-8")];
+    let mut launcher = Launcher::start(folder.path(), &extra);
     let coordinator = launcher.wait_for_pid("coordinator");
     let first = launcher.wait_for_pid("worker 1");
     let second = launcher.wait_for_pid("worker 2");
@@ -145,8 +217,55 @@ fn killed_workers_and_a_killed_coordinator_leave_the_counts_exact() {
     let (status, stdout, log) = launcher.finish();
     assert!(status.success(), "{status}:\n{log}");
     assert_same(&output(&folder.path().join("out")), &text::count(&input), &log);
-    let restores = stdout.lines().find_map(|line| line.trim().strip_prefix("restores")?.trim().parse::<u64>().ok());
-    assert!(restores.is_some_and(|restores| restores >= 3), "three deaths are three restores:\n{stdout}\n{log}");
+    let restores: u64 = figure(&stdout, "restores").parse().expect("a number");
+    assert!(restores >= 3, "three deaths are three restores:\n{stdout}\n{log}");
+    assert!(figure(&stdout, "records").starts_with("at least "), "what the dead had read is not all known:\n{stdout}");
+    let report = statistics(&file);
+    assert_eq!(report["coordinators"], 2, "{report}");
+    let of = |coordinator: u64| of_outcome(&report, "completed").iter().filter(|known| known["coordinator"] == coordinator).count();
+    assert!(of(1) >= 3 && of(2) >= 1, "both have completed some: {report}");
+}
+
+#[test]
+fn a_checkpoint_that_a_user_asks_for_is_taken_and_kept_when_the_job_is_cancelled() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("text"), text::generate(1 << 20)).expect("written");
+    let file = folder.path().join("statistics.json");
+    let extra = ["--throttle", "300", "--interval", "1h", "--retention", "retain-on-cancellation"];
+    let mut launcher = Launcher::start(folder.path(), &[&extra[..], &["--statistics", file.to_str().expect("UTF-8")]].concat());
+    let address = launcher.wait_for_address();
+    launcher.wait_for("the job to run", |line| line.starts_with("running ").then_some(()));
+    let asked = binary::run(["checkpoint", &address]);
+    assert!(asked.status.success(), "{}", binary::stderr(&asked));
+    launcher.wait_for_checkpoints(1);
+    let cancelled = binary::run(["cancel", &address]);
+    assert!(cancelled.status.success(), "{}", binary::stderr(&cancelled));
+    assert!(binary::stdout(&cancelled).contains(&address));
+    let (status, stdout, log) = launcher.finish();
+    assert_eq!(status.code(), Some(3), "{log}");
+    assert!(stdout.starts_with("cancelled after "), "{stdout}");
+    assert!(log.ends_with("cofferdam: the job was cancelled; the output is not complete"), "{log}");
+    let kept = checkpoint_folders(folder.path());
+    assert!(kept.iter().any(|path| path.join("_metadata").is_file()), "{kept:?}\n{stdout}");
+    assert!(figure(&stdout, "kept").starts_with("chk-"), "{stdout}");
+    let report = statistics(&file);
+    assert!(report["status"] == "Cancelled" && !of_outcome(&report, "completed").is_empty(), "{report}");
+    let again = binary::run(["cancel", &address]);
+    assert_eq!(again.status.code(), Some(2), "nobody is there any more");
+}
+
+#[test]
+fn a_cancelled_job_keeps_no_checkpoint_unless_told_to() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("text"), text::generate(1 << 20)).expect("written");
+    let mut launcher = Launcher::start(folder.path(), &["--throttle", "300"]);
+    let address = launcher.wait_for_address();
+    launcher.wait_for_checkpoints(1);
+    assert!(binary::run(["cancel", &address]).status.success());
+    let (status, stdout, log) = launcher.finish();
+    assert_eq!(status.code(), Some(3), "{log}");
+    assert_eq!(checkpoint_folders(folder.path()), [PathBuf::new(); 0]);
+    assert_eq!(figure(&stdout, "kept"), "no checkpoint");
 }
 
 #[test]

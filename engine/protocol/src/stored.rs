@@ -99,7 +99,7 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
-    /// A count of elements that each take at least `least` bytes: more than can be there is refused before anybody allocates.
+    /// A count of elements that each take at least `least` bytes, 1 or more: more than can be there is refused before anybody allocates.
     ///
     /// # Errors
     /// `Truncated` or `Invalid`.
@@ -201,15 +201,24 @@ impl Stored for String {
     }
 }
 
+/// A sequence of elements that take no bytes, as `()` does, has at most so many: the bytes that are left bound any other.
+pub const WEIGHTLESS_LIMIT: usize = 1 << 20;
+
 impl<T: Stored> Stored for Vec<T> {
     fn write(&self, out: &mut Vec<u8>) {
+        // Why: what is written here must be read back, and `read` takes no more.
+        assert!(size_of::<T>() > 0 || self.len() <= WEIGHTLESS_LIMIT, "{} elements without bytes in a sequence", self.len());
         u32::try_from(self.len()).expect("a single value stays below 4 G elements").write(out);
         for element in self {
             element.write(out);
         }
     }
     fn read(input: &mut Reader<'_>) -> Result<Self, StoredError> {
-        let count = input.count(size_of::<T>().min(1), "a sequence")?;
+        let (offset, weightless) = (input.offset(), size_of::<T>() == 0);
+        let count = if weightless { u32::read(input)? as usize } else { input.count(1, "a sequence")? };
+        if weightless && count > WEIGHTLESS_LIMIT {
+            return Err(StoredError::Invalid { offset, what: alloc::format!("{count} elements without bytes in a sequence") });
+        }
         // Grows as elements are really there: the count alone allocates nothing.
         let mut elements = Vec::new();
         for _ in 0..count {
@@ -246,3 +255,6 @@ macro_rules! tuples {
     )*};
 }
 tuples!((A)(A, B)(A, B, C)(A, B, C, D));
+
+#[cfg(test)]
+mod tests;

@@ -6,8 +6,6 @@
 //! its own `main`, with a checkpoint folder that all of them see.
 
 use bytes::Bytes;
-use cofferdam_engine::task::StateBackend;
-use cofferdam_protocol::restore::UnclaimedState;
 use cofferdam_engine::cluster::coordinator::{self, CoordinatorSettings};
 use cofferdam_engine::cluster::worker::{self, WorkerSettings};
 use cofferdam_engine::cluster::Heartbeats;
@@ -22,7 +20,9 @@ use cofferdam_engine::state::key::Key;
 use cofferdam_engine::state::text::Text;
 use cofferdam_engine::state::value::ValueState;
 use cofferdam_engine::storage::{CheckpointStorage, CheckpointStore};
+use cofferdam_engine::task::StateBackend;
 use cofferdam_protocol::coordinator::Plan;
+use cofferdam_protocol::restore::UnclaimedState;
 use cofferdam_protocol::{CheckpointSettings, MaxParallelism, Mode, RestartStrategy, WorkerId};
 use std::error::Error;
 use std::net::{Ipv4Addr, SocketAddr};

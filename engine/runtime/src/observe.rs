@@ -176,7 +176,7 @@ moments! {
     TasksStopped = "tasks-stopped",
     /// Task: begins to read its state.
     RestoreStarted = "restore-started",
-    /// Task: its state is restored.
+    /// Task: its state is restored; the count is how many entries and list items it holds now.
     RestoreDone = "restore-done",
     /// Task: runs.
     TaskRunning = "task-running",

@@ -55,6 +55,10 @@ pub trait Stateful {
     fn keyed(&mut self) -> Option<&mut dyn KeyedStates>;
     /// Its operator state.
     fn lists(&self) -> Vec<ListState>;
+    /// How much it holds: keys of each keyed state, items of each list.
+    fn entry_count(&mut self) -> u64 {
+        self.lists().iter().map(|list| list.items.len() as u64).sum()
+    }
 }
 
 /// All keyed states of one operator, timers included.

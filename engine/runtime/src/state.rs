@@ -24,7 +24,9 @@ pub mod value;
 pub use aggregating::{Aggregate, AggregatingState};
 pub use backend::hashmap::{BlockBuilder, BlockError, Blocks, KeyedSnapshot};
 pub use backend::restore::{restore_block, restore_block_as, RestoreStateError};
-pub use backend::{clear_all, declared_states, DuplicateState, StateKind, StateTable, StateValue, StateVisitor, TableSnapshot};
+pub use backend::{
+    clear_all, declared_states, entry_count, DuplicateState, StateKind, StateTable, StateValue, StateVisitor, TableSnapshot,
+};
 pub use key::{Key, StateKey};
 pub use list::ListState;
 pub use map::MapState;

@@ -3,15 +3,20 @@
 use crate::failure::Failure;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use cofferdam_protocol::settings::Retention;
 use cofferdam_protocol::Mode;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+/// What a script can tell an end by.
+const EXIT_CODES: &str = "Exit codes: 0 all is well; 1 an invariant does not hold, or a job failed; 2 the request makes no sense, and \
+one line on stderr says why; 3 the job was cancelled; 130 interrupted.";
+
 /// Checkpointing for streams, and the deterministic testbed that proves it.
 #[derive(Debug, Parser)]
-#[command(name = "cofferdam", version)]
+#[command(name = "cofferdam", version, after_help = EXIT_CODES)]
 pub struct Arguments {
     /// What to do.
     #[command(subcommand)]
@@ -29,6 +34,16 @@ pub enum Command {
     Replay(ReplayArguments),
     /// Run a job for real, as processes on this machine.
     Run(RunArguments),
+    /// Cancel a job that runs: its `run` ends with exit code 3.
+    Cancel(AddressArguments),
+    /// Ask a job that runs for a checkpoint now, whatever its interval.
+    Checkpoint(AddressArguments),
+    /// Take a savepoint of a job that runs, and say where it is once it is complete.
+    Savepoint(SavepointArguments),
+    /// Show what a checkpoint or savepoint consists of, or find files that no snapshot needs.
+    Inspect(InspectArguments),
+    /// Delete a savepoint or a retained checkpoint, with the files that are its own.
+    Dispose(DisposeArguments),
     /// Apply planted bugs to a copy of the workspace and see them caught.
     Planted(PlantedArguments),
     #[command(hide = true)]
@@ -85,6 +100,65 @@ pub struct ReplayArguments {
     pub trace: bool,
 }
 
+/// `cofferdam cancel` and `cofferdam checkpoint`.
+#[derive(Debug, Args)]
+pub struct AddressArguments {
+    /// Where the coordinator of the job listens: `run` says so when it starts.
+    #[arg(value_name = "HOST:PORT")]
+    pub address: String,
+}
+
+/// `cofferdam savepoint`.
+#[derive(Debug, Args)]
+pub struct SavepointArguments {
+    /// Where the coordinator of the job listens: `run` says so when it starts.
+    #[arg(value_name = "HOST:PORT")]
+    pub address: String,
+    /// The folder to make the savepoint's folder in.
+    #[arg(value_name = "DIR")]
+    pub target: PathBuf,
+    /// As what.
+    #[arg(long, value_enum, default_value_t = SavepointAs::Canonical)]
+    pub format: SavepointAs,
+}
+
+/// How a savepoint is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SavepointAs {
+    /// Any backend reads it.
+    Canonical,
+    /// As the backend has it: faster, for the same backend only.
+    Native,
+}
+
+/// `cofferdam inspect`.
+#[derive(Debug, Args)]
+pub struct InspectArguments {
+    /// The folder of a savepoint or checkpoint (it has a file `_metadata`); with --orphans that of a job.
+    #[arg(value_name = "DIR")]
+    pub path: PathBuf,
+    /// As JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Read every byte and check every checksum.
+    #[arg(long, conflicts_with = "orphans")]
+    pub verify: bool,
+    /// List the files below a job's folder that no snapshot in it needs. The job must not run.
+    #[arg(long)]
+    pub orphans: bool,
+    /// Delete them.
+    #[arg(long, requires = "orphans")]
+    pub delete: bool,
+}
+
+/// `cofferdam dispose`.
+#[derive(Debug, Args)]
+pub struct DisposeArguments {
+    /// The folder of a savepoint or checkpoint.
+    #[arg(value_name = "DIR")]
+    pub path: PathBuf,
+}
+
 /// `cofferdam run`.
 #[derive(Debug, Args)]
 pub struct RunArguments {
@@ -121,15 +195,60 @@ pub struct WordcountArguments {
     /// Between two checkpoints.
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = time)]
     pub interval: Duration,
+    /// Begin from a savepoint or retained checkpoint: its folder.
+    #[arg(long, value_name = "DIR")]
+    pub from: Option<PathBuf>,
+    /// What --from names belongs to the job from now on: built upon, and deleted when it is not needed any more.
+    #[arg(long, requires = "from")]
+    pub claim: bool,
+    /// Drop state of operators that the job does not have any more.
+    #[arg(long, requires = "from")]
+    pub allow_non_restored: bool,
+    /// What state is kept in.
+    #[arg(long, value_enum, default_value_t = BackendName::HashMap)]
+    pub backend: BackendName,
+    /// Write all state at each checkpoint, also where the backend could add to the last one.
+    #[arg(long)]
+    pub full_checkpoints: bool,
     /// Where the coordinator listens for workers; any free port if not given.
     #[arg(long, value_name = "P")]
     pub port: Option<u16>,
     /// What checkpoints promise.
     #[arg(long, value_enum, default_value_t = Promise::ExactlyOnce)]
     pub mode: Promise,
+    /// Whether the last checkpoint stays when the job does not finish.
+    #[arg(long, value_enum, default_value_t = Keep::Never)]
+    pub retention: Keep,
+    /// Keep the statistics of the newest 100 checkpoints, by subtask, in this file, as JSON.
+    #[arg(long, value_name = "FILE")]
+    pub statistics: Option<PathBuf>,
     /// Wait so many milliseconds before each chunk of input; for tests that need time to break things.
     #[arg(long, value_name = "MS", hide = true, default_value_t = 0)]
     pub throttle: u64,
+}
+
+/// What state is kept in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum BackendName {
+    /// Hash tables in memory.
+    HashMap,
+    /// Sorted runs in memory: checkpoints add to the last one.
+    SortedRuns,
+    /// On the local disk: larger than memory; checkpoints add to the last one.
+    #[cfg(feature = "rocksdb")]
+    Rocksdb,
+}
+
+impl BackendName {
+    /// As the command line knows it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::HashMap => "hash-map",
+            Self::SortedRuns => "sorted-runs",
+            #[cfg(feature = "rocksdb")]
+            Self::Rocksdb => "rocksdb",
+        }
+    }
 }
 
 /// What checkpoints promise.
@@ -155,6 +274,37 @@ impl Promise {
         match self {
             Self::ExactlyOnce => "exactly-once",
             Self::AtLeastOnce => "at-least-once",
+        }
+    }
+}
+
+/// Whether checkpoints outlive their job. If it finishes they never do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Keep {
+    /// Deleted however the job ends.
+    Never,
+    /// Kept if the job fails, deleted if it is cancelled.
+    DeleteOnCancellation,
+    /// Kept if the job fails, and if it is cancelled.
+    RetainOnCancellation,
+}
+
+impl Keep {
+    /// As the engine knows it.
+    pub fn retention(self) -> Retention {
+        match self {
+            Self::Never => Retention::Never,
+            Self::DeleteOnCancellation => Retention::DeleteOnCancellation,
+            Self::RetainOnCancellation => Retention::RetainOnCancellation,
+        }
+    }
+
+    /// As the command line knows it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Never => "never",
+            Self::DeleteOnCancellation => "delete-on-cancellation",
+            Self::RetainOnCancellation => "retain-on-cancellation",
         }
     }
 }
@@ -186,6 +336,12 @@ pub struct JobArguments {
     /// Milliseconds before each chunk.
     #[arg(long)]
     pub throttle: u64,
+    /// What state is kept in.
+    #[arg(long, value_enum)]
+    pub backend: BackendName,
+    /// Write all state at each checkpoint.
+    #[arg(long)]
+    pub full_checkpoints: bool,
 }
 
 /// A coordinator child.
@@ -197,9 +353,21 @@ pub struct CoordinatorArguments {
     /// The job's id.
     #[arg(long)]
     pub job_id: String,
+    /// What to begin from.
+    #[arg(long)]
+    pub from: Option<String>,
+    /// Whether that belongs to the job from now on.
+    #[arg(long)]
+    pub claim: bool,
+    /// Drop state that no operator claims.
+    #[arg(long)]
+    pub allow_non_restored: bool,
     /// Milliseconds between two checkpoints.
     #[arg(long)]
     pub interval: u64,
+    /// What becomes of them.
+    #[arg(long, value_enum)]
+    pub retention: Keep,
 }
 
 /// A worker child.
@@ -244,9 +412,9 @@ impl Arguments {
                     let _ = error.print();
                     Ok(None)
                 }
-                ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
-                    Err(Failure::Usage("a command is missing: scenarios, sweep, replay, run or planted; see --help".into()))
-                }
+                ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => Err(Failure::Usage(
+                    "a command is missing: scenarios, sweep, replay, run, cancel, checkpoint or planted; see --help".into(),
+                )),
                 _ => Err(Failure::Usage(first_paragraph(&error.to_string()))),
             },
         }
@@ -360,6 +528,16 @@ mod tests {
         let line = first_paragraph(&error.to_string());
         assert!(line.starts_with("the following required arguments were not provided: --input <FILE>"), "{line}");
         assert!(!line.contains('\n'));
+    }
+
+    #[test]
+    fn options_are_passed_on_by_the_names_that_are_understood() {
+        for retain in Keep::value_variants() {
+            assert_eq!(Keep::from_str(retain.name(), false), Ok(*retain));
+        }
+        for promise in Promise::value_variants() {
+            assert_eq!(Promise::from_str(promise.name(), false), Ok(*promise));
+        }
     }
 
     #[test]

@@ -121,6 +121,36 @@ pub enum Failure {
         /// As the coordinator says.
         cause: String,
     },
+    /// The user has ended the job.
+    #[error("the job was cancelled; the output is not complete")]
+    JobCancelled,
+    /// Not an address.
+    #[error("{text:?} is not the address of a coordinator, which looks like 127.0.0.1:6123: {why}")]
+    BadAddress {
+        /// What was given.
+        text: String,
+        /// Why not.
+        why: String,
+    },
+    /// A command for a job found nobody who takes it.
+    #[error("no coordinator took the command at {address}: {why}")]
+    NoCoordinator {
+        /// Where.
+        address: String,
+        /// Why not.
+        why: String,
+    },
+    /// The coordinator was asked, and there is no savepoint.
+    #[error("there is no savepoint of the job at {address}: {why}")]
+    NoSavepoint {
+        /// Of the coordinator.
+        address: std::net::SocketAddr,
+        /// Why not.
+        why: String,
+    },
+    /// A snapshot cannot be read, or is not whole.
+    #[error("{0}")]
+    Snapshot(String),
     /// A process of the cluster dies again and again, faster than it can be of use.
     #[error("the {process} process does not stay up: {last}")]
     DoesNotStayUp {
@@ -151,7 +181,7 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// 2 where the user can correct the request, 1 where something went wrong while it was carried out.
+    /// 2 where the user can correct the request, 1 where something went wrong while it was carried out, 3 where the user ended it.
     pub fn code(&self) -> u8 {
         match self {
             Self::Usage(_)
@@ -167,6 +197,8 @@ impl Failure {
             | Self::OutOfRange { .. }
             | Self::Settings(_)
             | Self::Manifest { .. }
+            | Self::BadAddress { .. }
+            | Self::NoCoordinator { .. }
             | Self::UnknownPlanted { .. } => 2,
             Self::Job(_)
             | Self::Coordinator(_)
@@ -175,6 +207,7 @@ impl Failure {
             | Self::DoesNotStayUp { .. }
             | Self::System { .. }
             | Self::Child { .. } => 1,
+            Self::JobCancelled => 3,
             // As a shell says of a process that SIGINT ended.
             Self::Interrupted => 130,
         }

@@ -3,13 +3,15 @@
 //! * [`args`]: the command line.
 //! * [`scenarios`], [`sweep`], [`replay`]: the simulated engine under faults, as lists, in bulk, and one run again.
 //! * [`run`]: the same engine for real, as processes.
+//! * [`command`]: what a user tells a running job.
 //! * [`planted`]: whether planted bugs are caught.
 //! * [`target`]: what a name, a glob or a file on the command line stands for.
 //! * [`failure`], [`console`]: how commands end, and how they speak.
 //!
-//! Exit codes: 0 all is well, 1 it ran and something is wrong, 2 it could not be run as asked.
+//! Exit codes: 0 all is well, 1 it ran and something is wrong, 2 it could not be run as asked, 3 the job was cancelled.
 
 mod args;
+mod command;
 mod console;
 mod failure;
 mod planted;
@@ -46,6 +48,11 @@ fn perform(command: Command) -> Result<Outcome, Failure> {
         Command::Sweep(arguments) => sweep::sweep(arguments),
         Command::Replay(arguments) => replay::replay(&arguments),
         Command::Run(arguments) => run::run(arguments),
+        Command::Savepoint(arguments) => command::savepoint(&arguments),
+        Command::Inspect(arguments) => inspect::inspect(&arguments),
+        Command::Dispose(arguments) => inspect::dispose(&arguments),
+        Command::Cancel(arguments) => command::cancel(&arguments),
+        Command::Checkpoint(arguments) => command::checkpoint(&arguments),
         Command::Planted(arguments) => planted::planted(&arguments),
         Command::Coordinator(arguments) => run::coordinator::process(&arguments),
         Command::Worker(arguments) => run::worker::process(&arguments),

@@ -4,6 +4,7 @@
 //! * [`launcher`]: the process that the user sees; starts the others, and starts them again when they die.
 //! * [`process`]: one child process and its restarts.
 //! * [`progress`]: what the coordinator tells the launcher, and the launcher the user.
+//! * [`statistics`]: figures about checkpoints, for a file and for a table.
 //! * [`coordinator`], [`worker`]: the child processes.
 //! * [`wordcount`]: the job.
 
@@ -12,6 +13,7 @@ mod launcher;
 mod process;
 mod progress;
 mod request;
+mod statistics;
 mod wordcount;
 pub mod worker;
 

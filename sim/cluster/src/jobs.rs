@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 mod ledger;
+mod patient;
 mod windows;
 mod word_count;
 

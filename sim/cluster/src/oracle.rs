@@ -5,3 +5,4 @@ pub mod cut;
 pub mod decode;
 pub mod output;
 pub mod reference;
+pub mod restore;

@@ -5,17 +5,14 @@ use crate::fault::Injector;
 use crate::invariant;
 use crate::jobs::{self, Log, OUTPUT};
 use crate::network::LinkSettings;
-use crate::oracle::{cut, decode, output, reference};
-use crate::scenario::{Expect, Scenario, StorageKind, When};
+use crate::oracle::{cut, decode, output, reference, restore};
+use crate::scenario::{BackendKind, Expect, Scenario, StorageKind, When};
 use crate::streams::Concern;
 use crate::trace::{lock, nothing_seen, SharedSeen, Signal, Witness};
 use crate::verdict::{Keep, Report};
 use crate::workload;
 use crate::world::{self, NodeIndex, World};
 use crate::SimEnv;
-use cofferdam_engine::task::StateBackend;
-use cofferdam_protocol::restore::UnclaimedState;
-use cofferdam_engine::state::sorted_runs::SortedRuns;
 use cofferdam_engine::cluster::client;
 use cofferdam_engine::cluster::coordinator::{self, CoordinatorSettings};
 use cofferdam_engine::cluster::message::Command;
@@ -23,11 +20,14 @@ use cofferdam_engine::cluster::worker::{self, WorkerSettings};
 use cofferdam_engine::cluster::Heartbeats;
 use cofferdam_engine::env::Env;
 use cofferdam_engine::job::JobGraph;
+use cofferdam_engine::state::sorted_runs::SortedRuns;
 use cofferdam_engine::storage::{CheckpointStorage, CheckpointStore};
+use cofferdam_engine::task::StateBackend;
 use cofferdam_protocol::coordinator::{Ended, Plan};
-use cofferdam_protocol::{CheckpointId, WorkerId};
+use cofferdam_protocol::restore::UnclaimedState;
+use cofferdam_protocol::{AttemptId, CheckpointId, TaskId, WorkerId};
 use rand::Rng;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,7 +52,7 @@ pub fn simulate(scenario: &Scenario, seed: u64, keep: Keep) -> Report {
         Err(panicked) => {
             let last = seen.last;
             seen.violated("no-panic", panicked.message, last);
-            std::collections::BTreeMap::new()
+            BTreeMap::new()
         }
     };
     Report {
@@ -82,15 +82,18 @@ struct Run {
     storage: NodeIndex,
     ended: Option<Ended>,
     retained: BTreeSet<CheckpointId>,
+    /// What the tasks of an attempt begin from; nothing, where it is not on disk.
+    restoring: BTreeMap<AttemptId, decode::Checkpoint>,
 }
 
 impl Run {
     fn new(world: World, scenario: Scenario, seen: SharedSeen, keep: Keep) -> Self {
         let logs = workload::logs(&scenario.job, &mut world.streams().stream(Concern::Workload));
-        Self { world, scenario, seen, keep, logs, storage: NodeIndex(0), ended: None, retained: BTreeSet::new() }
+        let (retained, restoring) = (BTreeSet::new(), BTreeMap::new());
+        Self { world, scenario, seen, keep, logs, storage: NodeIndex(0), ended: None, retained, restoring }
     }
 
-    async fn play(mut self) -> std::collections::BTreeMap<&'static str, u64> {
+    async fn play(mut self) -> BTreeMap<&'static str, u64> {
         let graph: Arc<JobGraph<SimEnv>> = Arc::new(jobs::build(&self.scenario.job, &self.logs));
         let (signals, mut signalled) = mpsc::unbounded_channel();
         let tasks = graph.tasks();
@@ -115,6 +118,7 @@ impl Run {
                 Some(signal) = signalled.recv() => match signal {
                     Signal::Completed(checkpoint) => self.judge_checkpoint(checkpoint),
                     Signal::Restoring(attempt, checkpoint) => self.judge_restore(attempt, checkpoint),
+                    Signal::Restored(attempt, task, held) => self.judge_restored(attempt, task, held),
                     Signal::Fault(number, node) if !calm => {
                         if number < pinned {
                             let what = self.scenario.faults[number].what.clone();
@@ -184,7 +188,14 @@ impl Run {
             deploy_timeout: ms(5000),
             stop_timeout: ms(1000),
         };
-        let settings = CoordinatorSettings { job: "job".into(), address: coordinator_address, heartbeats, root: ROOT.into(), plan, unclaimed: UnclaimedState::Refuse };
+        let settings = CoordinatorSettings {
+            job: "job".into(),
+            address: coordinator_address,
+            heartbeats,
+            root: ROOT.into(),
+            plan,
+            unclaimed: UnclaimedState::Refuse,
+        };
         let (of_graph, of_storage, seen) = (graph.clone(), storage.clone(), self.seen.clone());
         let coordinator = self.world.add_node("coordinator", address(1), move |env| {
             let (settings, graph, seen) = (settings.clone(), of_graph.clone(), seen.clone());
@@ -251,7 +262,7 @@ impl Run {
             let wishes = wishes.clone();
             async move {
                 while let Some(command) = wishes.lock().await.recv().await {
-                    while client::command(&env, coordinator, command).await.is_err() {
+                    while client::command(&env, coordinator, command.clone()).await.is_err() {
                         env.sleep(Duration::from_millis(100)).await;
                     }
                 }
@@ -342,13 +353,24 @@ impl Run {
         }
     }
 
-    fn judge_restore(&mut self, attempt: cofferdam_protocol::AttemptId, checkpoint: CheckpointId) {
+    fn judge_restore(&mut self, attempt: AttemptId, checkpoint: CheckpointId) {
         if self.on_disk() {
             // Its coordinator may not have lived to announce it; older ones are subsumed all the same.
             self.retain(checkpoint);
-            if let Err(broken) = self.read_checkpoint(checkpoint) {
-                self.violated("retained-files", format!("{attempt} begins from {checkpoint}, but {broken}"));
+            match self.read_checkpoint(checkpoint) {
+                Ok(read) => {
+                    self.restoring.insert(attempt, read);
+                }
+                Err(broken) => self.violated("retained-files", format!("{attempt} begins from {checkpoint}, but {broken}")),
             }
+        }
+    }
+
+    /// A subtask of an attempt that begins from a checkpoint has all that the checkpoint has for it.
+    fn judge_restored(&self, attempt: AttemptId, task: TaskId, held: u64) {
+        let Some(checkpoint) = self.restoring.get(&attempt) else { return };
+        if let Err(contradiction) = restore::judge(self.scenario.job.kind, checkpoint, task, held) {
+            self.violated("restored-in-full", format!("{attempt}: {contradiction}"));
         }
     }
 
@@ -380,7 +402,8 @@ impl Run {
         let parts = tree.iter().filter(|(path, _)| path.starts_with(&prefix) && !path.ends_with(".tmp"));
         let rows = output::rows(parts.map(|(path, bytes)| (path.as_str(), bytes.as_slice())));
         let (kind, mode) = (self.scenario.job.kind, self.scenario.checkpoints.mode);
-        match rows.and_then(|rows| output::judge(kind, mode, &self.logs, &rows)) {
+        let undisturbed = self.scenario.is_undisturbed();
+        match rows.and_then(|rows| output::judge(kind, mode, undisturbed, &self.logs, &rows)) {
             Ok(recounted) => lock(&self.seen).recounted = recounted,
             Err(witness) => self.violated("exactly-once-output", witness),
         }

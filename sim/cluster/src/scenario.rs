@@ -103,6 +103,8 @@ pub struct JobSpec {
     pub chunk_bytes: u32,
     /// How long a source waits before each chunk.
     pub pace_ms: u64,
+    /// A source with more than this left in a partition says that it is behind; 0: it never does.
+    pub backlog_bytes: u64,
 }
 
 impl Default for JobSpec {
@@ -116,6 +118,7 @@ impl Default for JobSpec {
             keys: 40,
             chunk_bytes: 64,
             pace_ms: 50,
+            backlog_bytes: 0,
         }
     }
 }
@@ -134,12 +137,38 @@ pub struct ClusterSpec {
     pub heartbeat_timeout_ms: u64,
     /// Where snapshots go.
     pub storage: StorageKind,
+    /// What keyed state is kept in.
+    pub backend: BackendKind,
+    /// Whether checkpoints share files with earlier ones, where the backend has files.
+    pub incremental: bool,
+    /// Changes beyond so many bytes per operator go into its store before the next checkpoint.
+    pub hot_bytes: u64,
 }
 
 impl Default for ClusterSpec {
     fn default() -> Self {
-        Self { workers: 3, slots: 1, heartbeat_ms: 200, heartbeat_timeout_ms: 1000, storage: StorageKind::FileSystem }
+        Self {
+            workers: 3,
+            slots: 1,
+            heartbeat_ms: 200,
+            heartbeat_timeout_ms: 1000,
+            storage: StorageKind::FileSystem,
+            backend: BackendKind::HashMap,
+            incremental: true,
+            hot_bytes: 1 << 20,
+        }
     }
+}
+
+/// What keyed state is kept in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BackendKind {
+    /// Hash tables in memory.
+    #[default]
+    HashMap,
+    /// Hot entries in memory, the rest in sorted runs.
+    SortedRuns,
 }
 
 /// Where snapshots go.
@@ -159,6 +188,9 @@ pub enum StorageKind {
 pub struct CheckpointSpec {
     /// Between periodic triggers.
     pub interval_ms: u64,
+    /// The same while a source is behind; 0: none then. Not set: as always.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interval_during_backlog_ms: Option<u64>,
     /// Exactly-once or at-least-once.
     pub mode: Mode,
     /// A checkpoint that takes longer expires.
@@ -179,6 +211,7 @@ impl Default for CheckpointSpec {
     fn default() -> Self {
         Self {
             interval_ms: 200,
+            interval_during_backlog_ms: None,
             mode: Mode::ExactlyOnce,
             timeout_ms: 2000,
             min_pause_ms: 0,
@@ -478,6 +511,7 @@ impl CheckpointSpec {
     pub fn settings(&self) -> CheckpointSettings {
         CheckpointSettings {
             interval: Some(Duration::from_millis(self.interval_ms)),
+            interval_during_backlog: self.interval_during_backlog_ms.map(Duration::from_millis),
             mode: self.mode,
             timeout: Duration::from_millis(self.timeout_ms),
             min_pause: Duration::from_millis(self.min_pause_ms),
@@ -556,6 +590,12 @@ impl Scenario {
     #[must_use]
     pub fn has_user(&self) -> bool {
         self.faults.iter().any(|fault| matches!(fault.what, What::Cancel {} | What::Checkpoint {}))
+    }
+
+    /// Whether nothing goes wrong and nothing is in short supply: what should take no time takes nearly none.
+    #[must_use]
+    pub fn is_undisturbed(&self) -> bool {
+        self.faults.is_empty() && self.chaos.is_none() && self.clocks.is_empty() && self.network.bandwidth_bytes_per_s == 0
     }
 
     fn check_fault(&self, what: &What) -> Result<(), ScenarioError> {

@@ -11,6 +11,8 @@ pub const WINDOW_MS: i64 = 1000;
 pub const DISORDER_MS: i64 = 300;
 /// How long after it was first seen an account ripens.
 pub const RIPE_MS: i64 = 400;
+/// How long the ledger's sources wait behind their logs: by then every account has ripened, wherever it had to be restored.
+pub const RIPE_WAIT_MS: u64 = 2 * RIPE_MS.unsigned_abs();
 
 /// Where the logs are.
 pub const INPUT: &str = "/shared/input";

@@ -2,8 +2,6 @@
 //! process, on a runtime of two threads.
 
 use crate::{cpu, quantile, table};
-use cofferdam_engine::task::StateBackend;
-use cofferdam_protocol::restore::UnclaimedState;
 use cofferdam_engine::cluster::coordinator::{self, CoordinatorSettings, Progress};
 use cofferdam_engine::cluster::statistics::Outcome;
 use cofferdam_engine::cluster::worker::{self, WorkerSettings};
@@ -17,7 +15,9 @@ use cofferdam_engine::operator::{Context, KeyedProcess};
 use cofferdam_engine::record::Collect;
 use cofferdam_engine::state::{Key, StateVisitor, ValueState};
 use cofferdam_engine::storage::{CheckpointStorage, CheckpointStore};
+use cofferdam_engine::task::StateBackend;
 use cofferdam_protocol::coordinator::{Ended, FailureReason, Plan};
+use cofferdam_protocol::restore::UnclaimedState;
 use cofferdam_protocol::{CheckpointSettings, MaxParallelism, Mode, RestartStrategy, VertexId, WorkerId};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -7,7 +7,7 @@ use crate::state::key::{Key, StateKey};
 use crate::state::schema::Typed;
 use crate::state::table::{Cold, FirstError, FrozenChanges};
 use crate::state::timers::Timers;
-use crate::state::{restore_block_as, KeyedSnapshot, RestoreStateError, StateKind, StateTable, StateVisitor};
+use crate::state::{entry_count, restore_block_as, KeyedSnapshot, RestoreStateError, StateKind, StateTable, StateVisitor};
 use cofferdam_protocol::metadata::DeclaredState;
 use cofferdam_protocol::snapshot::{ListState, StateShape};
 use cofferdam_protocol::{KeyGroupRange, MaxParallelism};
@@ -237,6 +237,14 @@ impl<P: KeyedProcess, S: Send + 'static> Stateful for KeyedOperator<P, S> {
 
     fn lists(&self) -> Vec<ListState> {
         Vec::new()
+    }
+
+    fn entry_count(&mut self) -> u64 {
+        let (function, timers) = (&mut self.function, &mut self.timers);
+        entry_count(|visit| {
+            function.states(visit);
+            timers.states(visit);
+        })
     }
 }
 

@@ -149,5 +149,19 @@ pub fn clear_all<K>(states: impl FnOnce(&mut dyn StateVisitor<K>)) {
     states(&mut Clear);
 }
 
+/// How many entries an operator's states have together.
+#[must_use]
+pub fn entry_count<K>(states: impl FnOnce(&mut dyn StateVisitor<K>)) -> u64 {
+    struct Count(u64);
+    impl<K> StateVisitor<K> for Count {
+        fn visit(&mut self, _: &'static str, table: &mut dyn StateTable<K>) {
+            self.0 += table.table().entry_count() as u64;
+        }
+    }
+    let mut count = Count(0);
+    states(&mut count);
+    count.0
+}
+
 #[cfg(test)]
 mod tests;

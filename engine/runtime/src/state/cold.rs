@@ -66,6 +66,11 @@ pub trait ColdStore: Send + Sync + 'static {
     /// now: what is applied later does not show.
     fn scan<'a>(&'a self, column: ColumnIndex, from: &[u8], to: Option<&[u8]>) -> Box<dyn Iterator<Item = Entry> + Send + 'a>;
 
+    /// How many entries there are in all columns, if that is known without reading them.
+    fn entry_count(&self) -> Option<u64> {
+        None
+    }
+
     /// All that was applied, as immutable files. Returns fast: hard links, or references.
     ///
     /// # Errors

@@ -175,6 +175,10 @@ impl ColdStore for RunStore {
         Box::new(within.filter_map(|(key, value)| Some(Ok((key, value?)))))
     }
 
+    fn entry_count(&self) -> Option<u64> {
+        Some(self.lock().columns.iter().map(|column| column.merged().len() as u64).sum())
+    }
+
     fn checkpoint(&self) -> Result<ColdCheckpoint, ColdError> {
         let mut state = self.lock();
         let State { columns, next_run } = &mut *state;

@@ -210,6 +210,11 @@ impl KeyedBackends {
         }
     }
 
+    /// How many entries the stores hold, if they know.
+    pub(super) fn entry_count(&self) -> Option<u64> {
+        self.stores.values().map(|store| store.store.entry_count()).sum()
+    }
+
     /// Whether all stores have answered so far.
     pub(super) fn check(&self) -> Result<(), TaskError> {
         for (uid, store) in &self.stores {

@@ -97,7 +97,12 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
         self.tail.open(&self.context.env, place).await?;
         self.input.open(place, restore.as_ref()).await?;
         self.keyed = KeyedBackends::open(&Place::of(&self.context), &mut self.operator, restore.as_ref()).await?;
-        self.context.observe(Moment::RestoreDone, None, Detail::None);
+        let mut held = 0;
+        self.input.stateful(&mut |stateful| held += stateful.entry_count());
+        self.operator.stateful(&mut |stateful| held += stateful.entry_count());
+        // A store that would have to read everything to know does not say.
+        let held = self.keyed.entry_count().map_or(Detail::None, |stored| Detail::Count(held + stored));
+        self.context.observe(Moment::RestoreDone, None, held);
         self.context.observe(Moment::TaskRunning, None, Detail::None);
         self.context.report(TaskReport::Running);
         Ok(())

@@ -1,18 +1,22 @@
 //! The coordinator process. Tells its launcher how the job is doing, one line of JSON at a time.
 
-use super::process::JOB_FAILED;
+use super::process::{JOB_CANCELLED, JOB_FAILED};
 use super::progress::Told;
+use super::statistics::{self, Checkpoint};
 use crate::args::CoordinatorArguments;
 use crate::failure::{Failure, Outcome};
-use cofferdam_protocol::restore::UnclaimedState;
 use cofferdam_engine::cluster::coordinator::{self, CoordinatorSettings, Progress};
+use cofferdam_engine::cluster::statistics::CheckpointStatistics;
 use cofferdam_engine::cluster::Heartbeats;
 use cofferdam_engine::env::real::RealEnv;
+use cofferdam_engine::env::Env;
 use cofferdam_engine::storage::CheckpointStore;
 use cofferdam_protocol::coordinator::{Ended, Plan};
-use cofferdam_protocol::{CheckpointSettings, RestartStrategy};
+use cofferdam_protocol::restore::UnclaimedState;
+use cofferdam_protocol::{CheckpointId, CheckpointSettings, RestartStrategy};
+use std::collections::BTreeMap;
 use std::io::Write;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -36,6 +40,7 @@ pub fn process(arguments: &CoordinatorArguments) -> Result<Outcome, Failure> {
     let checkpoints = CheckpointSettings {
         interval: Some(Duration::from_millis(arguments.interval)),
         mode: arguments.job.mode.mode(),
+        retention: arguments.retention.retention(),
         tolerable_failures: TOLERABLE_FAILURES,
         ..CheckpointSettings::default()
     };
@@ -54,43 +59,106 @@ pub fn process(arguments: &CoordinatorArguments) -> Result<Outcome, Failure> {
     let settings = CoordinatorSettings { job, address: arguments.job.address, heartbeats, root, plan, unclaimed: UnclaimedState::Refuse };
     let store = Arc::new(CheckpointStore::new(super::storage(&arguments.job)));
     super::runtime()?.block_on(async {
-        let (sender, receiver) = watch::channel(Progress::default());
-        let last = receiver.clone();
-        let telling = tokio::spawn(tell_regularly(receiver));
-        let ended = coordinator::run(RealEnv::default(), settings, store, graph, Some(sender)).await;
+        let env = RealEnv::default();
+        let origin_unix_ms = env.wall_clock_ms().saturating_sub(i64::try_from(env.now().as_millis()).unwrap_or(0));
+        let (sender, progress) = watch::channel(Progress::default());
+        let teller = Arc::new(Mutex::new(Teller { progress, origin_unix_ms, redeployed: false, before: Before::default() }));
+        let telling = tokio::spawn(tell_regularly(teller.clone()));
+        let ended = coordinator::run(env, settings, store, graph, Some(sender)).await;
         telling.abort();
-        let cause = match ended? {
-            Ended::Finished => None,
-            Ended::Failed(cause) => Some(cause),
-            Ended::Cancelled => Some("it was cancelled".to_owned()),
+        // It may be in the middle of a line that must not come after the last one.
+        let _ = telling.await;
+        let (cause, outcome) = match ended? {
+            Ended::Finished => (None, Outcome::Green),
+            Ended::Failed(cause) => (Some(cause), Outcome::Code(JOB_FAILED)),
+            Ended::Cancelled => (None, Outcome::Code(JOB_CANCELLED)),
         };
-        let outcome = if cause.is_none() { Outcome::Green } else { Outcome::Code(JOB_FAILED) };
-        tell(&Told { cause, ..told(&last) });
+        lock(&teller).tell(cause);
         Ok(outcome)
     })
 }
 
-async fn tell_regularly(progress: watch::Receiver<Progress>) {
-    let mut before = Told::default();
+fn lock(teller: &Mutex<Teller>) -> MutexGuard<'_, Teller> {
+    // What it has told before is valid at every step.
+    teller.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn tell_regularly(teller: Arc<Mutex<Teller>>) {
     loop {
-        let now = told(&progress);
-        if now != before {
-            tell(&now);
-            before = now;
-        }
+        lock(&teller).tell(None);
         tokio::time::sleep(TELL).await;
     }
 }
 
-fn told(progress: &watch::Receiver<Progress>) -> Told {
-    let progress = progress.borrow();
-    let statistics = &progress.statistics;
-    let (completed, failed, restored) = (statistics.completed, statistics.failed, statistics.restored);
-    Told { status: progress.status.clone(), records: progress.records, completed, failed, restored, cause: None }
+/// What the launcher knows already.
+#[derive(Default)]
+struct Before {
+    told: Told,
+    checkpoints: BTreeMap<CheckpointId, CheckpointStatistics>,
 }
 
-fn tell(told: &Told) {
-    let line = serde_json::to_string(told).expect("text and numbers");
-    // A launcher that does not listen any more is about to end this process.
-    let _ = writeln!(std::io::stdout().lock(), "{line}");
+/// Tells the launcher what has changed.
+struct Teller {
+    progress: watch::Receiver<Progress>,
+    /// When the clock of the statistics stood at zero.
+    origin_unix_ms: i64,
+    redeployed: bool,
+    before: Before,
+}
+
+impl Teller {
+    fn tell(&mut self, cause: Option<String>) {
+        let progress = self.progress.borrow().clone();
+        self.redeployed |= is_redeployed(&progress.status);
+        let told = self.told(&progress, cause);
+        // Checkpoints in the line before are no reason for another one.
+        let figures = Told { checkpoints: Vec::new(), ..told.clone() };
+        if figures == self.before.told && told.checkpoints.is_empty() {
+            return;
+        }
+        let line = serde_json::to_string(&told).expect("text and numbers");
+        // A launcher that does not listen any more is about to end this process.
+        let _ = writeln!(std::io::stdout().lock(), "{line}");
+        self.before = Before { told: figures, checkpoints: progress.statistics.checkpoints };
+    }
+
+    fn told(&self, progress: &Progress, cause: Option<String>) -> Told {
+        let statistics = &progress.statistics;
+        let changed = statistics.checkpoints.iter().filter(|(id, known)| self.before.checkpoints.get(id) != Some(known));
+        Told {
+            status: progress.status.clone(),
+            records: progress.records,
+            redeployed: self.redeployed,
+            total: statistics.total,
+            completed: statistics.completed,
+            failed: statistics.failed,
+            restored: statistics.restored,
+            failures: statistics.failures.iter().map(|(reason, count)| (statistics::name(*reason), *count)).collect(),
+            checkpoints: changed.map(|(id, known)| Checkpoint::of(*id, known, self.origin_unix_ms)).collect(),
+            cause,
+        }
+    }
+}
+
+/// Whether the status tells of an attempt after a coordinator's first. It stays for longer than the time between two lines,
+/// because a job is not deployed again at once.
+fn is_redeployed(status: &str) -> bool {
+    let attempt = status.strip_prefix("running a").or(status.strip_prefix("deploying a"));
+    let number = attempt.and_then(|attempt| attempt.split_once('.')?.1.parse::<u32>().ok());
+    status.starts_with("restarting after ") || number.is_some_and(|number| number > 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attempt_after_the_first_is_a_deployment_anew() {
+        for status in ["running a1.2", "deploying a3.10", "restarting after a1.1"] {
+            assert!(is_redeployed(status), "{status}");
+        }
+        for status in ["running a1.1", "deploying a2.1", "a1.1 failed: lost", "waiting for 2 slots", "Finished", ""] {
+            assert!(!is_redeployed(status), "{status}");
+        }
+    }
 }

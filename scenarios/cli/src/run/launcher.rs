@@ -1,9 +1,10 @@
 //! The process that the user sees. It starts a coordinator and workers, starts them again when they die, shows how the job is
 //! doing, and leaves nothing behind but output and checkpoints.
 
-use super::process::{self, News, Role};
-use super::progress::{Progress, Told};
+use super::process::{self, News, Role, JOB_CANCELLED};
+use super::progress::Progress;
 use super::request::Request;
+use super::statistics::{self, Outcome as Ended};
 use super::wordcount::COUNTS;
 use crate::args::JobArguments;
 use crate::console::{self, grouped};
@@ -11,12 +12,25 @@ use crate::failure::{Failure, Outcome};
 use cofferdam_engine::connector::upsert_sink::PENDING;
 use std::io::{self, BufRead, BufReader};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 /// How often the progress is drawn anew.
 const TICK: Duration = Duration::from_millis(200);
+/// How often the file of statistics is written.
+const WRITE_STATISTICS: Duration = Duration::from_secs(1);
+/// How many checkpoints the closing table has.
+const TABLE: usize = 5;
+
+/// How a job ends without having failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum JobEnd {
+    /// All input is processed.
+    Finished,
+    /// The user did not want it any more.
+    Cancelled,
+}
 
 /// Runs the job until it has ended.
 ///
@@ -28,14 +42,35 @@ pub fn launch(request: Request) -> Result<Outcome, Failure> {
     let mut progress = Progress::new();
     let ended = runtime.block_on(supervise(&request, &mut progress));
     progress.close();
-    ended?;
-    let elapsed = progress.elapsed();
-    let found = tidy(&request.output).map_err(|source| Failure::Path { purpose: "read", path: request.output.clone(), source })?;
-    summarise(&request, &progress.total(), &found, elapsed);
-    Ok(Outcome::Green)
+    write_statistics(&request, &progress)?;
+    match ended {
+        Ok(JobEnd::Finished) => {
+            let unreadable = |source| Failure::Path { purpose: "read", path: request.output.clone(), source };
+            let found = tidy(&request.output).map_err(unreadable)?;
+            summarise("finished in", &request, &progress, Some(&found));
+            Ok(Outcome::Green)
+        }
+        Ok(JobEnd::Cancelled) => {
+            summarise("cancelled after", &request, &progress, None);
+            Err(Failure::JobCancelled)
+        }
+        Err(failure) => {
+            if matches!(failure, Failure::JobFailed { .. }) {
+                summarise("failed after", &request, &progress, None);
+            }
+            Err(failure)
+        }
+    }
 }
 
-async fn supervise(request: &Request, progress: &mut Progress) -> Result<(), Failure> {
+fn write_statistics(request: &Request, progress: &Progress) -> Result<(), Failure> {
+    let Some(path) = &request.statistics else { return Ok(()) };
+    let written = statistics::write(path, &progress.total(), progress.history());
+    written.map_err(|source| Failure::Path { purpose: "write to", path: path.clone(), source })
+}
+
+async fn supervise(request: &Request, progress: &mut Progress) -> Result<JobEnd, Failure> {
+    progress.line(format_args!("coordinator address {}", request.job.address));
     let (sender, mut news) = mpsc::unbounded_channel();
     let mut children = JoinSet::new();
     children.spawn(process::keep(Role::Coordinator, coordinator_arguments(request), sender.clone()));
@@ -43,6 +78,7 @@ async fn supervise(request: &Request, progress: &mut Progress) -> Result<(), Fai
         children.spawn(process::keep(Role::Worker(id), worker_arguments(request, id), sender.clone()));
     }
     let mut ticks = tokio::time::interval(TICK);
+    let mut statistics_written = Instant::now();
     let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
     let result = loop {
         tokio::select! {
@@ -53,7 +89,14 @@ async fn supervise(request: &Request, progress: &mut Progress) -> Result<(), Fai
                     break result;
                 }
             }
-            _ = ticks.tick() => progress.show(),
+            _ = ticks.tick() => {
+                progress.show();
+                if statistics_written.elapsed() >= WRITE_STATISTICS {
+                    statistics_written = Instant::now();
+                    // What cannot be written now is written the next time; the last time it is an error.
+                    let _ = write_statistics(request, progress);
+                }
+            }
         }
     };
     children.shutdown().await;
@@ -61,18 +104,20 @@ async fn supervise(request: &Request, progress: &mut Progress) -> Result<(), Fai
 }
 
 /// What a piece of news means for the job: something once it has ended.
-fn receive(news: News, progress: &mut Progress) -> Option<Result<(), Failure>> {
+fn receive(news: News, progress: &mut Progress) -> Option<Result<JobEnd, Failure>> {
     match news {
         News::Started(role, id) => progress.line(format_args!("{role} pid {id}")),
         News::Told(told) => progress.told(told),
         News::Died(role, status) => {
             progress.line(format_args!("{role} died ({status}), starting it again"));
+            progress.process_died();
             if role == Role::Coordinator {
                 progress.coordinator_died();
             }
         }
         News::Done(Role::Worker(_), _) => {}
-        News::Done(Role::Coordinator, status) if status.success() => return Some(Ok(())),
+        News::Done(Role::Coordinator, status) if status.success() => return Some(Ok(JobEnd::Finished)),
+        News::Done(Role::Coordinator, status) if status.code() == Some(i32::from(JOB_CANCELLED)) => return Some(Ok(JobEnd::Cancelled)),
         News::Done(Role::Coordinator, _) => {
             let cause = progress.total().cause.unwrap_or_else(|| "the coordinator did not say why".into());
             return Some(Err(Failure::JobFailed { cause }));
@@ -100,6 +145,7 @@ fn coordinator_arguments(request: &Request) -> Vec<String> {
     let mut arguments = vec!["coordinator".to_owned()];
     arguments.extend(job_arguments(&request.job));
     arguments.extend(["--job-id".into(), request.job_id.clone(), "--interval".into(), request.interval.as_millis().to_string()]);
+    arguments.extend(["--retention".into(), request.retention.name().into()]);
     arguments
 }
 
@@ -138,12 +184,72 @@ fn tidy(output: &Path) -> io::Result<Found> {
     Ok(found)
 }
 
-fn summarise(request: &Request, told: &Told, found: &Found, elapsed: Duration) {
+/// What has been read, as exactly as it is known.
+fn records(progress: &Progress, finished: bool) -> String {
+    let told = progress.total();
+    let at_least = if progress.deaths() > 0 || !finished { "at least " } else { "" };
+    let again =
+        if told.restored > 0 || told.redeployed || progress.deaths() > 0 { ", those read again after a restore included" } else { "" };
+    format!("{at_least}{} lines read{again}", grouped(told.records))
+}
+
+fn summarise(end: &str, request: &Request, progress: &Progress, found: Option<&Found>) {
     let line = |name: &str, value: String| console::say(format_args!("  {name:<12} {value}"));
-    console::say(format_args!("finished in {:.1} s", elapsed.as_secs_f64()));
-    line("records", format!("at least {} lines read, those read again after a restore included", grouped(told.records)));
-    line("words", format!("{}, {} different ones", grouped(found.words), grouped(found.different_words)));
+    let told = progress.total();
+    console::say(format_args!("{end} {:.1} s", progress.elapsed().as_secs_f64()));
+    line("records", records(progress, found.is_some()));
+    if let Some(found) = found {
+        line("words", format!("{}, {} different ones", grouped(found.words), grouped(found.different_words)));
+    }
     line("checkpoints", format!("{} completed, {} failed", told.completed, told.failed));
     line("restores", told.restored.to_string());
-    line("output", format!("{} files in {}", found.files, request.output.display()));
+    match found {
+        Some(found) => line("output", format!("{} files in {}", found.files, request.output.display())),
+        None => line("kept", kept(&request.job.root)),
+    }
+    if let Some(path) = &request.statistics {
+        line("statistics", path.display().to_string());
+    }
+    if let Some(table) = table(progress) {
+        console::say(table);
+    }
+}
+
+/// The checkpoints that retention has left.
+fn kept(root: &str) -> String {
+    // A folder that cannot be read is not worth an error at the end of a job.
+    let entries = std::fs::read_dir(root).into_iter().flatten().flatten();
+    let mut found: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    found.retain(|name| name.starts_with("chk-"));
+    match found.is_empty() {
+        true => "no checkpoint".into(),
+        false => format!("{} in {root}", found.join(", ")),
+    }
+}
+
+/// The newest checkpoints.
+fn table(progress: &Progress) -> Option<String> {
+    // Rounding a time for people.
+    #[allow(clippy::cast_precision_loss)]
+    let ms = |us: u64| format!("{:.1} ms", us as f64 / 1000.0);
+    let mut table = console::table();
+    table.set_header(["checkpoint", "outcome", "end to end", "alignment max", "sync max", "async max", "bytes"]);
+    for checkpoint in progress.history().newest(TABLE) {
+        let outcome = match (checkpoint.outcome, &checkpoint.reason) {
+            (Ended::Completed, _) => "completed".to_owned(),
+            (Ended::Failed, reason) => reason.as_ref().map_or("failed".to_owned(), |reason| format!("failed: {reason}")),
+            (Ended::InProgress, _) => "in progress".to_owned(),
+            (Ended::CoordinatorDied, _) => "its coordinator died".to_owned(),
+        };
+        table.add_row([
+            checkpoint.checkpoint.to_string(),
+            outcome,
+            checkpoint.end_to_end_us.map_or("-".to_owned(), ms),
+            ms(checkpoint.alignment_us_max),
+            ms(checkpoint.sync_us_max),
+            ms(checkpoint.async_us_max),
+            grouped(checkpoint.size_bytes),
+        ]);
+    }
+    (!table.is_empty()).then(|| table.to_string())
 }

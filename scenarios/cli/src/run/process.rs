@@ -19,6 +19,8 @@ const SHORT_LIVES: u32 = 6;
 
 /// How the coordinator says that the job failed for good.
 pub const JOB_FAILED: u8 = 3;
+/// How the coordinator says that the job was cancelled.
+pub const JOB_CANCELLED: u8 = 5;
 
 /// What a child is there for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +49,7 @@ pub enum News {
     Told(Told),
     /// It died, and will be started again.
     Died(Role, ExitStatus),
-    /// Its work is done; the coordinator may have found that the job failed.
+    /// Its work is done; the coordinator may have found that the job failed, or that it was cancelled.
     Done(Role, ExitStatus),
     /// It will not be started again.
     GivenUp(Failure),
@@ -71,7 +73,7 @@ async fn keep_until_done(role: Role, arguments: &[String], news: &mpsc::Unbounde
         command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
         let status = live(role, command.spawn().map_err(system)?, news).await.map_err(system)?;
         let done = match role {
-            Role::Coordinator => status.success() || status.code() == Some(i32::from(JOB_FAILED)),
+            Role::Coordinator => status.success() || [JOB_FAILED, JOB_CANCELLED].iter().any(|code| status.code() == Some(i32::from(*code))),
             Role::Worker(_) => status.success(),
         };
         if done {

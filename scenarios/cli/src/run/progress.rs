@@ -1,8 +1,10 @@
 //! What the coordinator tells the launcher, and the launcher the user.
 
+use super::statistics::{Checkpoint, History};
 use crate::console::{self, grouped, rate};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::time::{Duration, Instant};
 
@@ -18,25 +20,43 @@ pub struct Told {
     pub status: String,
     /// Lines read, replays included.
     pub records: u64,
+    /// Whether the job had to be deployed again: what was read before may have been read again.
+    pub redeployed: bool,
+    /// Checkpoints that were begun, or refused before they had a number.
+    pub total: u64,
     /// Completed checkpoints.
     pub completed: u64,
     /// Failed ones.
     pub failed: u64,
     /// Deployments from a checkpoint.
     pub restored: u64,
+    /// Failed checkpoints by reason.
+    pub failures: BTreeMap<String, u64>,
+    /// Those of which something has changed since the line before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checkpoints: Vec<Checkpoint>,
     /// In the last line of a job that failed for good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
 }
 
 impl Told {
+    /// Over two coordinators. Their checkpoints are not added up but kept, as a history.
     fn plus(&self, other: &Self) -> Self {
+        let mut failures = self.failures.clone();
+        for (reason, count) in &other.failures {
+            *failures.entry(reason.clone()).or_default() += count;
+        }
         Self {
             status: other.status.clone(),
             records: self.records + other.records,
+            redeployed: self.redeployed || other.redeployed,
+            total: self.total + other.total,
             completed: self.completed + other.completed,
             failed: self.failed + other.failed,
             restored: self.restored + other.restored,
+            failures,
+            checkpoints: Vec::new(),
             cause: other.cause.clone(),
         }
     }
@@ -51,6 +71,8 @@ pub struct Progress {
     rate: String,
     earlier: Told,
     current: Told,
+    history: History,
+    deaths: u64,
 }
 
 impl Progress {
@@ -64,16 +86,24 @@ impl Progress {
         });
         let now = Instant::now();
         let (earlier, current) = (Told::default(), Told::default());
-        Self { bar, started: now, told_at: now, rate_from: (now, 0), rate: "-".into(), earlier, current }
+        let (rate, history) = ("-".to_owned(), History::default());
+        Self { bar, started: now, told_at: now, rate_from: (now, 0), rate, earlier, current, history, deaths: 0 }
     }
 
     /// News from the coordinator.
-    pub fn told(&mut self, told: Told) {
+    pub fn told(&mut self, mut told: Told) {
+        self.history.told(std::mem::take(&mut told.checkpoints));
         self.current = told;
+    }
+
+    /// A process is gone, and with it what it had not told yet.
+    pub fn process_died(&mut self) {
+        self.deaths += 1;
     }
 
     /// The coordinator is gone; the next one begins at zero.
     pub fn coordinator_died(&mut self) {
+        self.history.coordinator_died();
         self.earlier = self.total();
         self.current = Told { status: "waiting for a coordinator".into(), ..Told::default() };
     }
@@ -81,6 +111,16 @@ impl Progress {
     /// Over all coordinators so far.
     pub fn total(&self) -> Told {
         self.earlier.plus(&self.current)
+    }
+
+    /// The checkpoints of all coordinators so far.
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// How many processes have died.
+    pub fn deaths(&self) -> u64 {
+        self.deaths
     }
 
     /// How long the job has taken.
@@ -134,10 +174,12 @@ mod tests {
     #[test]
     fn figures_add_up_over_coordinators() {
         let mut progress = Progress::new();
-        progress.told(Told { records: 5, completed: 2, ..Told::default() });
+        let failures = |count| BTreeMap::from([("expired".to_owned(), count)]);
+        progress.told(Told { records: 5, total: 3, completed: 2, failures: failures(1), ..Told::default() });
         progress.coordinator_died();
-        progress.told(Told { records: 1, restored: 1, status: "running".into(), ..Told::default() });
-        let expected = Told { status: "running".into(), records: 6, completed: 2, restored: 1, ..Told::default() };
+        let status = || "running".to_owned();
+        progress.told(Told { records: 1, total: 4, restored: 1, failures: failures(2), status: status(), ..Told::default() });
+        let expected = Told { status: status(), records: 6, total: 7, completed: 2, restored: 1, failures: failures(3), ..Told::default() };
         assert_eq!(progress.total(), expected);
     }
 }

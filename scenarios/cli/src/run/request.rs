@@ -1,7 +1,9 @@
 //! What the user asked for, checked before anything is started.
 
+use super::progress::Told;
+use super::statistics::{self, History};
 use super::wordcount::MAX_PARALLELISM;
-use crate::args::{JobArguments, WordcountArguments};
+use crate::args::{JobArguments, Keep, WordcountArguments};
 use crate::failure::Failure;
 use cofferdam_protocol::CheckpointSettings;
 use std::hash::{BuildHasher, Hasher};
@@ -25,6 +27,10 @@ pub struct Request {
     pub slots: u32,
     /// Between two checkpoints.
     pub interval: Duration,
+    /// What becomes of checkpoints when the job does not finish.
+    pub retention: Keep,
+    /// Where figures about checkpoints go.
+    pub statistics: Option<PathBuf>,
     /// The output folder as the user named it.
     pub output: PathBuf,
 }
@@ -54,6 +60,9 @@ impl Request {
         let job_id = format!("wordcount-{:016x}", std::collections::hash_map::RandomState::new().build_hasher().finish());
         let root = format!("{checkpoints}/{job_id}");
         make_folder(Path::new(&root))?;
+        if let Some(path) = &arguments.statistics {
+            statistics::write(path, &Told::default(), &History::default()).map_err(path_failure("write to", path))?;
+        }
         let parallelism = arguments.parallelism;
         let (mode, throttle) = (arguments.mode, arguments.throttle);
         Ok(Self {
@@ -62,6 +71,8 @@ impl Request {
             workers: arguments.workers,
             slots: parallelism.div_ceil(arguments.workers),
             interval: arguments.interval,
+            retention: arguments.retention,
+            statistics: arguments.statistics.clone(),
             output: arguments.output.clone(),
         })
     }

@@ -52,7 +52,8 @@ impl WordCount {
     pub fn graph<E: Env>(self) -> Result<JobGraph<E>, JobError> {
         let partitions = Partition::cut(&self.input, self.input_size_bytes, self.parallelism * PARTITIONS_PER_SUBTASK);
         let chunk_bytes = if self.pace.is_some() { PACED_CHUNK_BYTES } else { CHUNK_BYTES };
-        let settings = LogSettings { partitions: Arc::new(partitions), chunk_bytes, pace: self.pace, event_times: None, backlog_bytes: None };
+        let settings =
+            LogSettings { partitions: Arc::new(partitions), chunk_bytes, pace: self.pace, event_times: None, backlog_bytes: None };
         let max = MaxParallelism::new(MAX_PARALLELISM).expect("128 is between 1 and 32768");
         let job = Job::<E>::new("wordcount", self.parallelism, max);
         job.source("lines", move || LogSource::new(settings.clone()))

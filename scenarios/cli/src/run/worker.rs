@@ -2,10 +2,10 @@
 
 use crate::args::WorkerArguments;
 use crate::failure::{Failure, Outcome};
-use cofferdam_engine::task::StateBackend;
 use cofferdam_engine::cluster::worker::{self, WorkerSettings};
 use cofferdam_engine::cluster::Heartbeats;
 use cofferdam_engine::env::real::RealEnv;
+use cofferdam_engine::task::StateBackend;
 use cofferdam_protocol::WorkerId;
 use std::net::{Ipv4Addr, SocketAddr};
 

@@ -1,8 +1,13 @@
 //! Orders (two logs as one) and payments, side by side per account: every kind of state, and a processing-time timer.
+//!
+//! Each row says whether the account is ripe, and if not, when it will be and what time it is. At the end all accounts are asked
+//! once more, long after the last one should have ripened: a timer that was lost shows in the table.
 
-use super::{fields, log_settings, number, Log, OUTPUT};
+use super::patient::Patient;
+use super::{fields, log_settings, Log, OUTPUT};
 use crate::scenario::JobSpec;
-use crate::workload::RIPE_MS;
+use crate::workload::{RIPE_MS, RIPE_WAIT_MS};
+use bytes::Bytes;
 use cofferdam_engine::connector::log_source;
 use cofferdam_engine::connector::upsert_sink::UpsertSink;
 use cofferdam_engine::env::Env;
@@ -11,6 +16,12 @@ use cofferdam_engine::operator::{CoProcess, Context, Firing};
 use cofferdam_engine::record::Collect;
 use cofferdam_engine::state::{Aggregate, AggregatingState, Key, ListState, MapState, ReducingState, StateVisitor, Text, ValueState};
 use cofferdam_protocol::MaxParallelism;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// An account and an amount; without one it is only asked for.
+type Entry = (Text, Option<u64>);
 
 /// Count and sum of payments.
 #[derive(Default)]
@@ -38,6 +49,8 @@ struct Ledger {
     amounts: MapState<Text, u64, u64>,
     paid: AggregatingState<Text, Payments>,
     payments: ListState<Text, u64>,
+    /// When it ripens, by the clock of the worker that saw it first.
+    due: ValueState<Text, i64>,
     ripe: ValueState<Text, bool>,
 }
 
@@ -48,6 +61,7 @@ impl Ledger {
             amounts: MapState::default(),
             paid: AggregatingState::new(Payments),
             payments: ListState::default(),
+            due: ValueState::default(),
             ripe: ValueState::default(),
         }
     }
@@ -57,40 +71,48 @@ impl Ledger {
         if self.ripe.get(key).is_none() {
             self.ripe.set(key, false);
             let due = context.processing_time_ms() + RIPE_MS;
+            self.due.set(key, due);
             context.timers().register_processing(key, due);
         }
     }
 
-    fn row(&mut self, key: &Key<'_, Text>, out: &mut impl Collect<(Text, Text)>) {
+    /// Nothing, for an account that was never seen.
+    fn row(&mut self, key: &Key<'_, Text>, context: &Context<'_, Text>, out: &mut impl Collect<(Text, Text)>) {
+        let (Some(ripe), Some(due)) = (self.ripe.get(key), self.due.get(key)) else { return };
         let ordered = self.ordered.get(key).copied().unwrap_or(0);
         let paid = self.paid.get(key).unwrap_or(0);
-        out.collect((key.key.clone(), Text::from(format!("{ordered} {paid}").as_str())));
+        let ripeness = if *ripe { "ripe".to_owned() } else { format!("due {due} at {}", context.processing_time_ms()) };
+        out.collect((key.key.clone(), Text::from(format!("{ordered} {paid} {ripeness}").as_str())));
     }
 }
 
 impl CoProcess for Ledger {
     type Key = Text;
-    type Left = (Text, u64);
-    type Right = (Text, u64);
+    type Left = Entry;
+    type Right = Entry;
     type Out = (Text, Text);
 
-    fn left(&mut self, key: &Key<'_, Text>, order: (Text, u64), context: &mut Context<'_, Text>, out: &mut impl Collect<(Text, Text)>) {
-        self.seen(key, context);
-        self.ordered.add(key, order.1);
-        self.amounts.update(key, order.1, |count| *count += 1);
-        self.row(key, out);
+    fn left(&mut self, key: &Key<'_, Text>, order: Entry, context: &mut Context<'_, Text>, out: &mut impl Collect<(Text, Text)>) {
+        if let Some(amount) = order.1 {
+            self.seen(key, context);
+            self.ordered.add(key, amount);
+            self.amounts.update(key, amount, |count| *count += 1);
+        }
+        self.row(key, context, out);
     }
 
-    fn right(&mut self, key: &Key<'_, Text>, payment: (Text, u64), context: &mut Context<'_, Text>, out: &mut impl Collect<(Text, Text)>) {
-        self.seen(key, context);
-        self.paid.add(key, payment.1);
-        self.payments.push(key, payment.1);
-        self.row(key, out);
+    fn right(&mut self, key: &Key<'_, Text>, payment: Entry, context: &mut Context<'_, Text>, out: &mut impl Collect<(Text, Text)>) {
+        if let Some(amount) = payment.1 {
+            self.seen(key, context);
+            self.paid.add(key, amount);
+            self.payments.push(key, amount);
+        }
+        self.row(key, context, out);
     }
 
-    fn on_timer(&mut self, key: &Key<'_, Text>, _: Firing, _: &mut Context<'_, Text>, out: &mut impl Collect<(Text, Text)>) {
+    fn on_timer(&mut self, key: &Key<'_, Text>, _: Firing, context: &mut Context<'_, Text>, out: &mut impl Collect<(Text, Text)>) {
         self.ripe.set(key, true);
-        self.row(key, out);
+        self.row(key, context, out);
     }
 
     fn states(&mut self, visit: &mut dyn StateVisitor<Text>) {
@@ -98,23 +120,33 @@ impl CoProcess for Ledger {
         visit.visit("amounts", &mut self.amounts);
         visit.visit("paid", &mut self.paid);
         visit.visit("payments", &mut self.payments);
+        visit.visit("due", &mut self.due);
         visit.visit("ripe", &mut self.ripe);
     }
 }
 
-fn parse(line: bytes::Bytes) -> (Text, u64) {
+fn parse(line: Bytes) -> Entry {
     let mut fields = fields(&line);
-    (Text::from(fields.next().unwrap_or("")), number(fields.next()))
+    (Text::from(fields.next().unwrap_or("")), fields.next().and_then(|amount| amount.parse().ok()))
+}
+
+/// Every account that the logs name, once.
+fn accounts(logs: &[Log]) -> Vec<Bytes> {
+    let lines = logs.iter().flat_map(|log| &log.partitions).flat_map(|(_, lines)| lines);
+    let names: BTreeSet<&str> = lines.filter_map(|line| line.split(' ').next()).collect();
+    names.into_iter().map(|name| Bytes::copy_from_slice(name.as_bytes())).collect()
 }
 
 pub(super) fn build<E: Env>(spec: &JobSpec, max: MaxParallelism, logs: &[Log]) -> Result<JobGraph<E>, JobError> {
     let job = Job::new("ledger", spec.parallelism, max);
+    let (accounts, wait) = (Arc::new(accounts(logs)), Duration::from_millis(RIPE_WAIT_MS));
     let source = |index: usize| {
-        let settings = log_settings(spec, &logs[index], None);
-        job.source(logs[index].source, move || log_source::LogSource::new(settings.clone())).map(parse)
+        let (settings, accounts) = (log_settings(spec, &logs[index], None), accounts.clone());
+        let patient = move || Patient::new(log_source::LogSource::new(settings.clone()), wait, accounts.clone());
+        job.source(logs[index].source, patient).map(parse)
     };
-    let orders = source(0).union(source(1)).key_by(|order: &(Text, u64)| order.0.clone());
-    let payments = source(2).key_by(|payment: &(Text, u64)| payment.0.clone());
+    let orders = source(0).union(source(1)).key_by(|order: &Entry| order.0.clone());
+    let payments = source(2).key_by(|payment: &Entry| payment.0.clone());
     orders.connect(payments).process("ledger", Ledger::new).sink("table", || UpsertSink::<Text, Text>::new(OUTPUT, "table"));
     job.build()
 }

@@ -148,24 +148,24 @@ fn windows(expected: &State, actual: &State, watermark: i64) -> Result<(), Contr
     }
 }
 
-/// Every account that was seen is either ripe or has its one timer.
+/// Every account that was seen is either ripe, or has its one timer, at the time that it is due.
 fn ripening(expected: &State, actual: &State, mode: Mode) -> Result<(), Contradiction> {
     let nothing = BTreeMap::new();
     let of = |state: &'_ State, name: &str| state.get(name).unwrap_or(&nothing).clone();
-    let (ripe, timers) = (of(actual, "ripe"), of(actual, "timers/processing"));
+    let (due, ripe, timers) = (of(actual, "due"), of(actual, "ripe"), of(actual, "timers/processing"));
     let seen: BTreeSet<String> = of(expected, "ordered").into_keys().chain(of(expected, "paid").into_keys()).collect();
     for key in &seen {
-        let timers = timers.get(key).map_or(0, |value| if let Value::Times(times) = value { times.len() } else { 0 });
-        let fine = match ripe.get(key) {
-            Some(Value::Bool(true)) => timers == 0,
-            Some(Value::Bool(false)) => timers == 1,
+        let fine = match (ripe.get(key), due.get(key), timers.get(key)) {
+            (Some(Value::Bool(true)), Some(Value::Number(_)), None) => true,
+            (Some(Value::Bool(false)), Some(Value::Number(due)), Some(Value::Times(times))) => *times == [due.cast_signed()],
             _ => false,
         };
         if !fine {
-            return Err(format!("account {key} is ripe: {:?}, and has {timers} timers", ripe.get(key)));
+            let (ripe, due, timers) = (show(&ripe.get(key).cloned()), show(&due.get(key).cloned()), show(&timers.get(key).cloned()));
+            return Err(format!("account {key} is ripe: {ripe}, it is due: {due}, and has timers: {timers}"));
         }
     }
-    match ripe.keys().find(|key| !seen.contains(*key)) {
+    match ripe.keys().chain(timers.keys()).find(|key| !seen.contains(*key)) {
         Some(key) if mode == Mode::ExactlyOnce => Err(format!("account {key} ripens, but is not in the input before the positions")),
         Some(_) | None => Ok(()),
     }

@@ -11,6 +11,8 @@ pub struct Checkpoint {
     pub positions: BTreeMap<String, BTreeMap<u32, u64>>,
     /// For each keyed operator: state name, key, value.
     pub keyed: BTreeMap<String, State>,
+    /// For each operator and subtask: how many entries of keyed state and items of lists it put in.
+    pub parts: BTreeMap<(String, u32), u64>,
     /// Every file that it names, by its path below the job's folder.
     pub files: Vec<String>,
 }
@@ -161,8 +163,9 @@ fn value(shape: Shape, bytes: &mut Bytes<'_>) -> Result<Value, Broken> {
     })
 }
 
-/// Adds the entries of one state file. A key that is there already is an error: two subtasks claim it.
-fn state_file(file: &[u8], shapes: &dyn Fn(&str) -> Option<Shape>, into: &mut State) -> Result<(), Broken> {
+/// Adds the entries of one state file, and tells how many. A key that is there already is an error: two subtasks claim it.
+fn state_file(file: &[u8], shapes: &dyn Fn(&str) -> Option<Shape>, into: &mut State) -> Result<u64, Broken> {
+    let mut entries = 0;
     for payload in blocks(b"CFDSTATE", file)? {
         let mut bytes = Bytes { bytes: &payload, at: 0 };
         let (_group, _kind, name, count) = (bytes.number(2)?, bytes.number(1)?, bytes.text()?, bytes.count()?);
@@ -173,12 +176,99 @@ fn state_file(file: &[u8], shapes: &dyn Fn(&str) -> Option<Shape>, into: &mut St
             if into.entry(name.clone()).or_default().insert(key.clone(), value).is_some() {
                 return Err(format!("key {key} of state {name} is there twice"));
             }
+            entries += 1;
         }
         if !bytes.is_empty() {
             return Err(format!("bytes behind the entries of state {name}"));
         }
     }
-    Ok(())
+    Ok(entries)
+}
+
+/// The shared part of a handle in a backend's own format.
+struct Store {
+    columns: Vec<String>,
+    files: BTreeMap<String, Vec<u8>>,
+}
+
+fn sized(read: &dyn Fn(&str) -> Result<Vec<u8>, Broken>, path: &str, size: u64) -> Result<Vec<u8>, Broken> {
+    let file = read(path)?;
+    if file.len() as u64 != size {
+        return Err(format!("{path} has {} bytes, {size} were written", file.len()));
+    }
+    Ok(file)
+}
+
+fn store(bytes: &mut Bytes<'_>, read: &dyn Fn(&str) -> Result<Vec<u8>, Broken>, files: &mut Vec<String>) -> Result<Store, Broken> {
+    let backend = bytes.text()?;
+    if backend != "sorted-runs" {
+        return Err(format!("state in the format of {backend}"));
+    }
+    let columns = (0..bytes.count()?).map(|_| bytes.text()).collect::<Result<_, _>>()?;
+    let mut store = Store { columns, files: BTreeMap::new() };
+    for _ in 0..bytes.count()? {
+        let (name, path, size) = (bytes.text()?, bytes.text()?, bytes.number(8)?);
+        let content = blocks(b"CFDSTATE", &sized(read, &path, size)?).map_err(|broken| format!("{path}: {broken}"))?.concat();
+        store.files.insert(name, content);
+        files.push(path);
+    }
+    Ok(store)
+}
+
+/// Adds what a store of sorted runs holds, and tells how many entries: for each column, newer runs over older ones.
+fn runs(
+    own: &[u8],
+    store: &Store,
+    groups: std::ops::RangeInclusive<u64>,
+    shapes: &dyn Fn(&str) -> Option<Shape>,
+    into: &mut State,
+) -> Result<u64, Broken> {
+    let private = blocks(b"CFDSTATE", own)?.concat();
+    let mut bytes = Bytes { bytes: &private, at: 0 };
+    let (name, length) = (bytes.text()?, bytes.count()?);
+    let manifest = std::str::from_utf8(bytes.take(length)?).map_err(|_| "a manifest that is not UTF-8".to_owned())?;
+    if name != "MANIFEST" || !bytes.is_empty() {
+        return Err("something else than one manifest".into());
+    }
+    let mut entries = 0;
+    for (line, name) in manifest.lines().zip(&store.columns) {
+        let shape = shapes(name).ok_or_else(|| format!("a state {name:?} that the job does not have"))?;
+        let mut rows: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
+        for run in line.split(' ').skip(1).filter(|run| !run.is_empty()) {
+            let file = store.files.get(run).ok_or_else(|| format!("{run} is not among the shared files"))?;
+            let mut bytes = Bytes { bytes: file, at: 0 };
+            if bytes.take(8)? != b"CFDRUN1\0" {
+                return Err(format!("{run} is not a run"));
+            }
+            let _column = bytes.number(2)?;
+            for _ in 0..bytes.count()? {
+                let length = bytes.count()?;
+                let key = bytes.take(length)?.to_vec();
+                let value = if bytes.number(1)? == 0 {
+                    None
+                } else {
+                    let length = bytes.count()?;
+                    Some(bytes.take(length)?.to_vec())
+                };
+                rows.insert(key, value);
+            }
+        }
+        for (key, stored) in rows {
+            let Some(stored) = stored else { continue };
+            let (group, key) = key.split_at_checked(2).ok_or("a key without a key group")?;
+            let group = u64::from(group[0]) << 8 | u64::from(group[1]);
+            if !groups.contains(&group) {
+                return Err(format!("an entry of key group {group}, which the handle does not hold"));
+            }
+            let key = Bytes { bytes: key, at: 0 }.text()?;
+            let value = value(shape, &mut Bytes { bytes: &stored, at: 0 })?;
+            if into.entry(name.clone()).or_default().insert(key.clone(), value).is_some() {
+                return Err(format!("key {key} of state {name} is there twice"));
+            }
+            entries += 1;
+        }
+    }
+    Ok(entries)
 }
 
 /// Reads a whole checkpoint. `read` gives a file by its path below the job's folder; `shapes` knows how states are written.
@@ -210,33 +300,46 @@ fn metadata(
 ) -> Result<(), Broken> {
     let _job = bytes.text()?;
     checkpoint.number = bytes.number(8)?;
-    let (_epoch, _attempt, _savepoint) = (bytes.number(8)?, bytes.number(4)?, bytes.number(1)?);
+    let (_epoch, _attempt, _kind) = (bytes.number(8)?, bytes.number(4)?, bytes.number(1)?);
+    for _ in 0..bytes.count()? {
+        let (_hook, length) = (bytes.text()?, bytes.count()?);
+        bytes.take(length)?;
+    }
     for _ in 0..bytes.count()? {
         let uid = bytes.text()?;
         let (_parallelism, _max_parallelism) = (bytes.number(4)?, bytes.number(4)?);
         for _ in 0..bytes.count()? {
-            let _subtask = bytes.number(4)?;
+            let (_name, _kind) = (bytes.text()?, bytes.number(1)?);
+            let (_key, _key_version, _value, _value_version) = (bytes.text()?, bytes.number(4)?, bytes.text()?, bytes.number(4)?);
+        }
+        for _ in 0..bytes.count()? {
+            let subtask = bytes.u32()?;
+            let mut part = 0;
             for _ in 0..bytes.count()? {
-                let (_first, _last) = (bytes.number(2)?, bytes.number(2)?);
+                let (first, last) = (bytes.number(2)?, bytes.number(2)?);
                 let state = checkpoint.keyed.entry(uid.clone()).or_default();
-                if bytes.number(1)? == 0 {
+                let (named, own) = if bytes.number(1)? == 0 {
                     let (path, size) = (bytes.text()?, bytes.number(8)?);
-                    let file = read(&path)?;
-                    if file.len() as u64 != size {
-                        return Err(format!("{path} has {} bytes, {size} were written", file.len()));
-                    }
-                    state_file(&file, shapes, state).map_err(|broken| format!("{path}: {broken}"))?;
-                    checkpoint.files.push(path);
+                    let file = sized(read, &path, size)?;
+                    checkpoint.files.push(path.clone());
+                    (path, file)
                 } else {
                     let length = bytes.count()?;
-                    state_file(bytes.take(length)?, shapes, state)?;
+                    ("inline state".to_owned(), bytes.take(length)?.to_vec())
+                };
+                if bytes.number(1)? == 0 {
+                    part += state_file(&own, shapes, state).map_err(|broken| format!("{named}: {broken}"))?;
+                } else {
+                    let store = store(bytes, read, &mut checkpoint.files)?;
+                    part += runs(&own, &store, first..=last, shapes, state).map_err(|broken| format!("{named}: {broken}"))?;
                 }
             }
             for _ in 0..bytes.count()? {
-                let name = bytes.text()?;
+                let (name, _redistribution) = (bytes.text()?, bytes.number(1)?);
                 for _ in 0..bytes.count()? {
                     let length = bytes.count()?;
                     let mut item = Bytes { bytes: bytes.take(length)?, at: 0 };
+                    part += 1;
                     if name == "positions" {
                         let (partition, offset, _newest) = (item.u32()?, item.number(8)?, item.signed()?);
                         if checkpoint.positions.entry(uid.clone()).or_default().insert(partition, offset).is_some() {
@@ -244,6 +347,9 @@ fn metadata(
                         }
                     }
                 }
+            }
+            if checkpoint.parts.insert((uid.clone(), subtask), part).is_some() {
+                return Err(format!("{uid} has two parts of subtask {subtask}"));
             }
         }
     }

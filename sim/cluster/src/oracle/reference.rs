@@ -25,11 +25,21 @@ pub fn keyed_operator(kind: JobKind) -> &'static str {
     }
 }
 
+/// The named operators of each vertex, in the order of the vertices. One that only reshuffles has none.
+#[must_use]
+pub fn vertices(kind: JobKind) -> &'static [&'static [&'static str]] {
+    match kind {
+        JobKind::WordCount => &[&["lines"], &["count", "table"]],
+        JobKind::Windows => &[&["events"], &[], &["windows", "table"]],
+        JobKind::Ledger => &[&["orders-a"], &["orders-b"], &[], &["payments"], &["ledger", "table"]],
+    }
+}
+
 /// How its states are written.
 #[must_use]
 pub fn shape(kind: JobKind, state: &str) -> Option<Shape> {
     Some(match (kind, state) {
-        (JobKind::WordCount, "count") | (JobKind::Ledger, "ordered") => Shape::Number,
+        (JobKind::WordCount, "count") | (JobKind::Ledger, "ordered" | "due") => Shape::Number,
         (JobKind::Windows, "sums") | (JobKind::Ledger, "amounts") => Shape::Map,
         (JobKind::Ledger, "paid") => Shape::Pair,
         (JobKind::Ledger, "payments") => Shape::List,
@@ -100,7 +110,7 @@ pub fn state(kind: JobKind, prefix: &Prefix<'_>) -> State {
     state
 }
 
-/// The rows that the table must have when all lines are processed.
+/// The rows that the table must have when all lines are processed; those of the ledger also say how ripe the account is.
 #[must_use]
 pub fn table(kind: JobKind, logs: &[Log]) -> BTreeMap<String, String> {
     let state = state(kind, &everything(logs));

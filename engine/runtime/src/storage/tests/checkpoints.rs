@@ -4,8 +4,8 @@ use super::disk::{run, Fault, TestEnv, Unsynced};
 use crate::env::{File, Files};
 use crate::observe::Moment;
 use crate::storage::{CheckpointStorage, CheckpointStore, StorageError};
-use cofferdam_protocol::metadata::{SnapshotKind, CheckpointMetadata, OperatorShape};
-use cofferdam_protocol::snapshot::{Layout, KeyedHandle, OperatorSnapshot, StateLocation, TaskSnapshot};
+use cofferdam_protocol::metadata::{CheckpointMetadata, OperatorShape, SnapshotKind};
+use cofferdam_protocol::snapshot::{KeyedHandle, Layout, OperatorSnapshot, StateLocation, TaskSnapshot};
 use cofferdam_protocol::{AttemptId, CheckpointId, KeyGroup, KeyGroupRange, MaxParallelism, TaskId, VertexId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -31,9 +31,15 @@ fn metadata(checkpoint: CheckpointId, location: StateLocation) -> CheckpointMeta
     let groups = KeyGroupRange { first: KeyGroup(0), last: KeyGroup(7) };
     let max_parallelism = MaxParallelism::new(8).expect("between 1 and 32768");
     let shape = OperatorShape { uid: "count".into(), parallelism: 1, max_parallelism, vertex: VertexId(0), states: Vec::new() };
-    let part = OperatorSnapshot { uid: "count".into(), states: Vec::new(), keyed: vec![KeyedHandle { groups, location, layout: Layout::Blocks }], lists: Vec::new() };
+    let part = OperatorSnapshot {
+        uid: "count".into(),
+        states: Vec::new(),
+        keyed: vec![KeyedHandle { groups, location, layout: Layout::Blocks }],
+        lists: Vec::new(),
+    };
     let snapshots = BTreeMap::from([(TaskId::new(0, 0), TaskSnapshot { operators: vec![part] })]);
-    CheckpointMetadata::collect("job", checkpoint, AttemptId::default(), SnapshotKind::Checkpoint, &[shape], &snapshots).expect("all is there")
+    CheckpointMetadata::collect("job", checkpoint, AttemptId::default(), SnapshotKind::Checkpoint, &[shape], &snapshots)
+        .expect("all is there")
 }
 
 /// A whole checkpoint, as far as it gets.

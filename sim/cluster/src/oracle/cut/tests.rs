@@ -10,7 +10,7 @@ fn checkpoint(offset: u64, counts: &[(&str, u64)]) -> Checkpoint {
         number: 1,
         positions: BTreeMap::from([("lines".to_owned(), BTreeMap::from([(0, offset)]))]),
         keyed: BTreeMap::from([("count".to_owned(), State::from([("count".to_owned(), counts)]))]),
-        files: Vec::new(),
+        ..Checkpoint::default()
     }
 }
 

@@ -19,6 +19,8 @@ use std::sync::Arc;
 /// How many bytes of keys and values go into a table that is taken in.
 const TABLE_BYTES: usize = 64 << 20;
 
+const OPEN: &str = "open a former store";
+
 /// Makes the store. True if its tables keep their names.
 pub fn restore(
     options: &Arc<OptionsOfStores>,
@@ -29,16 +31,15 @@ pub fn restore(
     let base = base(&parts, place.columns).map(|index| (index, parts.remove(index)));
     let Some((base_index, mut base)) = base else {
         let store = RocksDbStore::create(options, folder, place.columns)?;
-        let parts = parts.into_iter().enumerate();
-        return Ok((take_in(store, options, parts)?, false));
+        take_in(&store, options, parts.into_iter().enumerate())?;
+        return Ok((store, false));
     };
     // The others keep the numbers that their files were fetched under.
     let others = parts.into_iter().enumerate().map(move |(index, part)| (index + usize::from(index >= base_index), part));
 
-    let tables = land(&folder.database(), std::mem::take(&mut base.files))?;
+    let landed = Landed::land(folder.database(), std::mem::take(&mut base.files))?;
     remove(&folder.fetched(base_index))?;
-    let mut database = open(options, &folder.database(), base.column_count)?;
-    check_tables(&database, &tables)?;
+    let mut database = landed.open(options, base.column_count)?;
     let whole = base.groups == base.held && base.column_count == place.columns && others.len() == 0;
     for column in base.column_count..place.columns {
         database.create_cf(column_name(ColumnIndex(column)), &options.column(ColumnIndex(column))).map_err(cannot("add a column"))?;
@@ -50,7 +51,7 @@ pub fn restore(
         clip(&database, place.columns, &base, options.settings().mode)?;
     }
     let store = RocksDbStore::over(options, folder, database, place.columns);
-    let store = take_in(store, options, others)?;
+    take_in(&store, options, others)?;
     store.begin_compactions()?;
     Ok((store, whole))
 }
@@ -70,57 +71,77 @@ fn base(parts: &[ColdPart], columns: u16) -> Option<usize> {
     candidates.rev().max_by_key(|(_, part)| groups(part)).map(|(index, _)| index)
 }
 
-/// Puts files into a folder under their names. Gives the names of the tables.
-fn land(folder: &Path, files: Vec<LoadedFile>) -> Result<BTreeSet<String>, ColdError> {
-    fs::create_dir_all(folder).map_err(cannot_at("make a folder for a former store", folder))?;
-    let mut names = BTreeSet::new();
-    for file in files {
-        let path = folder.join(plain(&file.name)?);
-        let landed = match &file.content {
-            Loaded::Bytes(bytes) => fs::write(&path, bytes),
-            Loaded::Path(from) => fs::rename(from, &path),
+/// The files of a former store, in a folder under their names.
+struct Landed {
+    folder: PathBuf,
+    tables: BTreeSet<String>,
+    /// What a database is opened from: errors are about it unless they name another file.
+    manifest: PathBuf,
+}
+
+impl Landed {
+    fn land(folder: PathBuf, files: Vec<LoadedFile>) -> Result<Self, ColdError> {
+        fs::create_dir_all(&folder).map_err(cannot_at("make a folder for a former store", &folder))?;
+        let mut names = BTreeSet::new();
+        for file in files {
+            let path = folder.join(plain(&file.name)?);
+            let landed = match &file.content {
+                Loaded::Bytes(bytes) => fs::write(&path, bytes),
+                Loaded::Path(from) => fs::rename(from, &path),
+            };
+            landed.map_err(cannot_at("put a file of a former store into place", &path))?;
+            names.insert(file.name);
+        }
+        // Without it there would be nothing to open, and an empty store is the last thing that a restore should end with.
+        if !names.contains("CURRENT") {
+            return Err(unusable("CURRENT is missing".to_owned()));
+        }
+        let manifest = names.iter().find(|name| name.starts_with("MANIFEST-")).map_or("CURRENT", String::as_str);
+        let manifest = folder.join(manifest);
+        names.retain(|name| is_table(name));
+        Ok(Self { folder, tables: names, manifest })
+    }
+
+    /// Nothing is compacted yet, so that the tables can be compared with those that came.
+    fn open(&self, options: &OptionsOfStores, columns: u16) -> Result<DB, ColdError> {
+        let at_rest = |column| {
+            let mut column = options.column(column);
+            column.set_disable_auto_compactions(true);
+            column
         };
-        landed.map_err(cannot_at("put a file of a former store into place", &path))?;
-        names.insert(file.name);
+        let families = families(columns, at_rest, options);
+        self.checked(DB::open_cf_with_opts(&options.database()?, &self.folder, families))
     }
-    // Without it there would be nothing to open, and an empty store is the last thing that a restore should end with.
-    if !names.contains("CURRENT") {
-        let cause = "CURRENT is missing".to_owned();
-        return Err(ColdError { backend: BACKEND, operation: "open a former store", cause });
+
+    fn open_for_reading(&self, options: &OptionsOfStores, columns: u16) -> Result<DB, ColdError> {
+        let families = families(columns, |column| options.column(column), options);
+        self.checked(DB::open_cf_with_opts_for_read_only(&options.database()?, &self.folder, families, false))
     }
-    names.retain(|name| is_table(name));
-    Ok(names)
+
+    /// The tables of a database must be those that came with it. RocksDB complains about one that is missing; but where the end
+    /// of its manifest is damaged it may take that for a write that was cut short, and forget the newest tables without a word.
+    fn checked(&self, opened: Result<DB, rocksdb::Error>) -> Result<DB, ColdError> {
+        let database = opened.map_err(cannot_at(OPEN, &self.manifest))?;
+        let live = database.live_files().map_err(cannot_at(OPEN, &self.manifest))?;
+        let live: BTreeSet<&str> = live.iter().map(|file| file.name.trim_start_matches('/')).collect();
+        match self.tables.iter().find(|name| !live.contains(name.as_str())) {
+            None => Ok(database),
+            Some(name) => {
+                let manifest = self.manifest.display();
+                Err(unusable(format!("{manifest} does not name {name}: it is damaged, or of another checkpoint")))
+            }
+        }
+    }
+}
+
+fn unusable(cause: String) -> ColdError {
+    ColdError { backend: BACKEND, operation: OPEN, cause }
 }
 
 fn remove(folder: &Path) -> Result<(), ColdError> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(cannot_at("remove a folder", folder)(error)),
         Ok(()) | Err(_) => Ok(()),
-    }
-}
-
-/// Opens what has landed. Nothing is compacted yet, so that its tables can be compared with those that came.
-fn open(options: &OptionsOfStores, folder: &Path, columns: u16) -> Result<DB, ColdError> {
-    let at_rest = |column| {
-        let mut column = options.column(column);
-        column.set_disable_auto_compactions(true);
-        column
-    };
-    let families = families(columns, at_rest, options);
-    DB::open_cf_with_opts(&options.database()?, folder, families).map_err(cannot_at("open a former store", folder))
-}
-
-/// The tables of a database must be those that came with it. RocksDB complains about one that is missing; but where the end of
-/// its manifest is damaged it may take that for a write that was cut short, and forget the newest tables without a word.
-fn check_tables(database: &DB, came: &BTreeSet<String>) -> Result<(), ColdError> {
-    let live = database.live_files().map_err(cannot("list the tables of a former store"))?;
-    let live: BTreeSet<&str> = live.iter().map(|file| file.name.trim_start_matches('/')).collect();
-    match came.iter().find(|name| !live.contains(name.as_str())) {
-        None => Ok(()),
-        Some(name) => {
-            let cause = format!("the manifest does not name {name}: it is damaged, or of another checkpoint");
-            Err(ColdError { backend: BACKEND, operation: "open a former store", cause })
-        }
     }
 }
 
@@ -166,18 +187,10 @@ fn family(database: &DB, column: ColumnIndex) -> &ColumnFamily {
 }
 
 /// Adds what other former stores have of the subtask's key groups. No two of them have the same group.
-fn take_in(
-    store: RocksDbStore,
-    options: &OptionsOfStores,
-    parts: impl Iterator<Item = (usize, ColdPart)>,
-) -> Result<RocksDbStore, ColdError> {
+fn take_in(store: &RocksDbStore, options: &OptionsOfStores, parts: impl Iterator<Item = (usize, ColdPart)>) -> Result<(), ColdError> {
     for (index, mut part) in parts {
-        let folder = store.folder().part(index);
-        let tables = land(&folder, std::mem::take(&mut part.files))?;
-        let families = families(part.column_count, |column| options.column(column), options);
-        let former = DB::open_cf_with_opts_for_read_only(&options.database()?, &folder, families, false)
-            .map_err(cannot_at("open a former store", &folder))?;
-        check_tables(&former, &tables)?;
+        let landed = Landed::land(store.folder().part(index), std::mem::take(&mut part.files))?;
+        let former = landed.open_for_reading(options, part.column_count)?;
         for (now, then) in (0..).map(ColumnIndex).zip(&part.columns) {
             if let Some(then) = *then {
                 let (from, to) = keys_of(part.groups);
@@ -189,10 +202,10 @@ fn take_in(
             }
         }
         drop(former);
-        remove(&folder)?;
+        remove(&landed.folder)?;
         remove(&store.folder().fetched(index))?;
     }
-    Ok(store)
+    Ok(())
 }
 
 /// Writes entries to tables of bounded size.

@@ -87,7 +87,7 @@ impl RocksDbStore {
     fn settle(&self, n: u64, compact_every: u64) -> Result<(), ColdError> {
         let families: Vec<&ColumnFamily> = self.families().collect();
         self.database.flush_cfs_opt(&families, &FlushOptions::default()).map_err(cannot("write its buffers"))?;
-        if (n + 1) % compact_every == 0 {
+        if (n + 1).is_multiple_of(compact_every) {
             for family in families {
                 self.database.compact_range_cf(family, None::<&[u8]>, None::<&[u8]>);
             }

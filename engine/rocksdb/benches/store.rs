@@ -22,9 +22,9 @@ fn key(group: u16, n: u64) -> Vec<u8> {
 }
 
 /// Every `step`-th key, in the order of the keys, as the engine hands them over.
-fn changes(step: usize, value: u8) -> impl Iterator<Item = Change> {
+fn changes(step: usize, value: u8) -> Vec<Change> {
     let all = (0..GROUPS).flat_map(|group| (0..KEYS_PER_GROUP).map(move |n| key(group, n)));
-    all.step_by(step).map(move |key| Change { column: COLUMN, key, value: Some(vec![value; 32]) })
+    all.step_by(step).map(move |key| Change { column: COLUMN, key, value: Some(vec![value; 32]) }).collect()
 }
 
 fn held(last: u16) -> KeyGroupRange {
@@ -63,17 +63,18 @@ fn measure(folder: &Path, name: &str, mode: RocksDbMode) {
     println!("{name}");
     let settings = RocksDbSettings { folder: folder.join(name), memory_budget_bytes: 256 << 20, hot_bytes: 1 << 20, mode };
     let backend = RocksDbBackend::new(settings).expect("there is room");
-    let (all, hundredth) = (changes(1, 0).count(), changes(100, 0).count());
+    let (all, hundredth) = (changes(1, 0).len(), changes(100, 0).len());
     let mut made = 0;
     let mut next = || {
         made += 1;
         place(&format!("place {made}"))
     };
 
+    tell("create and drop", 1, &mut next, |place| drop(backend.create(&place).expect("there is room")));
     let store = backend.create(&next()).expect("there is room");
-    let apply = |step, value| store.apply(&mut changes(step, value)).expect("there is room");
-    tell("apply a million changes", all, || (), |()| apply(1, 0));
-    tell("checkpoint of a million changes", 1, || apply(1, 1), |()| drop(store.checkpoint().expect("there is room")));
+    let apply = |changes: Vec<Change>| store.apply(&mut changes.into_iter()).expect("there is room");
+    tell("apply a million changes", all, || changes(1, 0), apply);
+    tell("checkpoint of a million changes", 1, || apply(changes(1, 1)), |()| drop(store.checkpoint().expect("there is room")));
     let mut random = 1_u64;
     let mut draw = || {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -92,10 +93,9 @@ fn measure(folder: &Path, name: &str, mode: RocksDbMode) {
     tell("get 100 000 keys at random", 100_000, || (), |()| get_many(0, &*store));
     tell("get 100 000 keys that are not there", 100_000, || (), |()| get_many(KEYS_PER_GROUP, &*store));
     tell("scan all", all, || (), |()| assert_eq!(store.scan(COLUMN, &[], None).count(), all));
-    tell("apply 10 000 changes of a million", hundredth, || (), |()| apply(100, 2));
-    tell("checkpoint of 10 000 changes", 1, || apply(100, 3), |()| drop(store.checkpoint().expect("there is room")));
+    tell("apply 10 000 changes of a million", hundredth, || changes(100, 2), apply);
+    tell("checkpoint of 10 000 changes", 1, || apply(changes(100, 3)), |()| drop(store.checkpoint().expect("there is room")));
     tell("checkpoint of none", 1, || (), |()| drop(store.checkpoint().expect("there is room")));
-    tell("create and drop", 1, &mut next, |place| drop(backend.create(&place).expect("there is room")));
 
     let checkpoint = store.checkpoint().expect("there is room");
     for (what, last) in [("restore all and drop", GROUPS - 1), ("restore one half and drop", GROUPS / 2 - 1)] {

@@ -40,7 +40,7 @@ pub enum RocksDbMode {
 
 /// RocksDB stores on the local disk. One value per worker.
 pub struct RocksDbBackend {
-    options: Arc<OptionsOfStores>,
+    options: OptionsOfStores,
     root: PathBuf,
 }
 
@@ -52,7 +52,7 @@ impl RocksDbBackend {
     pub fn new(settings: RocksDbSettings) -> Result<Self, ColdError> {
         let root = settings.folder.join("rocksdb");
         PlaceFolder::clear(&root)?;
-        Ok(Self { options: Arc::new(OptionsOfStores::new(settings)), root })
+        Ok(Self { options: OptionsOfStores::new(settings), root })
     }
 }
 

@@ -14,7 +14,6 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// How many bytes of keys and values go into a table that is taken in.
 const TABLE_BYTES: usize = 64 << 20;
@@ -23,7 +22,7 @@ const OPEN: &str = "open a former store";
 
 /// Makes the store. True if its tables keep their names.
 pub fn restore(
-    options: &Arc<OptionsOfStores>,
+    options: &OptionsOfStores,
     folder: PlaceFolder,
     place: &ColdPlace,
     mut parts: Vec<ColdPart>,

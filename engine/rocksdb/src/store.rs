@@ -9,7 +9,6 @@ use cofferdam_engine::state::cold::{Change, ColdCheckpoint, ColdError, ColdStore
 use rocksdb::{ColumnFamily, DBRawIterator, FlushOptions, Options, ReadOptions, WriteBatch, WriteOptions, DB};
 use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::Arc;
 
 /// How large a batch of changes gets before it is handed over.
 const BATCH_BYTES: usize = 256 << 10;
@@ -26,13 +25,11 @@ pub struct RocksDbStore {
     /// How many checkpoints this store has taken.
     checkpoints: AtomicU64,
     folder: PlaceFolder,
-    /// Caches and buffers outlive the database.
-    _options: Arc<OptionsOfStores>,
 }
 
 impl RocksDbStore {
     /// An empty store in an empty folder.
-    pub fn create(options: &Arc<OptionsOfStores>, folder: PlaceFolder, columns: u16) -> Result<Self, ColdError> {
+    pub fn create(options: &OptionsOfStores, folder: PlaceFolder, columns: u16) -> Result<Self, ColdError> {
         let mut database_options = options.database()?;
         database_options.create_if_missing(true);
         database_options.create_missing_column_families(true);
@@ -42,7 +39,7 @@ impl RocksDbStore {
     }
 
     /// A store over a database that is open, with these columns.
-    pub fn over(options: &Arc<OptionsOfStores>, folder: PlaceFolder, database: DB, columns: u16) -> Self {
+    pub fn over(options: &OptionsOfStores, folder: PlaceFolder, database: DB, columns: u16) -> Self {
         Self {
             database,
             columns: (0..columns).map(|column| column_name(ColumnIndex(column))).collect(),
@@ -51,7 +48,6 @@ impl RocksDbStore {
             mode: options.settings().mode,
             checkpoints: AtomicU64::new(0),
             folder,
-            _options: Arc::clone(options),
         }
     }
 

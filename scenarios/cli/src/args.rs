@@ -342,6 +342,9 @@ pub struct JobArguments {
     /// Write all state at each checkpoint.
     #[arg(long)]
     pub full_checkpoints: bool,
+    /// A folder for what only lives as long as the processes.
+    #[arg(long)]
+    pub local: String,
 }
 
 /// A coordinator child.

@@ -199,6 +199,8 @@ impl Failure {
             | Self::Manifest { .. }
             | Self::BadAddress { .. }
             | Self::NoCoordinator { .. }
+            | Self::NoSavepoint { .. }
+            | Self::Snapshot(_)
             | Self::UnknownPlanted { .. } => 2,
             Self::Job(_)
             | Self::Coordinator(_)

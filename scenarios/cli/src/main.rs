@@ -14,6 +14,7 @@ mod args;
 mod command;
 mod console;
 mod failure;
+mod inspect;
 mod planted;
 mod replay;
 mod run;

@@ -12,7 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// The name of the operator state: one item per partition: its number, the offset of the next line, the largest event time.
+/// The name of the operator state. One item per partition: its number, the offset of the next line, the largest event time, and
+/// the partition's first byte and the one behind its last: a log that has grown since is cut elsewhere by now.
 pub const POSITIONS: &str = "positions";
 
 /// No line is longer: a file without line ends must not fill the memory.
@@ -134,7 +135,7 @@ async fn fetch<E: Env>(
     Ok(Fetched { file, chunk })
 }
 
-type Position = (u32, u64, i64);
+type Position = (u32, u64, i64, (u64, u64));
 
 fn positions(restored: &[ListState]) -> Result<BTreeMap<u32, Position>, StoredError> {
     let mut found = BTreeMap::new();
@@ -157,17 +158,17 @@ impl Source for LogSource {
             None => {
                 let all = (0_u32..).zip(partitions.iter());
                 all.filter(|(index, _)| index % place.parallelism == place.subtask.0)
-                    .map(|(index, partition)| (index, (index, partition.start, EventTime::MIN)))
+                    .map(|(index, partition)| (index, (index, partition.start, EventTime::MIN, (partition.start, partition.end))))
                     .collect()
             }
         };
         self.reading.clear();
-        for (index, (_, offset, newest)) in mine {
-            let Some(partition) = partitions.get(index as usize).cloned() else {
+        for (index, (_, offset, newest, (start, end))) in mine {
+            let Some(Partition { path, .. }) = partitions.get(index as usize).cloned() else {
                 let what = format!("partition {index} is in the checkpoint, but the log has only {}", partitions.len());
                 return Err(ConnectorError::Invalid { path: POSITIONS.into(), what });
             };
-            self.reading.push(Reading { index, partition, offset, newest, file: None, done: false });
+            self.reading.push(Reading { index, partition: Partition { path, start, end }, offset, newest, file: None, done: false });
         }
         Ok(())
     }
@@ -235,7 +236,8 @@ impl Source for LogSource {
     fn lists(&self) -> Vec<ListState> {
         let item = |reading: &Reading| {
             let mut bytes = Vec::new();
-            (reading.index, reading.offset, reading.newest).write(&mut bytes);
+            let Reading { index, partition, offset, newest, .. } = reading;
+            (*index, *offset, *newest, (partition.start, partition.end)).write(&mut bytes);
             bytes
         };
         let items = self.reading.iter().map(item).collect();

@@ -11,7 +11,7 @@ use cofferdam_engine::cluster::Heartbeats;
 use cofferdam_engine::env::real::RealEnv;
 use cofferdam_engine::env::Env;
 use cofferdam_engine::storage::CheckpointStore;
-use cofferdam_protocol::coordinator::{Ended, Plan};
+use cofferdam_protocol::coordinator::{ClaimMode, Ended, Origin, Plan};
 use cofferdam_protocol::restore::UnclaimedState;
 use cofferdam_protocol::{CheckpointId, CheckpointSettings, RestartStrategy};
 use std::collections::BTreeMap;
@@ -44,19 +44,28 @@ pub fn process(arguments: &CoordinatorArguments) -> Result<Outcome, Failure> {
         tolerable_failures: TOLERABLE_FAILURES,
         ..CheckpointSettings::default()
     };
+    let origin = match &arguments.from {
+        None => None,
+        Some(path) => {
+            let metadata = crate::inspect::metadata_of(path.as_ref())?;
+            let claim = if arguments.claim { ClaimMode::Claim } else { ClaimMode::NoClaim };
+            Some(Origin { path: path.clone(), checkpoint: metadata.checkpoint, claim })
+        }
+    };
+    let unclaimed = if arguments.allow_non_restored { UnclaimedState::Drop } else { UnclaimedState::Refuse };
     let plan = Plan {
         tasks: graph.tasks(),
         sources: graph.source_tasks(),
         checkpoints: checkpoints.validated()?,
         restart: RESTART,
         hooks: !graph.hooks.is_empty(),
-        origin: None,
+        origin,
         heartbeat_timeout: heartbeats.timeout,
         deploy_timeout: Duration::from_secs(60),
         stop_timeout: Duration::from_secs(10),
     };
     let (job, root) = (arguments.job_id.clone(), arguments.job.root.clone());
-    let settings = CoordinatorSettings { job, address: arguments.job.address, heartbeats, root, plan, unclaimed: UnclaimedState::Refuse };
+    let settings = CoordinatorSettings { job, address: arguments.job.address, heartbeats, root, plan, unclaimed };
     let store = Arc::new(CheckpointStore::new(super::storage(&arguments.job)));
     super::runtime()?.block_on(async {
         let env = RealEnv::default();

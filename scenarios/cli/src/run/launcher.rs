@@ -137,8 +137,14 @@ fn job_arguments(job: &JobArguments) -> Vec<String> {
         ("--parallelism", job.parallelism.to_string()),
         ("--mode", job.mode.name().to_owned()),
         ("--throttle", job.throttle.to_string()),
+        ("--backend", job.backend.name().to_owned()),
+        ("--local", job.local.clone()),
     ];
-    pairs.into_iter().flat_map(|(name, value)| [name.to_owned(), value]).collect()
+    let mut arguments: Vec<String> = pairs.into_iter().flat_map(|(name, value)| [name.to_owned(), value]).collect();
+    if job.full_checkpoints {
+        arguments.push("--full-checkpoints".into());
+    }
+    arguments
 }
 
 fn coordinator_arguments(request: &Request) -> Vec<String> {
@@ -146,6 +152,11 @@ fn coordinator_arguments(request: &Request) -> Vec<String> {
     arguments.extend(job_arguments(&request.job));
     arguments.extend(["--job-id".into(), request.job_id.clone(), "--interval".into(), request.interval.as_millis().to_string()]);
     arguments.extend(["--retention".into(), request.retention.name().into()]);
+    if let Some(from) = &request.from {
+        arguments.extend(["--from".into(), from.clone()]);
+        arguments.extend(request.claim.then(|| "--claim".into()));
+        arguments.extend(request.allow_non_restored.then(|| "--allow-non-restored".into()));
+    }
     arguments
 }
 

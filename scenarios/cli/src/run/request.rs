@@ -19,6 +19,12 @@ const MAX_WORKERS: u32 = 64;
 pub struct Request {
     /// What all processes get.
     pub job: JobArguments,
+    /// The snapshot to begin from.
+    pub from: Option<String>,
+    /// Whether the job owns it from now on.
+    pub claim: bool,
+    /// Whether state that no operator claims is dropped.
+    pub allow_non_restored: bool,
     /// Names this job among all that share the checkpoint folder.
     pub job_id: String,
     /// How many workers.
@@ -65,8 +71,26 @@ impl Request {
         }
         let parallelism = arguments.parallelism;
         let (mode, throttle) = (arguments.mode, arguments.throttle);
+        let (backend, full_checkpoints) = (arguments.backend, arguments.full_checkpoints);
+        let local = format!("{root}/taskowned");
+        let from = arguments.from.as_deref().map(|path| readable_snapshot(path)).transpose()?;
         Ok(Self {
-            job: JobArguments { input, input_size_bytes, output, root, address, parallelism, mode, throttle },
+            job: JobArguments {
+                input,
+                input_size_bytes,
+                output,
+                root,
+                address,
+                parallelism,
+                mode,
+                throttle,
+                backend,
+                full_checkpoints,
+                local,
+            },
+            from,
+            claim: arguments.claim,
+            allow_non_restored: arguments.allow_non_restored,
             job_id,
             workers: arguments.workers,
             slots: parallelism.div_ceil(arguments.workers),
@@ -76,6 +100,12 @@ impl Request {
             output: arguments.output.clone(),
         })
     }
+}
+
+/// The folder of a snapshot, seen to be one.
+fn readable_snapshot(path: &Path) -> Result<String, Failure> {
+    crate::inspect::metadata_of(path)?;
+    absolute(path)
 }
 
 fn path_failure(purpose: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Failure {

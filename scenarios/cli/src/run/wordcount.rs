@@ -8,8 +8,8 @@ use cofferdam_engine::connector::log_source::{LogSettings, LogSource, Partition}
 use cofferdam_engine::connector::upsert_sink::UpsertSink;
 use cofferdam_engine::env::Env;
 use cofferdam_engine::job::{Job, JobError, JobGraph};
-use cofferdam_engine::operator::{Context, KeyedProcess};
-use cofferdam_engine::record::Collect;
+use cofferdam_engine::operator::{Context, Firing, KeyedProcess};
+use cofferdam_engine::record::{Collect, END_OF_TIME};
 use cofferdam_engine::state::backend::StateVisitor;
 use cofferdam_engine::state::key::Key;
 use cofferdam_engine::state::text::Text;
@@ -23,8 +23,8 @@ use std::time::Duration;
 pub const MAX_PARALLELISM: u32 = 128;
 /// The name of the sink, and the beginning of the names of its files.
 pub const COUNTS: &str = "counts";
-/// Parts of the input per subtask: small ones even out what each subtask has to do.
-const PARTITIONS_PER_SUBTASK: u32 = 4;
+/// Whatever the parallelism: a job that begins from a snapshot finds its partitions again.
+const PARTITIONS: u32 = 64;
 /// What is read, and goes through the chain, at once.
 const CHUNK_BYTES: usize = 64 << 10;
 /// The same where each chunk is waited for: short waits, because a barrier makes the source begin the wait anew.
@@ -50,7 +50,7 @@ impl WordCount {
     /// # Errors
     /// The parallelism is over [`MAX_PARALLELISM`].
     pub fn graph<E: Env>(self) -> Result<JobGraph<E>, JobError> {
-        let partitions = Partition::cut(&self.input, self.input_size_bytes, self.parallelism * PARTITIONS_PER_SUBTASK);
+        let partitions = Partition::cut(&self.input, self.input_size_bytes, PARTITIONS);
         let chunk_bytes = if self.pace.is_some() { PACED_CHUNK_BYTES } else { CHUNK_BYTES };
         let settings =
             LogSettings { partitions: Arc::new(partitions), chunk_bytes, pace: self.pace, event_times: None, backlog_bytes: None };
@@ -77,12 +77,22 @@ impl KeyedProcess for Count {
     type Out = (Text, u64);
 
     #[inline]
-    fn process(&mut self, key: &Key<'_, Text>, word: Text, _: &mut Context<'_, Text>, out: &mut impl Collect<(Text, u64)>) {
+    fn process(&mut self, key: &Key<'_, Text>, word: Text, context: &mut Context<'_, Text>, out: &mut impl Collect<(Text, u64)>) {
         let count = self.counts.update(key, |count| {
             *count += 1;
             *count
         });
+        if count == 1 {
+            // Said once more at the end: the output of a job that begins from a snapshot lacks what was said before.
+            context.timers().register_event(key, END_OF_TIME);
+        }
         out.collect((word, count));
+    }
+
+    fn on_timer(&mut self, key: &Key<'_, Text>, _: Firing, _: &mut Context<'_, Text>, out: &mut impl Collect<(Text, u64)>) {
+        if let Some(count) = self.counts.get(key) {
+            out.collect((key.key.clone(), *count));
+        }
     }
 
     fn states(&mut self, visit: &mut dyn StateVisitor<Text>) {

@@ -1,13 +1,41 @@
 //! A worker process.
 
-use crate::args::WorkerArguments;
+use crate::args::{BackendName, WorkerArguments};
 use crate::failure::{Failure, Outcome};
 use cofferdam_engine::cluster::worker::{self, WorkerSettings};
 use cofferdam_engine::cluster::Heartbeats;
 use cofferdam_engine::env::real::RealEnv;
+use cofferdam_engine::state::sorted_runs::SortedRuns;
 use cofferdam_engine::task::StateBackend;
 use cofferdam_protocol::WorkerId;
+#[cfg(feature = "rocksdb")]
+use cofferdam_rocksdb::{RocksDbBackend, RocksDbMode, RocksDbSettings};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+/// The store's share of a worker's memory.
+#[cfg(feature = "rocksdb")]
+const ROCKSDB_BYTES: usize = 512 << 20;
+/// Hot entries of one operator's subtask.
+const HOT_BYTES: usize = 256 << 20;
+
+fn backend(arguments: &WorkerArguments) -> Result<StateBackend, Failure> {
+    let incremental = !arguments.job.full_checkpoints;
+    match arguments.job.backend {
+        BackendName::HashMap => Ok(StateBackend::HashMap),
+        BackendName::SortedRuns => Ok(StateBackend::Store { backend: Arc::new(SortedRuns::new(HOT_BYTES)), incremental }),
+        #[cfg(feature = "rocksdb")]
+        BackendName::Rocksdb => {
+            let folder = std::path::PathBuf::from(&arguments.job.local).join(format!("worker-{}", arguments.id));
+            let made = std::fs::create_dir_all(&folder);
+            made.map_err(|source| Failure::Path { purpose: "write to", path: folder.clone(), source })?;
+            let settings =
+                RocksDbSettings { folder, memory_budget_bytes: ROCKSDB_BYTES, hot_bytes: HOT_BYTES, mode: RocksDbMode::Automatic };
+            let backend = RocksDbBackend::new(settings).map_err(|error| Failure::Snapshot(error.to_string()))?;
+            Ok(StateBackend::Store { backend: Arc::new(backend), incremental })
+        }
+    }
+}
 
 /// Works until the job has ended.
 ///
@@ -25,7 +53,7 @@ pub fn process(arguments: &WorkerArguments) -> Result<Outcome, Failure> {
         heartbeats: Heartbeats::default(),
         storage: super::storage(&arguments.job),
         mode: arguments.job.mode.mode(),
-        backend: StateBackend::HashMap,
+        backend: backend(arguments)?,
     };
     let worked = super::runtime()?.block_on(worker::run(RealEnv::default(), settings, graph));
     worked.map(|()| Outcome::Green).map_err(Failure::Worker)

@@ -1,0 +1,326 @@
+//! `cofferdam inspect` and `cofferdam dispose`: snapshots as files.
+
+use crate::args::{DisposeArguments, InspectArguments};
+use crate::console::{self, grouped};
+use crate::failure::{Failure, Outcome};
+use cofferdam_engine::env::real::RealEnv;
+use cofferdam_engine::storage::{CheckpointStorage, CheckpointStore, StorageError};
+use cofferdam_protocol::metadata::{CheckpointMetadata, OperatorState, SnapshotKind};
+use cofferdam_protocol::snapshot::{KeyedHandle, Layout, StateLocation};
+use cofferdam_protocol::stored::{Reader, Stored};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+const METADATA: &str = "_metadata";
+
+/// What is shown of a snapshot.
+#[derive(Debug, Serialize)]
+struct Shown {
+    path: String,
+    job: String,
+    checkpoint: u64,
+    kind: &'static str,
+    attempt: String,
+    size_bytes: u64,
+    shared_bytes: u64,
+    hooks: Vec<String>,
+    operators: Vec<ShownOperator>,
+    /// By the path of another snapshot below the same job: how many files are in both.
+    shares_with: BTreeMap<String, usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verified_bytes: Option<u64>,
+}
+
+#[derive(Debug, Serialize)]
+struct ShownOperator {
+    uid: String,
+    parallelism: u32,
+    max_parallelism: u32,
+    states: Vec<String>,
+    subtasks: Vec<ShownSubtask>,
+}
+
+#[derive(Debug, Serialize)]
+struct ShownSubtask {
+    subtask: u32,
+    keyed: Vec<ShownKeyed>,
+    lists: BTreeMap<String, usize>,
+    /// Of a log source: the offset of the next line, by partition.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    positions: BTreeMap<u32, u64>,
+}
+
+#[derive(Debug, Serialize)]
+struct ShownKeyed {
+    key_groups: String,
+    format: String,
+    size_bytes: u64,
+    shared_files: usize,
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let started = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    started.map_err(|source| Failure::System { purpose: "start", source })
+}
+
+fn absolute(path: &Path) -> Result<String, Failure> {
+    let absolute = std::path::absolute(path).map_err(|source| Failure::Path { purpose: "find", path: path.to_owned(), source })?;
+    absolute.into_os_string().into_string().map_err(|path| Failure::PathNotText(path.into()))
+}
+
+fn unreadable(error: StorageError) -> Failure {
+    Failure::Snapshot(error.to_string())
+}
+
+fn store() -> CheckpointStore {
+    // Paths of a snapshot that was read as an origin are absolute: no root is needed.
+    CheckpointStore::new(CheckpointStorage::FileSystem { root: String::new() })
+}
+
+/// The metadata of the snapshot in a folder, with absolute paths.
+///
+/// # Errors
+/// There is none, or it cannot be read.
+pub fn metadata_of(path: &Path) -> Result<CheckpointMetadata, Failure> {
+    let folder = absolute(path)?;
+    if !Path::new(&folder).join(METADATA).is_file() {
+        let text = format!("{} is no savepoint or checkpoint: there is no file {METADATA} in it", path.display());
+        return Err(Failure::Snapshot(text));
+    }
+    runtime()?.block_on(store().read_origin(&RealEnv::default(), &folder)).map_err(unreadable)
+}
+
+/// Shows a snapshot, or finds orphans.
+///
+/// # Errors
+/// Something cannot be read.
+pub fn inspect(arguments: &InspectArguments) -> Result<Outcome, Failure> {
+    if arguments.orphans {
+        return orphans(arguments);
+    }
+    let metadata = metadata_of(&arguments.path)?;
+    let mut shown = show(&arguments.path, &metadata)?;
+    if arguments.verify {
+        shown.verified_bytes = Some(verify(&metadata)?);
+    }
+    if arguments.json {
+        console::say(serde_json::to_string_pretty(&shown).expect("text and numbers"));
+    } else {
+        print(&shown);
+    }
+    Ok(Outcome::Green)
+}
+
+/// Deletes a snapshot. What other snapshots share with it stays.
+///
+/// # Errors
+/// Something cannot be read or deleted.
+pub fn dispose(arguments: &DisposeArguments) -> Result<Outcome, Failure> {
+    let metadata = metadata_of(&arguments.path)?;
+    let folder = absolute(&arguments.path)?;
+    let shared: BTreeSet<String> = metadata.shared_files().map(|file| file.path.clone()).collect();
+    let others = match metadata.kind {
+        SnapshotKind::Savepoint => BTreeSet::new(),
+        SnapshotKind::Checkpoint => neighbours(Path::new(&folder))?.into_iter().flat_map(|(_, other)| needed(&other)).collect(),
+    };
+    let own: BTreeSet<String> = shared.difference(&others).cloned().collect();
+    let base = Path::new(&folder).parent().map(|base| base.display().to_string());
+    runtime()?
+        .block_on(async {
+            let (env, store) = (RealEnv::default(), store());
+            // First what makes it one: a crash in between leaves orphans, and nothing that looks whole.
+            store.dispose(&env, &folder).await?;
+            store.storage().discard_shared(&env, &own, base.as_deref()).await
+        })
+        .map_err(unreadable)?;
+    // Its own shared files stood in it, if it was a savepoint.
+    let _ = std::fs::remove_dir(&folder);
+    console::say(format_args!("{} is gone", arguments.path.display()));
+    Ok(Outcome::Green)
+}
+
+/// The other snapshots below the same job.
+fn neighbours(folder: &Path) -> Result<Vec<(PathBuf, CheckpointMetadata)>, Failure> {
+    let Some(job) = folder.parent() else { return Ok(Vec::new()) };
+    let entries = std::fs::read_dir(job).map_err(|source| Failure::Path { purpose: "list", path: job.to_owned(), source })?;
+    let mut found = Vec::new();
+    for entry in entries.flatten() {
+        let path = entry.path();
+        if path != folder && path.join(METADATA).is_file() {
+            found.push((path.clone(), metadata_of(&path)?));
+        }
+    }
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(found)
+}
+
+/// Every file that a snapshot needs.
+fn needed(metadata: &CheckpointMetadata) -> BTreeSet<String> {
+    let mut metadata = metadata.clone();
+    let mut paths = BTreeSet::new();
+    metadata.for_each_path(|path| {
+        paths.insert(path.clone());
+    });
+    paths
+}
+
+fn orphans(arguments: &InspectArguments) -> Result<Outcome, Failure> {
+    let job = PathBuf::from(absolute(&arguments.path)?);
+    if !job.join("journal").is_dir() {
+        let text = format!("{} is not the folder of a job: there is no folder journal in it", arguments.path.display());
+        return Err(Failure::Snapshot(text));
+    }
+    let snapshots = neighbours(&job.join("none"))?;
+    let needed: BTreeSet<String> = snapshots.iter().flat_map(|(_, metadata)| needed(metadata)).collect();
+    let mut orphans = Vec::new();
+    let mut folders = vec![job.join("shared")];
+    let entries = std::fs::read_dir(&job).map_err(|source| Failure::Path { purpose: "list", path: job.clone(), source })?;
+    folders.extend(entries.flatten().map(|entry| entry.path()).filter(|path| {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        path.is_dir() && name.starts_with("chk-")
+    }));
+    for folder in folders {
+        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            let whole = folder.join(METADATA).is_file();
+            let metadata = whole && path.file_name().is_some_and(|name| name == METADATA);
+            if path.is_file() && !metadata && !needed.contains(&path.display().to_string()) {
+                orphans.push((path.display().to_string(), entry.metadata().map_or(0, |metadata| metadata.len())));
+            }
+        }
+    }
+    orphans.sort();
+    if arguments.delete {
+        for (path, _) in &orphans {
+            std::fs::remove_file(path).map_err(|source| Failure::Path { purpose: "delete", path: path.into(), source })?;
+        }
+    }
+    if arguments.json {
+        let rows: Vec<_> = orphans.iter().map(|(path, size_bytes)| serde_json::json!({ "path": path, "size_bytes": size_bytes })).collect();
+        let value = serde_json::json!({ "snapshots": snapshots.len(), "orphans": rows, "deleted": arguments.delete });
+        console::say(serde_json::to_string_pretty(&value).expect("text and numbers"));
+        return Ok(Outcome::Green);
+    }
+    for (path, size_bytes) in &orphans {
+        console::say(format_args!("{path}  {} bytes", grouped(*size_bytes)));
+    }
+    let bytes: u64 = orphans.iter().map(|(_, size_bytes)| size_bytes).sum();
+    let what = if arguments.delete { "deleted" } else { "not needed by any snapshot" };
+    console::say(format_args!("{} files, {} bytes {what}; {} snapshots looked at", orphans.len(), grouped(bytes), snapshots.len()));
+    Ok(Outcome::Green)
+}
+
+fn show(path: &Path, metadata: &CheckpointMetadata) -> Result<Shown, Failure> {
+    let folder = PathBuf::from(absolute(path)?);
+    let own: BTreeSet<&str> = metadata.shared_files().map(|file| file.path.as_str()).collect();
+    let mut shares_with = BTreeMap::new();
+    if metadata.kind == SnapshotKind::Checkpoint {
+        for (other, theirs) in neighbours(&folder)? {
+            let both = theirs.shared_files().filter(|file| own.contains(file.path.as_str())).count();
+            if both > 0 {
+                shares_with.insert(other.display().to_string(), both);
+            }
+        }
+    }
+    let handles = || metadata.operators.iter().flat_map(|operator| operator.subtasks.values()).flat_map(|state| &state.keyed);
+    Ok(Shown {
+        path: path.display().to_string(),
+        job: metadata.job.clone(),
+        checkpoint: metadata.checkpoint.0,
+        kind: match metadata.kind {
+            SnapshotKind::Checkpoint => "checkpoint",
+            SnapshotKind::Savepoint => "savepoint",
+        },
+        attempt: metadata.attempt.to_string(),
+        size_bytes: handles().map(KeyedHandle::size_bytes).sum(),
+        shared_bytes: metadata.shared_files().map(|file| file.size_bytes).sum(),
+        hooks: metadata.hooks.iter().map(|hook| hook.name.clone()).collect(),
+        operators: metadata.operators.iter().map(show_operator).collect(),
+        shares_with,
+        verified_bytes: None,
+    })
+}
+
+fn show_operator(operator: &OperatorState) -> ShownOperator {
+    let keyed = |handle: &KeyedHandle| ShownKeyed {
+        key_groups: handle.groups.to_string(),
+        format: match &handle.layout {
+            Layout::Blocks => "canonical".into(),
+            Layout::Store { backend, .. } => backend.clone(),
+        },
+        size_bytes: handle.size_bytes(),
+        shared_files: handle.shared_files().count(),
+    };
+    let position = |item: &Vec<u8>| {
+        let mut input = Reader::new(item, 0);
+        Some((u32::read(&mut input).ok()?, u64::read(&mut input).ok()?))
+    };
+    let subtasks = operator.subtasks.iter().map(|(subtask, state)| ShownSubtask {
+        subtask: subtask.0,
+        keyed: state.keyed.iter().map(keyed).collect(),
+        lists: state.lists.iter().map(|list| (list.name.clone(), list.items.len())).collect(),
+        positions: state.lists.iter().filter(|list| list.name == "positions").flat_map(|list| &list.items).filter_map(position).collect(),
+    });
+    ShownOperator {
+        uid: operator.uid.clone(),
+        parallelism: operator.parallelism,
+        max_parallelism: operator.max_parallelism.get(),
+        states: operator.states.iter().map(|state| format!("{}: {state}", state.name)).collect(),
+        subtasks: subtasks.collect(),
+    }
+}
+
+/// Reads every byte of a snapshot; every block has a checksum.
+fn verify(metadata: &CheckpointMetadata) -> Result<u64, Failure> {
+    runtime()?.block_on(async {
+        let (env, store) = (RealEnv::default(), store());
+        let mut bytes = 0;
+        let handles = metadata.operators.iter().flat_map(|operator| operator.subtasks.values()).flat_map(|state| &state.keyed);
+        for handle in handles {
+            let shared = handle.shared_files().map(|file| StateLocation::File { path: file.path.clone(), size_bytes: file.size_bytes });
+            for location in shared.chain([handle.location.clone()]) {
+                let mut reader = store.storage().open_state(&env, &location).await.map_err(unreadable)?;
+                while let Some((_, block)) = reader.next().await.map_err(unreadable)? {
+                    bytes += block.len() as u64;
+                }
+            }
+        }
+        Ok(bytes)
+    })
+}
+
+fn print(shown: &Shown) {
+    let Shown { path, job, checkpoint, kind, attempt, size_bytes, shared_bytes, .. } = shown;
+    console::say(format_args!("{kind} {checkpoint} of job {job}, taken by attempt {attempt}"));
+    console::say(format_args!("  path       {path}"));
+    console::say(format_args!("  size       {} bytes, of which {} may be shared", grouped(*size_bytes), grouped(*shared_bytes)));
+    if !shown.hooks.is_empty() {
+        console::say(format_args!("  hooks      {}", shown.hooks.join(", ")));
+    }
+    for (other, files) in &shown.shares_with {
+        console::say(format_args!("  shares     {files} files with {other}"));
+    }
+    for operator in &shown.operators {
+        let ShownOperator { uid, parallelism, max_parallelism, states, subtasks } = operator;
+        console::say(format_args!("operator {uid}: {parallelism} subtasks, {max_parallelism} key groups"));
+        for state in states {
+            console::say(format_args!("  state      {state}"));
+        }
+        for ShownSubtask { subtask, keyed, lists, positions } in subtasks {
+            for ShownKeyed { key_groups, format, size_bytes, shared_files } in keyed {
+                let size = grouped(*size_bytes);
+                console::say(format_args!("  s{subtask:<4} keyed {key_groups}: {size} bytes, {format}, {shared_files} shared files"));
+            }
+            for (name, items) in lists {
+                console::say(format_args!("  s{subtask:<4} list {name}: {items} items"));
+            }
+            for (partition, offset) in positions {
+                console::say(format_args!("  s{subtask:<4} partition {partition} at byte {}", grouped(*offset)));
+            }
+        }
+    }
+    if let Some(bytes) = shown.verified_bytes {
+        console::say(format_args!("verified: {} bytes of state read, every checksum is right", grouped(bytes)));
+    }
+}

@@ -8,6 +8,7 @@ use crate::world::{NodeIndex, Watcher, WorldEvent};
 use cofferdam_engine::observe::{Actor, Detail, Event, Moment};
 use cofferdam_protocol::coordinator::Ended;
 use cofferdam_protocol::{AttemptId, CheckpointId, TaskId};
+use std::collections::BTreeSet;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -154,6 +155,8 @@ pub struct Witness {
     signals: mpsc::UnboundedSender<Signal>,
     invariants: Vec<Box<dyn Invariant>>,
     pins: Vec<Pin>,
+    /// Attempts that begin from a checkpoint: of others there is nothing to judge, and waking the harness would move the run.
+    restoring: BTreeSet<AttemptId>,
 }
 
 impl Witness {
@@ -172,7 +175,7 @@ impl Witness {
                 Some(Pin { fault, moment, checkpoint: *checkpoint, left: (*nth).max(1) })
             }
         });
-        Self { seen, keep, signals, invariants, pins: pins.collect() }
+        Self { seen, keep, signals, invariants, pins: pins.collect(), restoring: BTreeSet::new() }
     }
 
     fn signal(&self, signal: Signal) {
@@ -229,11 +232,13 @@ impl Watcher for Witness {
                 }
                 (Moment::Deploying, Some(checkpoint), _) => {
                     seen.restores += 1;
-                    Some(Signal::Restoring(event.attempt.unwrap_or_default(), checkpoint))
+                    let attempt = event.attempt.unwrap_or_default();
+                    self.restoring.insert(attempt);
+                    Some(Signal::Restoring(attempt, checkpoint))
                 }
-                (Moment::RestoreDone, _, Detail::Count(held)) => match event.actor {
-                    Actor::Task(task) => Some(Signal::Restored(event.attempt.unwrap_or_default(), task, *held)),
-                    Actor::Coordinator(_) | Actor::Worker(_) => None,
+                (Moment::RestoreDone, _, Detail::Count(held)) => match (event.actor, event.attempt) {
+                    (Actor::Task(task), Some(attempt)) if self.restoring.contains(&attempt) => Some(Signal::Restored(attempt, task, *held)),
+                    _ => None,
                 },
                 (Moment::JobEnded, _, Detail::Ended(ended)) => Some(Signal::Ended(ended.clone())),
                 _ => None,

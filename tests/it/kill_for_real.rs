@@ -264,7 +264,8 @@ fn a_cancelled_job_keeps_no_checkpoint_unless_told_to() {
     assert!(binary::run(["cancel", &address]).status.success());
     let (status, stdout, log) = launcher.finish();
     assert_eq!(status.code(), Some(3), "{log}");
-    assert_eq!(checkpoint_folders(folder.path()), [PathBuf::new(); 0]);
+    let kept = checkpoint_folders(folder.path());
+    assert!(kept.is_empty(), "{kept:?}");
     assert_eq!(figure(&stdout, "kept"), "no checkpoint");
 }
 

@@ -62,8 +62,10 @@ struct OperatorStore {
     names: Vec<&'static str>,
     kinds: Vec<StateKind>,
     changes: Arc<Mutex<Backlog>>,
-    /// Resolves when the snapshot before has read the store, or is gone.
-    previous: Option<oneshot::Receiver<()>>,
+    /// Resolves when the snapshot before has seen the store as it is to, or is gone.
+    taken: Option<oneshot::Receiver<()>>,
+    /// Resolves when the snapshot before has uploaded what it needs, or is gone.
+    sent: Option<oneshot::Receiver<()>>,
     uploaded: Uploaded,
 }
 
@@ -124,18 +126,28 @@ pub(super) struct StoreSnapshot {
     pub(super) uploaded: Uploaded,
     changes: Arc<Mutex<Backlog>>,
     generation: u64,
-    previous: Option<oneshot::Receiver<()>>,
-    /// Dropped when the next one may go on.
-    _settled: oneshot::Sender<()>,
+    before_taken: Option<oneshot::Receiver<()>>,
+    before_sent: Option<oneshot::Receiver<()>>,
+    /// Dropped when the store may go on.
+    taken: Option<oneshot::Sender<()>>,
+    /// Dropped when the next one may look at what is uploaded.
+    _sent: oneshot::Sender<()>,
 }
 
 impl StoreSnapshot {
     /// Waits until no earlier snapshot needs the store as it is.
     pub(super) async fn turn(&mut self) {
-        if let Some(previous) = self.previous.take() {
-            // It never sends: its end is the news.
-            let _ = previous.await;
-        }
+        ended(self.before_taken.take()).await;
+    }
+
+    /// Waits until it is known what the earlier snapshot has uploaded.
+    pub(super) async fn turn_to_send(&mut self) {
+        ended(self.before_sent.take()).await;
+    }
+
+    /// What is applied from here on does not show in this snapshot any more.
+    pub(super) fn taken(&mut self) {
+        self.taken = None;
     }
 
     /// Brings the store to the moment of this snapshot.
@@ -147,6 +159,13 @@ impl StoreSnapshot {
     pub(super) async fn checkpoint<E: Env>(&self, env: &E) -> Result<ColdCheckpoint, ColdError> {
         let store = self.store.clone();
         env.blocking(move || store.checkpoint()).await
+    }
+}
+
+/// Nobody ever sends: the end of the other side is the news.
+async fn ended(receiver: Option<oneshot::Receiver<()>>) {
+    if let Some(receiver) = receiver {
+        let _ = receiver.await;
     }
 }
 
@@ -232,10 +251,7 @@ impl KeyedBackends {
             if hot_bytes <= store.hot_bytes {
                 continue;
             }
-            if let Some(previous) = store.previous.take() {
-                // It never sends: its end is the news.
-                let _ = previous.await;
-            }
+            ended(store.taken.take()).await;
             with_keyed(operator, uid, |states| {
                 lock(&store.changes).push(states.freeze());
             });
@@ -259,7 +275,8 @@ impl Backlog {
 impl OperatorStore {
     fn take(&mut self, states: &mut dyn KeyedStates, groups: KeyGroupRange) -> StoreSnapshot {
         let generation = lock(&self.changes).push(states.freeze());
-        let (settled, settling) = oneshot::channel();
+        let (taken, store_free) = oneshot::channel();
+        let (sent, all_sent) = oneshot::channel();
         StoreSnapshot {
             backend: self.backend,
             incremental: self.incremental,
@@ -271,8 +288,10 @@ impl OperatorStore {
             uploaded: self.uploaded.clone(),
             changes: self.changes.clone(),
             generation,
-            previous: self.previous.replace(settling),
-            _settled: settled,
+            before_taken: self.taken.replace(store_free),
+            before_sent: self.sent.replace(all_sent),
+            taken: Some(taken),
+            _sent: sent,
         }
     }
 }
@@ -357,7 +376,7 @@ async fn open_store<E: Env, O: Operator>(
     rebuilt.map_err(cold)?;
     let (name, hot_bytes) = (backend.name(), backend.hot_bytes());
     let changes = Arc::default();
-    Ok(OperatorStore { backend: name, incremental, hot_bytes, store, errors, names, kinds, changes, previous: None, uploaded })
+    Ok(OperatorStore { backend: name, incremental, hot_bytes, store, errors, names, kinds, changes, taken: None, sent: None, uploaded })
 }
 
 /// Brings the files of a handle here.

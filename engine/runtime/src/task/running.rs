@@ -65,6 +65,7 @@ pub async fn run<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>>
         requests: BTreeMap::new(),
         keyed: KeyedBackends::default(),
         behind: false,
+        ended: false,
     };
     running.restore().await?;
     running.work(written, ticks).await
@@ -87,6 +88,8 @@ struct Running<E: Env, I, O: Operator, T> {
     requests: BTreeMap<CheckpointId, SnapshotRequest>,
     keyed: KeyedBackends,
     behind: bool,
+    /// All input has come.
+    ended: bool,
 }
 
 impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, I, O, T> {
@@ -138,12 +141,17 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
     }
 
     fn pass_processing_time(&mut self) {
+        if self.ended {
+            return;
+        }
         let now_ms = self.context.env.wall_clock_ms();
         self.operator.on_processing_time(now_ms, &mut self.made);
     }
 
+    /// After the end of the input nothing fires any more (Flink: timers are quiesced): what a timer would make comes too late for
+    /// the sink's finish. Timers that are left stay in the state.
     fn arm_processing_timer(&mut self) {
-        match self.operator.next_processing_timer() {
+        match self.operator.next_processing_timer().filter(|_| !self.ended) {
             None => self.alarm.disarm(),
             Some(due_ms) => {
                 let wait_ms = u64::try_from(due_ms.saturating_sub(self.context.env.wall_clock_ms())).unwrap_or(0);
@@ -200,6 +208,7 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
             Arrival::Cancel(channel, checkpoint) => self.step(subtask::Input::Cancelled { channel, checkpoint }).await,
             Arrival::Drained => {
                 self.tell_backlog(false);
+                self.ended = true;
                 self.operator.on_watermark(END_OF_TIME, &mut self.made);
                 self.tail.emit(&mut self.made).await?;
                 self.tail.control(Control::Watermark(END_OF_TIME)).await?;

@@ -5,6 +5,7 @@ use super::TaskError;
 use crate::connector::Flush;
 use crate::env::Env;
 use crate::record::{SavepointFormat, SnapshotRequest};
+use crate::state::cold::{ColdFile, ColumnIndex};
 use crate::state::table::cold_range;
 use crate::state::{BlockBuilder, KeyedSnapshot};
 use crate::storage::{CheckpointStorage, StateWriter, StorageError};
@@ -114,12 +115,11 @@ async fn write_store<E: Env>(
         SnapshotRequest::Savepoint { format: SavepointFormat::Native, .. } => false,
     };
     if whole {
-        return write_blocks(env, place, uid, name, &keyed).await;
+        return write_blocks(env, place, uid, name, keyed).await;
     }
     let checkpoint = keyed.checkpoint(env).await.map_err(cold)?;
-    let mut written = 0;
-    let mut shared = Vec::new();
-    let mut private = Vec::new();
+    keyed.taken();
+    keyed.turn_to_send().await;
     let reuses = match &place.request {
         SnapshotRequest::Checkpoint { full } => {
             if *full {
@@ -129,34 +129,42 @@ async fn write_store<E: Env>(
         }
         SnapshotRequest::Savepoint { .. } => false,
     };
+    let mut private = Vec::new();
+    let mut shared = Vec::new();
+    let mut missing = Vec::new();
     for file in &checkpoint.files {
-        let known = if reuses && file.shared { keyed.uploaded.get(&file.name) } else { None };
-        if let Some(known) = known {
-            shared.push(known);
-        } else if file.shared {
-            let mut writer = match &place.request {
-                SnapshotRequest::Checkpoint { .. } => {
-                    let number = keyed.uploaded.next_number();
-                    place.storage.shared_writer(env, &format!("{}-{uid}-{}-{number}", place.attempt, place.subtask)).await?
-                }
-                SnapshotRequest::Savepoint { folder, .. } => {
-                    place.storage.savepoint_writer(env, folder, &format!("{name}-{}", file.name)).await?
-                }
-            };
-            copy(&mut writer, file).await?;
-            let StateLocation::File { path, size_bytes } = writer.finish().await? else {
-                unreachable!("files that are shared are never inlined")
-            };
-            written += size_bytes;
-            let uploaded = SharedFile { name: file.name.clone(), path, size_bytes };
-            if reuses {
-                keyed.uploaded.insert(uploaded.clone());
-            }
-            shared.push(uploaded);
-        } else {
+        if !file.shared {
             write_private(file, &mut private)?;
+            continue;
+        }
+        match keyed.uploaded.get(&file.name).filter(|_| reuses) {
+            Some(known) => shared.push(known),
+            None => missing.push((file, shared_name(place, uid, name, file, &keyed))),
         }
     }
+    let lane = |number: usize| {
+        let own: Vec<_> = missing.iter().skip(number).step_by(LANES).collect();
+        async move {
+            let mut sent = Vec::new();
+            for (file, path) in own {
+                sent.push(upload(env, place, file, path).await?);
+            }
+            Ok::<_, StorageError>(sent)
+        }
+    };
+    // Each file waits for the storage several times in a row; together they wait no longer than one.
+    let lanes = tokio::join!(lane(0), lane(1), lane(2), lane(3));
+    let mut written = 0;
+    for sent in [lanes.0?, lanes.1?, lanes.2?, lanes.3?] {
+        for file in sent {
+            written += file.size_bytes;
+            if reuses {
+                keyed.uploaded.insert(file.clone());
+            }
+            shared.push(file);
+        }
+    }
+    shared.sort_by(|a, b| a.name.cmp(&b.name));
     if reuses {
         keyed.uploaded.retain(&shared);
     }
@@ -170,11 +178,37 @@ async fn write_store<E: Env>(
     Ok((KeyedHandle { groups: keyed.groups, location, layout }, written))
 }
 
+/// How many files of one operator are uploaded at once.
+const LANES: usize = 4;
+
+/// What a file of a store is to be called where it is shared.
+fn shared_name(place: &SnapshotPlace, uid: &str, name: &str, file: &ColdFile, keyed: &StoreSnapshot) -> String {
+    match &place.request {
+        SnapshotRequest::Checkpoint { .. } => {
+            let number = keyed.uploaded.next_number();
+            format!("{}-{uid}-{}-{number}", place.attempt, place.subtask)
+        }
+        SnapshotRequest::Savepoint { .. } => format!("{name}-{}", file.name),
+    }
+}
+
+async fn upload<E: Env>(env: &E, place: &SnapshotPlace, file: &ColdFile, name: &str) -> Result<SharedFile, StorageError> {
+    let mut writer = match &place.request {
+        SnapshotRequest::Checkpoint { .. } => place.storage.shared_writer(env, name).await?,
+        SnapshotRequest::Savepoint { folder, .. } => place.storage.savepoint_writer(env, folder, name).await?,
+    };
+    copy(&mut writer, file).await?;
+    match writer.finish().await? {
+        StateLocation::File { path, size_bytes } => Ok(SharedFile { name: file.name.clone(), path, size_bytes }),
+        StateLocation::Inline(_) => unreachable!("files that are shared are never inlined"),
+    }
+}
+
 fn reading(name: &str) -> impl FnOnce(std::io::Error) -> StorageError + '_ {
     move |source| StorageError::Io { operation: "read", path: name.to_owned(), source }
 }
 
-async fn copy<E: Env>(writer: &mut StateWriter<E>, file: &crate::state::cold::ColdFile) -> Result<(), StorageError> {
+async fn copy<E: Env>(writer: &mut StateWriter<E>, file: &ColdFile) -> Result<(), StorageError> {
     let mut offset = 0;
     let mut piece = vec![0; PIECE_BYTES];
     loop {
@@ -194,7 +228,7 @@ async fn copy<E: Env>(writer: &mut StateWriter<E>, file: &crate::state::cold::Co
 }
 
 /// Small files stand one behind the other in the handle's own file: name, content.
-fn write_private(file: &crate::state::cold::ColdFile, out: &mut Vec<u8>) -> Result<(), StorageError> {
+fn write_private(file: &ColdFile, out: &mut Vec<u8>) -> Result<(), StorageError> {
     let mut bytes = vec![0; usize::try_from(file.size_bytes).unwrap_or(usize::MAX)];
     let mut filled = 0;
     while filled < bytes.len() {
@@ -214,15 +248,17 @@ async fn write_blocks<E: Env>(
     place: &SnapshotPlace,
     uid: &str,
     name: &str,
-    keyed: &StoreSnapshot,
+    mut keyed: StoreSnapshot,
 ) -> Result<(KeyedHandle, u64), TaskError> {
     let cold = |source| TaskError::Cold { uid: uid.into(), source };
-    let mut writer = place.writer(env, name).await?;
     let (from, to) = cold_range(keyed.groups);
+    let store = keyed.store.clone();
     // All at once, so that they show the same moment. By name: the columns are.
     let scans: BTreeMap<usize, _> = (0..keyed.columns.len())
-        .map(|index| (index, keyed.store.scan(crate::state::cold::ColumnIndex(u16::try_from(index).expect("few")), &from, to.as_deref())))
+        .map(|index| (index, store.scan(ColumnIndex(u16::try_from(index).expect("few")), &from, to.as_deref())))
         .collect();
+    keyed.taken();
+    let mut writer = place.writer(env, name).await?;
     for (index, scan) in scans {
         let mut open: Option<BlockBuilder> = None;
         for entry in scan {

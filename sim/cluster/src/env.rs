@@ -3,6 +3,7 @@
 use crate::disk::SimFiles;
 use crate::network::{SimListener, SimStream};
 use crate::world::{guarded, lock, Node, NodeIndex, Sleep, Who, World};
+use cofferdam_engine::env::objects::NoObjects;
 use cofferdam_engine::env::Env;
 use cofferdam_engine::observe::Event;
 use madsim::runtime::NodeHandle;
@@ -69,9 +70,14 @@ impl Env for SimEnv {
     type Stream = SimStream;
     type Listener = SimListener;
     type Files = SimFiles;
+    type Objects = NoObjects;
     type Task = SimTask;
 
     fn spawn(&self, name: &'static str, future: impl Future<Output = ()> + Send + 'static) -> SimTask {
+        // Destructors run after a crash, and start tasks that clean up: nobody is there to do so.
+        if !self.is_alive() {
+            return SimTask { abort: None };
+        }
         let who = Who { node: Some(self.node()), task: name };
         SimTask::new(&self.process.handle.spawn(guarded(self.process.world.clone(), who, future)))
     }
@@ -106,6 +112,10 @@ impl Env for SimEnv {
 
     fn files(&self) -> &SimFiles {
         &self.process.files
+    }
+
+    fn objects(&self) -> &NoObjects {
+        &NoObjects
     }
 
     fn observe(&self, event: Event) {

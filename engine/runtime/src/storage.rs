@@ -8,20 +8,25 @@
 //! ```
 //!
 //! * `filesystem`: that tree, each step in the order that survives a crash at any point.
+//! * `object`: the same names in an object store.
 //! * `memory`: state travels inside acknowledgements and the coordinator keeps it (`JobManagerCheckpointStorage`).
 //! * `state_file`: streams of blocks, written and read.
 //! * `journal`: the coordinator's durable record, and how a deposed coordinator is kept from writing it.
 //!
 //! Never here: which checkpoint is kept, and who may be told when (the machines of `cofferdam-protocol`).
 
-use crate::env::Env;
+use crate::env::{Env, ObjectError};
 use crate::observe::Moment;
 use cofferdam_protocol::block::{BadBlockSize, FileKind};
+use cofferdam_protocol::coordinator::{Journal, Written};
 use cofferdam_protocol::metadata::CheckpointMetadata;
 use cofferdam_protocol::snapshot::StateLocation;
 use cofferdam_protocol::stored::StoredError;
 use cofferdam_protocol::CheckpointId;
+use journal::JournalStore;
 use memory::{InlineWriter, MemoryStore};
+use object::journal::ObjectJournal;
+use object::ObjectWriter;
 use serde::{Deserialize, Serialize};
 use state_file::{StateFileReader, StateFileWriter};
 use std::collections::BTreeSet;
@@ -30,6 +35,7 @@ use std::io;
 pub mod filesystem;
 pub mod journal;
 pub mod memory;
+pub mod object;
 pub mod state_file;
 
 /// Storage did not do what it was asked for. [`is_permanent`](Self::is_permanent) tells whether asking again can help.
@@ -44,6 +50,24 @@ pub enum StorageError {
         path: String,
         /// Why not.
         source: io::Error,
+    },
+    /// The object store said no. Try again if it is transient.
+    #[error("cannot {operation} {url}: {source}")]
+    Object {
+        /// What was tried.
+        operation: &'static str,
+        /// With which object.
+        url: String,
+        /// Why not.
+        source: ObjectError,
+    },
+    /// The object store does not do what checkpoints need. Use another one.
+    #[error("the object store of {path} {what}")]
+    Unfit {
+        /// Where checkpoints were to go.
+        path: String,
+        /// What it does.
+        what: &'static str,
     },
     /// The bytes are not those that were written. Nothing but another checkpoint helps.
     #[error("{path} {source}")]
@@ -103,6 +127,11 @@ impl StorageError {
         move |source| Self::Io { operation, path, source }
     }
 
+    fn object(operation: &'static str, url: &str) -> impl FnOnce(ObjectError) -> Self {
+        let url = url.to_owned();
+        move |source| Self::Object { operation, url, source }
+    }
+
     fn corrupt(path: &str) -> impl FnOnce(StoredError) -> Self {
         let path = path.to_owned();
         move |source| Self::Corrupt { path, source }
@@ -113,7 +142,9 @@ impl StorageError {
     pub fn is_permanent(&self) -> bool {
         match self {
             Self::Io { source, .. } => source.kind() == io::ErrorKind::NotFound,
-            Self::Corrupt { .. }
+            Self::Object { source, .. } => matches!(source, ObjectError::NotFound | ObjectError::Permanent(_)),
+            Self::Unfit { .. }
+            | Self::Corrupt { .. }
             | Self::InlineTooLarge { .. }
             | Self::BlockSize { .. }
             | Self::BadPath { .. }
@@ -132,6 +163,11 @@ pub enum CheckpointStorage {
         /// `<dir>/<job-id>`.
         root: String,
     },
+    /// In an object store that all processes reach.
+    Object {
+        /// `<url>/<job-id>`, such as `s3://bucket/checkpoints/job`.
+        root: String,
+    },
     /// Inside the acknowledgements (`execution.checkpointing.storage: jobmanager`). Does not outlive the coordinator.
     Memory {
         /// The most that one state may have.
@@ -147,7 +183,7 @@ impl CheckpointStorage {
     pub async fn prepare<E: Env>(&self, env: &E) -> Result<(), StorageError> {
         match self {
             Self::FileSystem { root } => filesystem::prepare(env, root).await,
-            Self::Memory { .. } => Ok(()),
+            Self::Object { .. } | Self::Memory { .. } => Ok(()),
         }
     }
 
@@ -163,6 +199,10 @@ impl CheckpointStorage {
                 let writer = StateFileWriter::create(env, &format!("{root}/{path}")).await?;
                 Ok(StateWriter::File { writer, path })
             }
+            Self::Object { root } => {
+                let path = filesystem::state_path(checkpoint, name);
+                Ok(StateWriter::Object { writer: ObjectWriter::new(env, root, &path), path })
+            }
             Self::Memory { limit_bytes } => Ok(StateWriter::Inline(InlineWriter::new(name, *limit_bytes))),
         }
     }
@@ -176,7 +216,12 @@ impl CheckpointStorage {
             StateLocation::Inline(bytes) => StateFileReader::inline(bytes.clone()),
             StateLocation::File { path, size_bytes } => {
                 let path = self.full_path(path)?;
-                StateFileReader::open(env, FileKind::State, &path, Some(*size_bytes)).await
+                match self {
+                    Self::Object { .. } => StateFileReader::open_object(env, FileKind::State, &path, Some(*size_bytes)).await,
+                    Self::FileSystem { .. } | Self::Memory { .. } => {
+                        StateFileReader::open(env, FileKind::State, &path, Some(*size_bytes)).await
+                    }
+                }
             }
         }
     }
@@ -188,7 +233,16 @@ impl CheckpointStorage {
     pub async fn discard_location<E: Env>(&self, env: &E, location: &StateLocation) -> Result<(), StorageError> {
         match location {
             StateLocation::Inline(_) => Ok(()),
-            StateLocation::File { path, .. } => filesystem::remove_file(env, &self.full_path(path)?).await,
+            StateLocation::File { path, .. } => {
+                let path = self.full_path(path)?;
+                match self {
+                    Self::Object { .. } => {
+                        let removed = object::requests::delete(env, std::slice::from_ref(&path)).await;
+                        removed.map_err(StorageError::object("delete", &path))
+                    }
+                    Self::FileSystem { .. } | Self::Memory { .. } => filesystem::remove_file(env, &path).await,
+                }
+            }
         }
     }
 
@@ -196,8 +250,8 @@ impl CheckpointStorage {
     fn full_path(&self, path: &str) -> Result<String, StorageError> {
         let harmless = path.split('/').all(|part| !part.is_empty() && part != "." && part != ".." && !part.contains('\0'));
         match self {
-            Self::FileSystem { root } if harmless => Ok(format!("{root}/{path}")),
-            Self::FileSystem { .. } | Self::Memory { .. } => Err(StorageError::BadPath { path: path.into() }),
+            Self::FileSystem { root } | Self::Object { root } if harmless => Ok(format!("{root}/{path}")),
+            Self::FileSystem { .. } | Self::Object { .. } | Self::Memory { .. } => Err(StorageError::BadPath { path: path.into() }),
         }
     }
 }
@@ -209,6 +263,13 @@ pub enum StateWriter<E: Env> {
     File {
         /// Of blocks.
         writer: StateFileWriter<E>,
+        /// As the location will name it.
+        path: String,
+    },
+    /// Into an object.
+    Object {
+        /// Of blocks.
+        writer: ObjectWriter<E>,
         /// As the location will name it.
         path: String,
     },
@@ -224,6 +285,7 @@ impl<E: Env> StateWriter<E> {
     pub async fn block(&mut self, payload: &[u8]) -> Result<(), StorageError> {
         match self {
             Self::File { writer, .. } => writer.block(payload).await,
+            Self::Object { writer, .. } => writer.block(payload).await,
             Self::Inline(writer) => writer.block(payload),
         }
     }
@@ -235,6 +297,7 @@ impl<E: Env> StateWriter<E> {
     pub async fn finish(self) -> Result<StateLocation, StorageError> {
         match self {
             Self::File { writer, path } => Ok(StateLocation::File { path, size_bytes: writer.finish().await? }),
+            Self::Object { writer, path } => Ok(StateLocation::File { path, size_bytes: writer.finish().await? }),
             Self::Inline(writer) => Ok(StateLocation::Inline(writer.finish()?)),
         }
     }
@@ -267,6 +330,7 @@ impl CheckpointStore {
     pub async fn create_location<E: Env>(&self, env: &E, checkpoint: CheckpointId) -> Result<(), StorageError> {
         match &self.storage {
             CheckpointStorage::FileSystem { root } => filesystem::create_location(env, root, checkpoint).await,
+            CheckpointStorage::Object { root } => object::create_location(env, root, checkpoint).await,
             CheckpointStorage::Memory { .. } => Ok(()),
         }
     }
@@ -283,6 +347,7 @@ impl CheckpointStore {
     ) -> Result<(), StorageError> {
         match &self.storage {
             CheckpointStorage::FileSystem { root } => filesystem::publish_metadata(env, root, metadata, observe).await,
+            CheckpointStorage::Object { root } => object::publish_metadata(env, root, metadata, observe).await,
             CheckpointStorage::Memory { .. } => self.memory.publish(metadata),
         }
     }
@@ -294,6 +359,7 @@ impl CheckpointStore {
     pub async fn read_metadata<E: Env>(&self, env: &E, checkpoint: CheckpointId) -> Result<CheckpointMetadata, StorageError> {
         match &self.storage {
             CheckpointStorage::FileSystem { root } => filesystem::read_metadata(env, root, checkpoint).await,
+            CheckpointStorage::Object { root } => object::read_metadata(env, root, checkpoint).await,
             CheckpointStorage::Memory { .. } => self.memory.read(checkpoint),
         }
     }
@@ -305,6 +371,7 @@ impl CheckpointStore {
     pub async fn discard<E: Env>(&self, env: &E, checkpoint: CheckpointId) -> Result<(), StorageError> {
         match &self.storage {
             CheckpointStorage::FileSystem { root } => filesystem::discard(env, root, checkpoint).await,
+            CheckpointStorage::Object { root } => object::discard(env, root, checkpoint).await,
             CheckpointStorage::Memory { .. } => {
                 self.memory.discard(checkpoint);
                 Ok(())
@@ -319,10 +386,48 @@ impl CheckpointStore {
     pub async fn sweep<E: Env>(&self, env: &E, keep: &BTreeSet<CheckpointId>, up_to: CheckpointId) -> Result<(), StorageError> {
         match &self.storage {
             CheckpointStorage::FileSystem { root } => filesystem::sweep(env, root, keep, up_to).await,
+            CheckpointStorage::Object { root } => object::sweep(env, root, keep, up_to).await,
             CheckpointStorage::Memory { .. } => {
                 self.memory.sweep(keep, up_to);
                 Ok(())
             }
+        }
+    }
+}
+
+/// The coordinator's durable record, wherever checkpoints are.
+#[derive(Debug)]
+pub enum JournalKeeper {
+    /// In files.
+    File(JournalStore),
+    /// In an object store.
+    Object(ObjectJournal),
+}
+
+impl JournalKeeper {
+    /// Makes the job's place and opens the journal below `root`, which is a URL if checkpoints are objects, and a folder otherwise.
+    ///
+    /// # Errors
+    /// As for [`JournalStore::open`] and [`ObjectJournal::open`].
+    pub async fn open<E: Env>(env: &E, storage: &CheckpointStorage, root: &str) -> Result<(Self, Option<Journal>), StorageError> {
+        match storage {
+            CheckpointStorage::Object { .. } => {
+                let (journal, newest) = ObjectJournal::open(env, root).await?;
+                Ok((Self::Object(journal), newest))
+            }
+            CheckpointStorage::FileSystem { .. } | CheckpointStorage::Memory { .. } => {
+                filesystem::prepare(env, root).await?;
+                let (journal, newest) = JournalStore::open(env, root).await?;
+                Ok((Self::File(journal), newest))
+            }
+        }
+    }
+
+    /// Appends an entry.
+    pub async fn append<E: Env>(&mut self, env: &E, journal: &Journal) -> Written {
+        match self {
+            Self::File(store) => store.append(env, journal).await,
+            Self::Object(store) => store.append(env, journal).await,
         }
     }
 }

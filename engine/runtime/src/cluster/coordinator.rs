@@ -9,8 +9,7 @@ use crate::codec::{self, CodecError, Noticing};
 use crate::env::{Env, Listener};
 use crate::job::JobGraph;
 use crate::observe::{Actor, Detail, Event, Moment};
-use crate::storage::journal::JournalStore;
-use crate::storage::{CheckpointStorage, CheckpointStore, StorageError};
+use crate::storage::{CheckpointStorage, CheckpointStore, JournalKeeper, StorageError};
 use crate::task::{TaskControl, TaskReport};
 use cofferdam_protocol::coordinator::{Coordinator, Ended, Input, Journal, Kind, Output, Plan, Standing, Status, Written};
 use cofferdam_protocol::metadata::CheckpointMetadata;
@@ -37,7 +36,7 @@ pub struct CoordinatorSettings {
     pub address: SocketAddr,
     /// Signs of life.
     pub heartbeats: Heartbeats,
-    /// The job's folder on the checkpoint storage, where the journal lives.
+    /// The job's folder, or URL, on the checkpoint storage, where the journal lives.
     pub root: String,
     /// The protocol's part.
     pub plan: Plan,
@@ -104,9 +103,7 @@ pub async fn run<E: Env>(
 ) -> Result<Ended, CoordinatorError> {
     let bind_error = |source| CoordinatorError::Bind { address: settings.address, source };
     let listener = env.bind(settings.address).await.map_err(bind_error)?;
-    // The journal is on disk wherever snapshots are.
-    let on_disk = CheckpointStorage::FileSystem { root: settings.root.clone() };
-    let (journal_store, journal) = open_journal(&env, &on_disk, &settings.root).await?;
+    let (journal_store, journal) = open_journal(&env, store.storage(), &settings.root).await?;
     let mut journal = journal.unwrap_or_default();
     if let CheckpointStorage::Memory { .. } = store.storage() {
         // They died with the coordinator that held them: the job begins anew.
@@ -171,18 +168,14 @@ async fn retry<E: Env, T, F: std::future::Future<Output = Result<T, StorageError
     }
 }
 
-/// Makes the job's folders and opens the journal, as often as it takes. Why even if something is not found: the storage may lose
+/// Makes the job's place and opens the journal, as often as it takes. Why even if something is not found: the storage may lose
 /// power between the making of a folder and its sync, and then the folder must be made again.
-async fn open_journal<E: Env>(env: &E, on_disk: &CheckpointStorage, root: &str) -> Result<(JournalStore, Option<Journal>), StorageError> {
+async fn open_journal<E: Env>(env: &E, storage: &CheckpointStorage, root: &str) -> Result<(JournalKeeper, Option<Journal>), StorageError> {
     let mut wait = RETRY.0;
     loop {
-        let opened = async {
-            on_disk.prepare(env).await?;
-            JournalStore::open(env, root).await
-        };
-        match opened.await {
+        match JournalKeeper::open(env, storage, root).await {
             Ok(opened) => return Ok(opened),
-            Err(StorageError::Io { .. }) => {
+            Err(error) if matches!(error, StorageError::Io { .. }) || !error.is_permanent() => {
                 env.sleep(wait).await;
                 wait = (wait * 2).min(RETRY.1);
             }
@@ -193,7 +186,7 @@ async fn open_journal<E: Env>(env: &E, on_disk: &CheckpointStorage, root: &str) 
 
 async fn keep_journal<E: Env>(
     env: E,
-    mut store: JournalStore,
+    mut store: JournalKeeper,
     mut writes: mpsc::UnboundedReceiver<Journal>,
     inbox: mpsc::UnboundedSender<Inbox>,
 ) {

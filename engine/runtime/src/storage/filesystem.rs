@@ -30,7 +30,7 @@ pub fn checkpoint_folder(checkpoint: CheckpointId) -> String {
 }
 
 /// The checkpoint of a folder's name, if it is one of ours.
-fn checkpoint_of(name: &str) -> Option<CheckpointId> {
+pub(super) fn checkpoint_of(name: &str) -> Option<CheckpointId> {
     let checkpoint = CheckpointId(name.strip_prefix("chk-")?.parse().ok()?);
     // `chk-007` and `chk-+7` parse as well, but are not ours.
     (checkpoint_folder(checkpoint) == name).then_some(checkpoint)
@@ -187,7 +187,15 @@ pub async fn publish_metadata<E: Env>(
 /// `Io` or `Corrupt`.
 pub async fn read_metadata<E: Env>(env: &E, root: &str, checkpoint: CheckpointId) -> Result<CheckpointMetadata, StorageError> {
     let path = format!("{root}/{}/{METADATA}", checkpoint_folder(checkpoint));
-    let mut reader = StateFileReader::open(env, FileKind::Metadata, &path, None).await?;
+    decode_metadata(StateFileReader::open(env, FileKind::Metadata, &path, None).await?, path, checkpoint).await
+}
+
+/// Reads the metadata of a checkpoint from wherever it is.
+pub(super) async fn decode_metadata<E: Env>(
+    mut reader: StateFileReader<E>,
+    path: String,
+    checkpoint: CheckpointId,
+) -> Result<CheckpointMetadata, StorageError> {
     let mut encoding = Vec::new();
     while let Some((_, payload)) = reader.next().await? {
         encoding.extend_from_slice(&payload);

@@ -2,8 +2,8 @@
 
 use crate::disk::SimFiles;
 use crate::network::{SimListener, SimStream};
+use crate::object_store::SimObjects;
 use crate::world::{guarded, lock, Node, NodeIndex, Sleep, Who, World};
-use cofferdam_engine::env::objects::NoObjects;
 use cofferdam_engine::env::Env;
 use cofferdam_engine::observe::Event;
 use madsim::runtime::NodeHandle;
@@ -28,12 +28,14 @@ struct Process {
     /// madsim's node in this life; later ones have another.
     handle: NodeHandle,
     files: SimFiles,
+    objects: SimObjects,
 }
 
 impl SimEnv {
     pub(crate) fn new(world: World, node: Arc<Node>, incarnation: u64, handle: NodeHandle) -> Self {
         let files = SimFiles::new(world.clone(), node.clone(), incarnation);
-        Self { process: Arc::new(Process { world, node, incarnation, handle, files }) }
+        let objects = SimObjects::new(world.clone(), node.clone(), incarnation);
+        Self { process: Arc::new(Process { world, node, incarnation, handle, files, objects }) }
     }
 
     /// The node that the process runs on.
@@ -70,7 +72,7 @@ impl Env for SimEnv {
     type Stream = SimStream;
     type Listener = SimListener;
     type Files = SimFiles;
-    type Objects = NoObjects;
+    type Objects = SimObjects;
     type Task = SimTask;
 
     fn spawn(&self, name: &'static str, future: impl Future<Output = ()> + Send + 'static) -> SimTask {
@@ -114,8 +116,8 @@ impl Env for SimEnv {
         &self.process.files
     }
 
-    fn objects(&self) -> &NoObjects {
-        &NoObjects
+    fn objects(&self) -> &SimObjects {
+        &self.process.objects
     }
 
     fn observe(&self, event: Event) {

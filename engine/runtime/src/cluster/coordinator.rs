@@ -136,6 +136,7 @@ pub async fn run<E: Env>(
         progress: progress.unwrap_or_else(|| watch::Sender::new(Progress::default())),
         sweeping: 0,
         discarding: BTreeSet::new(),
+        unanswered: BTreeSet::new(),
         ended: None,
     };
     driver.run(inbox).await
@@ -308,6 +309,8 @@ struct Driver<E: Env> {
     progress: watch::Sender<Progress>,
     sweeping: u32,
     discarding: BTreeSet<CheckpointId>,
+    /// Checkpoints that something is being written of by this process.
+    unanswered: BTreeSet<CheckpointId>,
     ended: Option<Ended>,
 }
 
@@ -317,7 +320,7 @@ impl<E: Env> Driver<E> {
         while let Some(received) = inbox.recv().await {
             self.receive(received)?;
             if let Some(ended) = &self.ended {
-                if self.sweeping == 0 && self.discarding.is_empty() {
+                if self.nothing_is_left_to_do() {
                     let ended = ended.clone();
                     for connection in self.connections.values() {
                         // A worker that has gone needs no telling.
@@ -330,6 +333,16 @@ impl<E: Env> Driver<E> {
             }
         }
         unreachable!("the driver holds a sender of its own inbox")
+    }
+
+    /// Whether the process of a job that has ended may go.
+    fn nothing_is_left_to_do(&self) -> bool {
+        // Why only there: in files, what comes after the sweep finds no folder. An object would stay for ever.
+        let late = match self.store.storage() {
+            CheckpointStorage::Object { .. } => self.unanswered.len(),
+            CheckpointStorage::FileSystem { .. } | CheckpointStorage::Memory { .. } => 0,
+        };
+        self.sweeping == 0 && self.discarding.is_empty() && late == 0
     }
 
     fn receive(&mut self, received: Inbox) -> Result<(), CoordinatorError> {
@@ -380,6 +393,13 @@ impl<E: Env> Driver<E> {
                 Ok(())
             }
             Inbox::Answer(input) => {
+                if let Input::LocationReady(checkpoint)
+                | Input::LocationFailed(checkpoint)
+                | Input::MetadataDurable(checkpoint)
+                | Input::MetadataFailed(checkpoint) = &input
+                {
+                    self.unanswered.remove(checkpoint);
+                }
                 match &input {
                     Input::Discarded(checkpoint) => {
                         self.discarding.remove(checkpoint);
@@ -502,6 +522,7 @@ impl<E: Env> Driver<E> {
                 let _ = self.journal_sender.send(journal);
             }
             Output::CreateLocation(checkpoint, _) => {
+                self.unanswered.insert(checkpoint);
                 let (env, store) = (self.env.clone(), self.store.clone());
                 self.ask("create location", async move {
                     Inbox::Answer(match store.create_location(&env, checkpoint).await {
@@ -606,6 +627,7 @@ impl<E: Env> Driver<E> {
     }
 
     fn write_metadata(&mut self, attempt: AttemptId, checkpoint: CheckpointId, kind: Kind, snapshots: &BTreeMap<TaskId, TaskSnapshot>) {
+        self.unanswered.insert(checkpoint);
         self.observe(Moment::AllAcked, Some(attempt), Some(checkpoint), Detail::None);
         let savepoint = kind == Kind::Savepoint;
         let metadata = CheckpointMetadata::collect(&self.settings.job, checkpoint, attempt, savepoint, &self.graph.shapes(), snapshots);

@@ -339,6 +339,12 @@ stories! {
             .when(nth("metadata-durable", 6), What::ObjectsUnavailable { for_ms: 2500 })
             .when(nth("metadata-renamed", 9), What::ObjectsUnavailable { for_ms: 12_000 })
     };
+    "object-entry-of-the-dead", "The coordinator dies with its journal entry on its way, and the store is slow: the entry may arrive when another one leads already." => |tale| {
+        let slow = What::SlowObjects { latency_ms: 250, for_ms: 6500 };
+        (0..8).fold(tale.in_objects().when(When::AtMs(500), slow), |tale, number| {
+            tale.when(When::AtMs(1000 + 700 * number), crash("coordinator", 10))
+        })
+    };
     "object-crash-mid-upload", "Workers die in the middle of uploads in parts: what nobody will complete is aborted, and no part stays." => |tale| {
         (0..6).fold(
             tale.in_objects().with(|scenario| {

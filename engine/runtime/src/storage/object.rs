@@ -150,11 +150,18 @@ pub async fn discard<E: Env>(env: &E, root: &str, checkpoint: CheckpointId) -> R
         requests::delete(env, std::slice::from_ref(&url)).await.map_err(StorageError::object("delete", &url))?;
     }
     requests::delete(env, &named).await.map_err(StorageError::object("delete what is named by", &folder))?;
-    let listed = requests::list(env, &folder).await.map_err(StorageError::object("list", &folder))?;
-    for url in listed.iter().filter(|url| is_upload(url, &folder)) {
-        writer::abort_named(env, &folder, url).await?;
+    let mut listed = requests::list(env, &folder).await.map_err(StorageError::object("list", &folder))?;
+    let mut aborted = Ok(());
+    for url in listed.clone().iter().filter(|url| is_upload(url, &folder)) {
+        let outcome = writer::abort_named(env, &folder, url).await;
+        if outcome.is_err() {
+            // Its name is what it will be found by.
+            listed.retain(|kept| kept != url);
+        }
+        aborted = aborted.and(outcome);
     }
-    requests::delete(env, &listed).await.map_err(StorageError::object("delete what is in", &folder))
+    requests::delete(env, &listed).await.map_err(StorageError::object("delete what is in", &folder))?;
+    aborted
 }
 
 fn is_upload(url: &str, folder: &str) -> bool {

@@ -3,8 +3,8 @@
 use crate::{swarm, Story};
 use cofferdam_protocol::settings::{Mode, RestartStrategy, Retention};
 use cofferdam_sim::scenario::{
-    ChaosSpec, CheckpointSpec, ClockSpec, ClusterSpec, DiskSpec, Expect, FaultSpec, JobKind, JobSpec, NetworkSpec, Scenario, StorageKind,
-    What, When,
+    ChaosSpec, CheckpointSpec, ClockSpec, ClusterSpec, DiskSpec, Expect, FaultSpec, JobKind, JobSpec, NetworkSpec, ObjectSpec, Scenario,
+    StorageKind, What, When,
 };
 use std::time::Duration;
 
@@ -26,6 +26,7 @@ fn tale(name: &str, story: &str) -> Scenario {
         },
         network: NetworkSpec::default(),
         disk: DiskSpec::default(),
+        objects: ObjectSpec::default(),
         clocks: Vec::new(),
         faults: Vec::new(),
         chaos: None,
@@ -73,6 +74,16 @@ trait Tale: Sized + Into<Scenario> {
         self.with(|scenario| scenario.job.kind = kind)
     }
 
+    fn in_objects(self) -> Scenario {
+        self.with(|scenario| {
+            scenario.cluster.storage = StorageKind::Object;
+            // A checkpoint asks the store for some ten things in a row.
+            scenario.checkpoints.interval_ms = 300;
+            scenario.checkpoints.timeout_ms = 4000;
+            scenario.checkpoints.tolerable_failures = 100;
+        })
+    }
+
     fn chaos(self, every_ms: u64, kinds: &[&str]) -> Scenario {
         self.with(|scenario| {
             let kinds = kinds.iter().map(|kind| (*kind).to_owned()).collect();
@@ -92,7 +103,7 @@ macro_rules! stories {
                     $body
                 }
                 Story { name: $name, story: $story, expand }
-            },)* swarm::STORY]
+            },)* swarm::STORY, swarm::OBJECT_STORY]
         }
     };
 }
@@ -307,5 +318,52 @@ stories! {
         .when(nth("job-running", 2), crash("worker-2", 300))
         .when(nth("job-running", 2), crash("worker-3", 300))
         .when(nth("job-running", 2), crash("worker-1", 300))
+    };
+    "object-steady-run", "Checkpoints are objects, and nothing goes wrong." => |tale| tale.in_objects();
+    "object-lost-answers", "Half of all changes in the object store happen and are answered by an error: nothing is taken for lost, nothing is written twice." => |tale| {
+        tale.in_objects()
+            .when(When::AtMs(0), What::LostAnswers { per_mille: 500, for_ms: 5000 })
+            .when(nth("checkpoint-completed", 3), crash("coordinator", 400))
+            .when(nth("snapshot-durable", 17), crash("acting", 800))
+    };
+    "object-throttled", "The object store turns most requests away, and reads come in pieces: everything takes longer, and nothing else happens." => |tale| {
+        tale.in_objects()
+            .when(When::AtMs(500), What::ObjectThrottling { per_mille: 700, for_ms: 5000 })
+            .when(nth("snapshot-durable", 9), crash("acting", 500))
+            .when(nth("restore-started", 5), What::PartialReads { per_mille: 800, for_ms: 1500 })
+    };
+    "object-stale-listing-at-takeover", "Listings lag seconds behind when another coordinator takes over: it finds the newest checkpoint all the same." => |tale| {
+        tale.in_objects()
+            .when(When::AtMs(0), What::StaleListings { lag_ms: 4000, for_ms: 7500 })
+            .when(nth("checkpoint-completed", 3), crash("coordinator", 100))
+            .when(nth("checkpoint-completed", 6), crash("coordinator", 300))
+            .when(nth("metadata-durable", 9), crash("coordinator", 200))
+    };
+    "object-store-unavailable-while-publishing", "The object store serves nobody just as metadata is to be published, and again as the journal is to name it." => |tale| {
+        tale.in_objects()
+            .when(at("metadata-written"), What::ObjectsUnavailable { for_ms: 1500 })
+            .when(nth("metadata-durable", 6), What::ObjectsUnavailable { for_ms: 2500 })
+            .when(nth("metadata-renamed", 9), What::ObjectsUnavailable { for_ms: 12_000 })
+    };
+    "object-entry-of-the-dead", "The coordinator dies with its journal entry on its way, and the store is slow: the entry may arrive when another one leads already." => |tale| {
+        let slow = What::SlowObjects { latency_ms: 250, for_ms: 6500 };
+        (0..8).fold(tale.in_objects().when(When::AtMs(500), slow), |tale, number| {
+            tale.when(When::AtMs(1000 + 700 * number), crash("coordinator", 10))
+        })
+    };
+    "object-crash-mid-upload", "Workers die in the middle of uploads in parts: what nobody will complete is aborted, and no part stays." => |tale| {
+        (0..6).fold(
+            tale.in_objects().with(|scenario| {
+                scenario.objects = ObjectSpec { latency_min_ms: 10, latency_max_ms: 60, timeout_ms: 1000, part_bytes: 64 };
+                scenario.cluster.workers = 4;
+            }),
+            |tale, number| tale.when(nth("snapshot-taken", 5 + 7 * number), crash("acting", 600)),
+        )
+    };
+    "object-store-under-fire", "Workers, coordinator and object store fail in all their ways." => |tale| {
+        tale.in_objects().job(JobKind::Ledger).chaos(
+            400,
+            &["crash", "object-errors", "object-throttling", "lost-answers", "stale-listings", "partial-reads", "slow-objects", "objects-unavailable"],
+        )
     };
 }

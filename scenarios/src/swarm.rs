@@ -2,9 +2,10 @@
 
 use crate::Story;
 use cofferdam_protocol::settings::{Mode, RestartStrategy, Retention};
-use cofferdam_sim::fault::KINDS;
+use cofferdam_sim::fault::{KINDS, OBJECT_KINDS};
 use cofferdam_sim::scenario::{
-    BackendKind, ChaosSpec, CheckpointSpec, ClockSpec, ClusterSpec, DiskSpec, Expect, JobKind, JobSpec, NetworkSpec, Scenario, StorageKind,
+    BackendKind, ChaosSpec, CheckpointSpec, ClockSpec, ClusterSpec, DiskSpec, Expect, JobKind, JobSpec, NetworkSpec, ObjectSpec, Scenario,
+    StorageKind,
 };
 use cofferdam_sim::{Concern, Streams};
 use rand::seq::SliceRandom;
@@ -14,6 +15,11 @@ use std::time::Duration;
 pub(crate) const STORY: Story = Story { name: "swarm", story: TEXT, expand };
 
 const TEXT: &str = "Everything is drawn from the seed: the job, its size, all options, the network, and every kind of fault.";
+
+/// Apart from `swarm`, so that its runs stay what they are.
+pub(crate) const OBJECT_STORY: Story = Story { name: "object-swarm", story: OBJECT_TEXT, expand: expand_in_objects };
+
+const OBJECT_TEXT: &str = "As swarm, with checkpoints as objects, and every kind of fault of the object store.";
 
 /// Two numbers in order.
 fn range(rng: &mut impl Rng, most: u64) -> (u64, u64) {
@@ -106,6 +112,7 @@ fn expand(seed: u64) -> Scenario {
         restart: RestartStrategy::ExponentialDelay { initial, max: ms(2000), growth_percent, jitter_percent: 10, reset_after: ms(5000) },
         network,
         disk: DiskSpec { latency_min_us, latency_max_us },
+        objects: ObjectSpec::default(),
         clocks,
         faults: Vec::new(),
         chaos,
@@ -113,4 +120,27 @@ fn expand(seed: u64) -> Scenario {
         liveness_bound_ms: 120_000,
         expect: Expect::Finished,
     }
+}
+
+fn expand_in_objects(seed: u64) -> Scenario {
+    let mut scenario = expand(seed);
+    let rng = &mut Streams::new(seed ^ 0x005e_ed0f_0b1e_c750).stream(Concern::Swarm);
+    scenario.name = OBJECT_STORY.name.into();
+    scenario.story = OBJECT_TEXT.into();
+    scenario.cluster.storage = StorageKind::Object;
+    let (latency_min_ms, latency_max_ms) = range(rng, 40);
+    scenario.objects = ObjectSpec {
+        latency_min_ms,
+        latency_max_ms,
+        timeout_ms: rng.gen_range(500..=2000) + 10 * scenario.network.latency_max_ms,
+        part_bytes: *[512, 1024, 4096, 1 << 20].choose(rng).expect("there are four"),
+    };
+    // A checkpoint asks the store for some ten things in a row, and for each part of its state: what cannot be done in time is no
+    // fault.
+    scenario.checkpoints.timeout_ms = 3000 + 40 * (2 * scenario.network.latency_max_ms + latency_max_ms);
+    let kinds = OBJECT_KINDS.iter().filter(|_| rng.gen_bool(0.4)).map(|kind| (*kind).to_owned());
+    if let Some(chaos) = &mut scenario.chaos {
+        chaos.kinds.extend(kinds);
+    }
+    scenario
 }

@@ -137,6 +137,42 @@ fn statistics_that_cannot_be_written_are_refused_before_anything_runs() {
 }
 
 #[test]
+fn an_object_store_that_cannot_be_used_is_refused_by_its_url() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (input, output) = (folder.path().join("text"), folder.path().join("out"));
+    std::fs::write(&input, "a b c").expect("written");
+    let nobody = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port is free");
+    let nobody = format!("http://{nobody}");
+    let key = [("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"), ("AWS_SECRET_ACCESS_KEY", "verysecretindeed")];
+    let cases = [
+        ("ftp://host/path", vec![], "ftp://"),
+        ("s3://", vec![], "bucket"),
+        ("s3://AKIDEXAMPLE:verysecretindeed@bucket/path", vec![], "environment"),
+        ("memory://here/path", vec![], "one process"),
+        ("s3://bucket/path", vec![("AWS_METADATA_ENDPOINT", nobody.as_str())], "AWS_ACCESS_KEY_ID"),
+        ("az://container/path", vec![], "AZURE_STORAGE_ACCOUNT_NAME"),
+        ("s3://bucket/path", [&key[..], &[("AWS_ENDPOINT_URL", nobody.as_str())]].concat(), "refused"),
+    ];
+    for (url, variables, expected) in cases {
+        let mut command = std::process::Command::new(binary::path());
+        command.args(["run", "wordcount", "--input", text(&input), "--output", text(&output), "--checkpoints", url]);
+        for (name, _) in std::env::vars_os() {
+            let stores = ["AWS_", "AZURE_", "GOOGLE_"];
+            if stores.iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
+                command.env_remove(name);
+            }
+        }
+        let ran = command.envs(variables).env("NO_PROXY", "127.0.0.1").output().expect("the binary can be started");
+        let line = binary::stderr(&ran);
+        assert_eq!(ran.status.code(), Some(2), "{url} said {line}");
+        assert!(line.starts_with("cofferdam: ") && line.trim_end().lines().count() == 1, "{url} said {line}");
+        assert!(line.contains(expected), "{url} said {line}");
+        let own_words = line.replacen(url, "", 1);
+        assert!(!own_words.contains("verysecretindeed"), "{url} said {line}");
+    }
+}
+
+#[test]
 fn a_closed_pipe_is_no_panic() {
     let command = format!("{} scenarios | head -c 1", text(binary::path()));
     let output = std::process::Command::new("sh").args(["-c", &command]).output().expect("a shell can be started");

@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 /// Enough that a run with pauses meets several checkpoints.
 const TEXT_SIZE_BYTES: usize = 6 << 20;
 /// Longer than any machine should take.
-const PATIENCE: Duration = Duration::from_secs(180);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A launcher at work, and what it says on stderr, line by line.
-struct Launcher {
+pub struct Launcher {
     child: Child,
     lines: Receiver<String>,
     seen: Vec<String>,
@@ -22,14 +22,21 @@ struct Launcher {
 
 impl Launcher {
     fn start(folder: &Path, extra: &[&str]) -> Self {
+        let checkpoints = folder.join("checkpoints");
+        Self::start_with(folder, checkpoints.to_str().expect("temporary folders are UTF-8"), extra, &[])
+    }
+
+    /// With checkpoints anywhere, and variables in the environment.
+    pub fn start_with(folder: &Path, checkpoints: &str, extra: &[&str], variables: &[(&str, String)]) -> Self {
         let mut command = Command::new(binary::path());
-        command.args(["run", "wordcount"]).args(extra);
+        command.args(["run", "wordcount", "--checkpoints", checkpoints]).args(extra);
         if !extra.contains(&"--interval") {
             command.args(["--interval", "300ms"]);
         }
-        for (option, name) in [("--input", "text"), ("--output", "out"), ("--checkpoints", "checkpoints")] {
+        for (option, name) in [("--input", "text"), ("--output", "out")] {
             command.arg(option).arg(folder.join(name));
         }
+        command.envs(variables.iter().map(|(name, value)| (name, value)));
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary can be started");
         let stderr = child.stderr.take().expect("stderr is piped");
         let (sender, lines) = mpsc::channel();
@@ -57,7 +64,7 @@ impl Launcher {
     }
 
     /// The next start of a process.
-    fn wait_for_pid(&mut self, process: &str) -> u32 {
+    pub fn wait_for_pid(&mut self, process: &str) -> u32 {
         self.wait_for(process, |line| line.strip_prefix(process)?.strip_prefix(" pid ")?.parse().ok())
     }
 
@@ -67,14 +74,14 @@ impl Launcher {
     }
 
     /// Waits until the job is seen running with at least so many completed checkpoints, since a coordinator's first.
-    fn wait_for_checkpoints(&mut self, at_least: u64) -> u64 {
+    pub fn wait_for_checkpoints(&mut self, at_least: u64) -> u64 {
         self.wait_for("a completed checkpoint", |line| {
             let before = line.strip_prefix("running ")?.split_once(" checkpoints completed")?.0;
             before.rsplit(' ').next()?.parse().ok().filter(|completed| *completed >= at_least)
         })
     }
 
-    fn finish(mut self) -> (ExitStatus, String, String) {
+    pub fn finish(mut self) -> (ExitStatus, String, String) {
         let deadline = Instant::now() + PATIENCE;
         loop {
             match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
@@ -140,13 +147,14 @@ fn checkpoint_folders(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-fn kill_nine(pid: u32) {
+/// `kill -9`.
+pub fn kill_nine(pid: u32) {
     let killed = Command::new("sh").args(["-c", &format!("kill -9 {pid}")]).status().expect("a shell can be started");
     assert!(killed.success(), "process {pid} was there to be killed");
 }
 
 /// All files together. A word in two of them would be an error of its own.
-fn output(folder: &Path) -> BTreeMap<String, u64> {
+pub fn output(folder: &Path) -> BTreeMap<String, u64> {
     let mut counts = BTreeMap::new();
     for entry in std::fs::read_dir(folder).expect("the output folder is there") {
         let path = entry.expect("readable").path();
@@ -160,7 +168,8 @@ fn output(folder: &Path) -> BTreeMap<String, u64> {
     counts
 }
 
-fn assert_same(found: &BTreeMap<String, u64>, expected: &BTreeMap<String, u64>, log: &str) {
+/// The right word is named if they differ.
+pub fn assert_same(found: &BTreeMap<String, u64>, expected: &BTreeMap<String, u64>, log: &str) {
     let wrong = expected.keys().chain(found.keys()).find(|word| found.get(*word) != expected.get(*word));
     if let Some(word) = wrong {
         panic!("{word:?} counted {:?} times, not {:?}; the launcher said:\n{log}", found.get(word), expected.get(word));

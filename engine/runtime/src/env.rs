@@ -8,8 +8,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+pub mod objects;
 #[cfg(feature = "real")]
 pub mod real;
+
+pub use objects::{ObjectError, Objects};
 
 /// One process's view of the world. Cheap to clone.
 pub trait Env: Clone + Send + Sync + 'static {
@@ -19,6 +22,8 @@ pub trait Env: Clone + Send + Sync + 'static {
     type Listener: Listener<Stream = Self::Stream>;
     /// The file systems that the process has mounted.
     type Files: Files;
+    /// The object stores that the process can reach.
+    type Objects: Objects;
     /// A running task; dropping it aborts the task at its next await.
     type Task: Send + Sync + 'static;
 
@@ -42,6 +47,8 @@ pub trait Env: Clone + Send + Sync + 'static {
     }
     /// The file systems.
     fn files(&self) -> &Self::Files;
+    /// The object stores.
+    fn objects(&self) -> &Self::Objects;
     /// Tells whoever watches what just happened. Must not change what the engine does.
     fn observe(&self, event: Event);
 }

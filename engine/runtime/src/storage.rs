@@ -8,20 +8,25 @@
 //! ```
 //!
 //! * `filesystem`: that tree, each step in the order that survives a crash at any point.
+//! * `object`: the same names in an object store.
 //! * `memory`: state travels inside acknowledgements and the coordinator keeps it (`JobManagerCheckpointStorage`).
 //! * `state_file`: streams of blocks, written and read.
 //! * `journal`: the coordinator's durable record, and how a deposed coordinator is kept from writing it.
 //!
 //! Never here: which checkpoint is kept, and who may be told when (the machines of `cofferdam-protocol`).
 
-use crate::env::Env;
+use crate::env::{Env, ObjectError};
 use crate::observe::Moment;
 use cofferdam_protocol::block::{BadBlockSize, FileKind};
+use cofferdam_protocol::coordinator::{Journal, Written};
 use cofferdam_protocol::metadata::CheckpointMetadata;
 use cofferdam_protocol::snapshot::StateLocation;
 use cofferdam_protocol::stored::StoredError;
 use cofferdam_protocol::{CheckpointId, Epoch};
+use journal::JournalStore;
 use memory::{InlineWriter, MemoryStore};
+use object::journal::ObjectJournal;
+use object::ObjectWriter;
 use serde::{Deserialize, Serialize};
 use state_file::{StateFileReader, StateFileWriter};
 use std::collections::BTreeSet;
@@ -30,6 +35,7 @@ use std::io;
 pub mod filesystem;
 pub mod journal;
 pub mod memory;
+pub mod object;
 pub mod state_file;
 
 /// Storage did not do what it was asked for. [`is_permanent`](Self::is_permanent) tells whether asking again can help.
@@ -44,6 +50,24 @@ pub enum StorageError {
         path: String,
         /// Why not.
         source: io::Error,
+    },
+    /// The object store said no. Try again if it is transient.
+    #[error("cannot {operation} {url}: {source}")]
+    Object {
+        /// What was tried.
+        operation: &'static str,
+        /// With which object.
+        url: String,
+        /// Why not.
+        source: ObjectError,
+    },
+    /// The object store does not do what checkpoints need. Use another one.
+    #[error("the object store of {path} {what}")]
+    Unfit {
+        /// Where checkpoints were to go.
+        path: String,
+        /// What it does.
+        what: &'static str,
     },
     /// The bytes are not those that were written. Nothing but another checkpoint helps.
     #[error("{path} {source}")]
@@ -109,6 +133,11 @@ impl StorageError {
         move |source| Self::Io { operation, path, source }
     }
 
+    fn object(operation: &'static str, url: &str) -> impl FnOnce(ObjectError) -> Self {
+        let url = url.to_owned();
+        move |source| Self::Object { operation, url, source }
+    }
+
     fn corrupt(path: &str) -> impl FnOnce(StoredError) -> Self {
         let path = path.to_owned();
         move |source| Self::Corrupt { path, source }
@@ -119,7 +148,9 @@ impl StorageError {
     pub fn is_permanent(&self) -> bool {
         match self {
             Self::Io { source, .. } => source.kind() == io::ErrorKind::NotFound,
-            Self::Corrupt { .. }
+            Self::Object { source, .. } => matches!(source, ObjectError::NotFound | ObjectError::Permanent(_)),
+            Self::Unfit { .. }
+            | Self::Corrupt { .. }
             | Self::InlineTooLarge { .. }
             | Self::BlockSize { .. }
             | Self::BadPath { .. }
@@ -130,6 +161,16 @@ impl StorageError {
     }
 }
 
+/// Whether a path is the URL of an object.
+fn is_url(path: &str) -> bool {
+    path.contains("://")
+}
+
+/// Whether a path says where it is by itself, and not below the job's folder.
+fn is_absolute(path: &str) -> bool {
+    path.starts_with('/') || is_url(path)
+}
+
 /// Where a job's checkpoints go. The same value is with the coordinator and with every worker.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -137,6 +178,11 @@ pub enum CheckpointStorage {
     /// Files in a folder that all processes see (`execution.checkpointing.storage: filesystem`).
     FileSystem {
         /// `<dir>/<job-id>`.
+        root: String,
+    },
+    /// In an object store that all processes reach.
+    Object {
+        /// `<url>/<job-id>`, such as `s3://bucket/checkpoints/job`.
         root: String,
     },
     /// Inside the acknowledgements (`execution.checkpointing.storage: jobmanager`). Does not outlive the coordinator.
@@ -154,7 +200,7 @@ impl CheckpointStorage {
     pub async fn prepare<E: Env>(&self, env: &E) -> Result<(), StorageError> {
         match self {
             Self::FileSystem { root } => filesystem::prepare(env, root).await,
-            Self::Memory { .. } => Ok(()),
+            Self::Object { .. } | Self::Memory { .. } => Ok(()),
         }
     }
 
@@ -169,6 +215,10 @@ impl CheckpointStorage {
                 let path = filesystem::state_path(checkpoint, name);
                 let writer = StateFileWriter::create(env, &format!("{root}/{path}")).await?;
                 Ok(StateWriter::File { writer, path })
+            }
+            Self::Object { root } => {
+                let path = filesystem::state_path(checkpoint, name);
+                Ok(StateWriter::Object { writer: ObjectWriter::new(env, root, &path), path })
             }
             Self::Memory { limit_bytes } => Ok(StateWriter::Inline(InlineWriter::new(name, *limit_bytes))),
         }
@@ -185,6 +235,10 @@ impl CheckpointStorage {
                 let writer = StateFileWriter::create(env, &format!("{root}/{path}")).await?;
                 Ok(StateWriter::File { writer, path })
             }
+            Self::Object { root } => {
+                let path = filesystem::shared_path(name);
+                Ok(StateWriter::Object { writer: ObjectWriter::new(env, root, &path), path })
+            }
             Self::Memory { .. } => Err(StorageError::NotShareable { name: name.into() }),
         }
     }
@@ -195,6 +249,9 @@ impl CheckpointStorage {
     /// `Io`.
     pub async fn savepoint_writer<E: Env>(&self, env: &E, folder: &str, name: &str) -> Result<StateWriter<E>, StorageError> {
         let path = filesystem::escaped(name);
+        if is_url(folder) {
+            return Ok(StateWriter::Object { writer: ObjectWriter::new(env, folder, &path), path });
+        }
         let writer = StateFileWriter::create(env, &format!("{folder}/{path}")).await?;
         Ok(StateWriter::File { writer, path })
     }
@@ -208,7 +265,11 @@ impl CheckpointStorage {
             StateLocation::Inline(bytes) => StateFileReader::inline(bytes.clone()),
             StateLocation::File { path, size_bytes } => {
                 let path = self.full_path(path)?;
-                StateFileReader::open(env, FileKind::State, &path, Some(*size_bytes)).await
+                if is_url(&path) {
+                    StateFileReader::open_object(env, FileKind::State, &path, Some(*size_bytes)).await
+                } else {
+                    StateFileReader::open(env, FileKind::State, &path, Some(*size_bytes)).await
+                }
             }
         }
     }
@@ -221,10 +282,14 @@ impl CheckpointStorage {
     pub async fn discard_shared<E: Env>(&self, env: &E, files: &BTreeSet<String>, claimed: Option<&str>) -> Result<(), StorageError> {
         let mut first = Ok(());
         for path in files {
-            let foreign = path.starts_with('/');
+            let foreign = is_absolute(path);
             let ours = !foreign || claimed.is_some_and(|base| path.strip_prefix(base).is_some_and(|rest| rest.starts_with('/')));
             let outcome = match self.full_path(path) {
                 Ok(_) if !ours => Err(StorageError::BadPath { path: path.clone() }),
+                Ok(full) if is_url(&full) => {
+                    let removed = object::requests::delete(env, std::slice::from_ref(&full)).await;
+                    removed.map_err(StorageError::object("delete", &full))
+                }
                 Ok(full) => filesystem::remove_file(env, &full).await,
                 Err(error) => Err(error),
             };
@@ -240,19 +305,29 @@ impl CheckpointStorage {
     pub async fn discard_location<E: Env>(&self, env: &E, location: &StateLocation) -> Result<(), StorageError> {
         match location {
             StateLocation::Inline(_) => Ok(()),
-            StateLocation::File { path, .. } => filesystem::remove_file(env, &self.full_path(path)?).await,
+            StateLocation::File { path, .. } => {
+                let path = self.full_path(path)?;
+                match self {
+                    Self::Object { .. } => {
+                        let removed = object::requests::delete(env, std::slice::from_ref(&path)).await;
+                        removed.map_err(StorageError::object("delete", &path))
+                    }
+                    Self::FileSystem { .. } | Self::Memory { .. } => filesystem::remove_file(env, &path).await,
+                }
+            }
         }
     }
 
     /// Paths come out of stored metadata and go into `remove`: none may lead out of the job's folder.
     fn full_path(&self, path: &str) -> Result<String, StorageError> {
-        let parts = path.strip_prefix('/').unwrap_or(path);
+        let parts = path.split_once("://").map_or(path, |(_, rest)| rest);
+        let parts = parts.strip_prefix('/').unwrap_or(parts);
         let harmless = parts.split('/').all(|part| !part.is_empty() && part != "." && part != ".." && !part.contains('\0'));
         match self {
             // Of a snapshot that another job took: see `CheckpointStore::read_origin`.
-            Self::FileSystem { .. } | Self::Memory { .. } if harmless && path.starts_with('/') => Ok(path.to_owned()),
-            Self::FileSystem { root } if harmless => Ok(format!("{root}/{path}")),
-            Self::FileSystem { .. } | Self::Memory { .. } => Err(StorageError::BadPath { path: path.into() }),
+            Self::FileSystem { .. } | Self::Object { .. } | Self::Memory { .. } if harmless && is_absolute(path) => Ok(path.to_owned()),
+            Self::FileSystem { root } | Self::Object { root } if harmless => Ok(format!("{root}/{path}")),
+            Self::FileSystem { .. } | Self::Object { .. } | Self::Memory { .. } => Err(StorageError::BadPath { path: path.into() }),
         }
     }
 }
@@ -264,6 +339,13 @@ pub enum StateWriter<E: Env> {
     File {
         /// Of blocks.
         writer: StateFileWriter<E>,
+        /// As the location will name it.
+        path: String,
+    },
+    /// Into an object.
+    Object {
+        /// Of blocks.
+        writer: ObjectWriter<E>,
         /// As the location will name it.
         path: String,
     },
@@ -279,6 +361,7 @@ impl<E: Env> StateWriter<E> {
     pub async fn block(&mut self, payload: &[u8]) -> Result<(), StorageError> {
         match self {
             Self::File { writer, .. } => writer.block(payload).await,
+            Self::Object { writer, .. } => writer.block(payload).await,
             Self::Inline(writer) => writer.block(payload),
         }
     }
@@ -290,6 +373,7 @@ impl<E: Env> StateWriter<E> {
     pub async fn finish(self) -> Result<StateLocation, StorageError> {
         match self {
             Self::File { writer, path } => Ok(StateLocation::File { path, size_bytes: writer.finish().await? }),
+            Self::Object { writer, path } => Ok(StateLocation::File { path, size_bytes: writer.finish().await? }),
             Self::Inline(writer) => Ok(StateLocation::Inline(writer.finish()?)),
         }
     }
@@ -322,6 +406,7 @@ impl CheckpointStore {
     pub async fn create_location<E: Env>(&self, env: &E, checkpoint: CheckpointId) -> Result<(), StorageError> {
         match &self.storage {
             CheckpointStorage::FileSystem { root } => filesystem::create_location(env, root, checkpoint).await,
+            CheckpointStorage::Object { root } => object::create_location(env, root, checkpoint).await,
             CheckpointStorage::Memory { .. } => Ok(()),
         }
     }
@@ -338,6 +423,7 @@ impl CheckpointStore {
     ) -> Result<(), StorageError> {
         match &self.storage {
             CheckpointStorage::FileSystem { root } => filesystem::publish_metadata(env, root, metadata, observe).await,
+            CheckpointStorage::Object { root } => object::publish_metadata(env, root, metadata, observe).await,
             CheckpointStorage::Memory { .. } => self.memory.publish(metadata),
         }
     }
@@ -349,6 +435,7 @@ impl CheckpointStore {
     pub async fn read_metadata<E: Env>(&self, env: &E, checkpoint: CheckpointId) -> Result<CheckpointMetadata, StorageError> {
         match &self.storage {
             CheckpointStorage::FileSystem { root } => filesystem::read_metadata(env, root, checkpoint).await,
+            CheckpointStorage::Object { root } => object::read_metadata(env, root, checkpoint).await,
             CheckpointStorage::Memory { .. } => self.memory.read(checkpoint),
         }
     }
@@ -358,7 +445,15 @@ impl CheckpointStore {
     /// # Errors
     /// `Io` or `Corrupt`.
     pub async fn read_origin<E: Env>(&self, env: &E, folder: &str) -> Result<CheckpointMetadata, StorageError> {
-        filesystem::read_origin(env, folder).await
+        let folder = folder.trim_end_matches('/');
+        let mut metadata = if is_url(folder) { object::read(env, folder).await? } else { filesystem::read(env, folder).await? };
+        let base = filesystem::base_of(folder, &metadata).to_owned();
+        metadata.for_each_path(|path| {
+            if !is_absolute(path) {
+                *path = format!("{base}/{path}");
+            }
+        });
+        Ok(metadata)
     }
 
     /// Makes the folder of a savepoint, durably.
@@ -366,7 +461,11 @@ impl CheckpointStore {
     /// # Errors
     /// `Io`; `AlreadyExists` too.
     pub async fn create_savepoint<E: Env>(&self, env: &E, folder: &str) -> Result<(), StorageError> {
-        filesystem::create_savepoint(env, folder).await
+        if is_url(folder) {
+            object::create(env, folder).await
+        } else {
+            filesystem::create_savepoint(env, folder).await
+        }
     }
 
     /// Publishes the metadata of a savepoint in its folder.
@@ -380,7 +479,11 @@ impl CheckpointStore {
         metadata: &CheckpointMetadata,
         observe: impl Fn(Moment) + Send,
     ) -> Result<(), StorageError> {
-        filesystem::publish(env, folder, metadata, observe).await
+        if is_url(folder) {
+            object::publish(env, folder, metadata, observe).await
+        } else {
+            filesystem::publish(env, folder, metadata, observe).await
+        }
     }
 
     /// Deletes a snapshot by its folder: its metadata, then its own files, then the folder if nothing else is in it. What it
@@ -389,7 +492,19 @@ impl CheckpointStore {
     /// # Errors
     /// `Io` or `Corrupt`; ask again.
     pub async fn dispose<E: Env>(&self, env: &E, folder: &str) -> Result<(), StorageError> {
-        filesystem::dispose(env, folder).await
+        let folder = folder.trim_end_matches('/');
+        let metadata = match self.read_origin(env, folder).await {
+            Ok(metadata) => metadata,
+            // Disposed of before.
+            Err(StorageError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(StorageError::Object { source: ObjectError::NotFound, .. }) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        if is_url(folder) {
+            object::dispose(env, folder, &metadata).await
+        } else {
+            filesystem::dispose(env, folder, &metadata).await
+        }
     }
 
     /// Deletes a savepoint that did not complete, with all that is in its folder.
@@ -397,7 +512,11 @@ impl CheckpointStore {
     /// # Errors
     /// `Io`; ask again.
     pub async fn discard_savepoint<E: Env>(&self, env: &E, folder: &str) -> Result<(), StorageError> {
-        filesystem::discard_folder(env, folder).await
+        if is_url(folder) {
+            object::discard_folder(env, folder, Vec::new()).await
+        } else {
+            filesystem::discard_folder(env, folder).await
+        }
     }
 
     /// Deletes the shared files of the job that are not in `keep`, and that an attempt of an epoch before `before` wrote.
@@ -407,6 +526,7 @@ impl CheckpointStore {
     pub async fn sweep_shared<E: Env>(&self, env: &E, keep: &BTreeSet<String>, before: Option<Epoch>) -> Result<(), StorageError> {
         match &self.storage {
             CheckpointStorage::FileSystem { root } => filesystem::sweep_shared(env, root, keep, before).await,
+            CheckpointStorage::Object { root } => object::sweep_shared(env, root, keep, before).await,
             CheckpointStorage::Memory { .. } => Ok(()),
         }
     }
@@ -418,6 +538,7 @@ impl CheckpointStore {
     pub async fn discard<E: Env>(&self, env: &E, checkpoint: CheckpointId) -> Result<(), StorageError> {
         match &self.storage {
             CheckpointStorage::FileSystem { root } => filesystem::discard(env, root, checkpoint).await,
+            CheckpointStorage::Object { root } => object::discard(env, root, checkpoint).await,
             CheckpointStorage::Memory { .. } => {
                 self.memory.discard(checkpoint);
                 Ok(())
@@ -432,10 +553,49 @@ impl CheckpointStore {
     pub async fn sweep<E: Env>(&self, env: &E, keep: &BTreeSet<CheckpointId>, up_to: CheckpointId) -> Result<(), StorageError> {
         match &self.storage {
             CheckpointStorage::FileSystem { root } => filesystem::sweep(env, root, keep, up_to).await,
+            CheckpointStorage::Object { root } => object::sweep(env, root, keep, up_to).await,
             CheckpointStorage::Memory { .. } => {
                 self.memory.sweep(keep, up_to);
                 Ok(())
             }
+        }
+    }
+}
+
+/// The coordinator's durable record, wherever checkpoints are.
+#[derive(Debug)]
+pub enum JournalKeeper {
+    /// In files.
+    File(JournalStore),
+    /// In an object store.
+    Object(ObjectJournal),
+}
+
+impl JournalKeeper {
+    /// Makes the job's place and opens the journal below `root`, which is a URL if checkpoints are objects, and a folder otherwise.
+    ///
+    /// # Errors
+    /// As for [`JournalStore::open`] and [`ObjectJournal::open`].
+    pub async fn open<E: Env>(env: &E, storage: &CheckpointStorage, root: &str) -> Result<(Self, Option<Journal>), StorageError> {
+        match storage {
+            CheckpointStorage::Object { .. } => {
+                object::prepare(env, root).await?;
+                let (journal, newest) = ObjectJournal::open(env, root).await?;
+                Ok((Self::Object(journal), newest))
+            }
+            CheckpointStorage::FileSystem { .. } | CheckpointStorage::Memory { .. } => {
+                filesystem::prepare(env, root).await?;
+                let (journal, newest) = JournalStore::open(env, root).await?;
+                Ok((Self::File(journal), newest))
+            }
+        }
+    }
+
+    /// Appends an entry.
+    pub async fn append<E: Env>(&mut self, env: &E, journal: &Journal) -> Written {
+        match self {
+            Self::File(store) => store.append(env, journal).await,
+            Self::Object(store) => store.append(env, journal).await,
         }
     }
 }

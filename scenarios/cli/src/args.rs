@@ -183,8 +183,9 @@ pub struct WordcountArguments {
     /// Where the files of `word<TAB>count` lines go; must be empty or not there yet.
     #[arg(long, value_name = "DIR")]
     pub output: PathBuf,
-    /// Where checkpoints go.
-    #[arg(long, value_name = "DIR")]
+    /// Where checkpoints go: a folder, or the URL of an object store with a path, as s3://bucket/path (also gs, az, file). Who may
+    /// write there, the environment says as for the store's own tools: AWS_ACCESS_KEY_ID and so on.
+    #[arg(long, value_name = "DIR|URL")]
     pub checkpoints: PathBuf,
     /// How many worker processes.
     #[arg(long, value_name = "N", default_value_t = 2)]
@@ -321,7 +322,7 @@ pub struct JobArguments {
     /// The output folder.
     #[arg(long)]
     pub output: String,
-    /// The job's own folder below the checkpoint folder.
+    /// The job's own folder below the checkpoint folder, or URL below the checkpoint URL.
     #[arg(long)]
     pub root: String,
     /// The coordinator's address.

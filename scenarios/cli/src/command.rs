@@ -43,9 +43,14 @@ pub fn checkpoint(arguments: &AddressArguments) -> Result<Outcome, Failure> {
 /// # Errors
 /// No coordinator takes the command, or there is no savepoint.
 pub fn savepoint(arguments: &SavepointArguments) -> Result<Outcome, Failure> {
-    let absolute = std::path::absolute(&arguments.target);
-    let absolute = absolute.map_err(|source| Failure::Path { purpose: "find", path: arguments.target.clone(), source })?;
-    let target = absolute.into_os_string().into_string().map_err(|path| Failure::PathNotText(path.into()))?;
+    let target = match arguments.target.to_str().filter(|target| target.contains("://")) {
+        Some(url) => url.to_owned(),
+        None => {
+            let absolute = std::path::absolute(&arguments.target);
+            let absolute = absolute.map_err(|source| Failure::Path { purpose: "find", path: arguments.target.clone(), source })?;
+            absolute.into_os_string().into_string().map_err(|path| Failure::PathNotText(path.into()))?
+        }
+    };
     let format = match arguments.format {
         SavepointAs::Canonical => SavepointFormat::Canonical,
         SavepointAs::Native => SavepointFormat::Native,

@@ -66,6 +66,14 @@ pub enum Failure {
     /// Output is merged over what is there, so old parts would mix with new ones.
     #[error("the output folder {} is not empty; empty it or name another one", .0.display())]
     OutputNotEmpty(PathBuf),
+    /// The object store that the user named cannot be used.
+    #[error("cannot keep checkpoints in {url}: {what}")]
+    Checkpoints {
+        /// As it was named.
+        url: String,
+        /// Why not, in one line and without credentials.
+        what: String,
+    },
     /// Somebody else listens there.
     #[error("port {} is taken; choose another one with --port, or leave it out", .0.port())]
     PortTaken(SocketAddr),
@@ -192,6 +200,7 @@ impl Failure {
             | Self::Path { .. }
             | Self::PathNotText(_)
             | Self::OutputNotEmpty(_)
+            | Self::Checkpoints { .. }
             | Self::PortTaken(_)
             | Self::Bind { .. }
             | Self::OutOfRange { .. }

@@ -70,7 +70,17 @@ fn graph(job: &JobArguments) -> Result<Arc<JobGraph<RealEnv>>, Failure> {
 }
 
 fn storage(job: &JobArguments) -> CheckpointStorage {
-    CheckpointStorage::FileSystem { root: job.root.clone() }
+    let root = job.root.clone();
+    if is_url(&root) {
+        CheckpointStorage::Object { root }
+    } else {
+        CheckpointStorage::FileSystem { root }
+    }
+}
+
+/// Whether a place for checkpoints is an object store. A folder of such a name has to be given as `./s3:...`.
+fn is_url(place: &str) -> bool {
+    place.split_once("://").is_some_and(|(scheme, _)| !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()))
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {

@@ -2,6 +2,7 @@
 
 use crate::disk::SimFiles;
 use crate::network::{SimListener, SimStream};
+use crate::object_store::SimObjects;
 use crate::world::{guarded, lock, Node, NodeIndex, Sleep, Who, World};
 use cofferdam_engine::env::Env;
 use cofferdam_engine::observe::Event;
@@ -27,12 +28,14 @@ struct Process {
     /// madsim's node in this life; later ones have another.
     handle: NodeHandle,
     files: SimFiles,
+    objects: SimObjects,
 }
 
 impl SimEnv {
     pub(crate) fn new(world: World, node: Arc<Node>, incarnation: u64, handle: NodeHandle) -> Self {
         let files = SimFiles::new(world.clone(), node.clone(), incarnation);
-        Self { process: Arc::new(Process { world, node, incarnation, handle, files }) }
+        let objects = SimObjects::new(world.clone(), node.clone(), incarnation);
+        Self { process: Arc::new(Process { world, node, incarnation, handle, files, objects }) }
     }
 
     /// The node that the process runs on.
@@ -69,9 +72,14 @@ impl Env for SimEnv {
     type Stream = SimStream;
     type Listener = SimListener;
     type Files = SimFiles;
+    type Objects = SimObjects;
     type Task = SimTask;
 
     fn spawn(&self, name: &'static str, future: impl Future<Output = ()> + Send + 'static) -> SimTask {
+        // Destructors run after a crash, and start tasks that clean up: nobody is there to do so.
+        if !self.is_alive() {
+            return SimTask { abort: None };
+        }
         let who = Who { node: Some(self.node()), task: name };
         SimTask::new(&self.process.handle.spawn(guarded(self.process.world.clone(), who, future)))
     }
@@ -106,6 +114,10 @@ impl Env for SimEnv {
 
     fn files(&self) -> &SimFiles {
         &self.process.files
+    }
+
+    fn objects(&self) -> &SimObjects {
+        &self.process.objects
     }
 
     fn observe(&self, event: Event) {

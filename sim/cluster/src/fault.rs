@@ -2,6 +2,7 @@
 
 use crate::disk::DiskSettings;
 use crate::env::SimTask;
+use crate::object_store::ObjectSettings;
 use crate::scenario::What;
 use crate::streams::Concern;
 use crate::world::{Crash, NodeIndex, World};
@@ -29,6 +30,10 @@ pub const KINDS: &[&str] = &[
     "clock-jump",
 ];
 
+/// Those of the object store, where there is one. Apart, so that what is drawn from the others stays what it is.
+pub const OBJECT_KINDS: &[&str] =
+    &["object-errors", "object-throttling", "lost-answers", "stale-listings", "partial-reads", "slow-objects", "objects-unavailable"];
+
 fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
@@ -41,12 +46,13 @@ pub struct Injector {
     coordinator: NodeIndex,
     storage: NodeIndex,
     disk: DiskSettings,
+    objects: ObjectSettings,
     repairs: Vec<SimTask>,
     user: mpsc::UnboundedSender<Command>,
 }
 
 impl Injector {
-    /// For a world whose nodes are all there.
+    /// For a world whose nodes are all there, and whose object store is healthy.
     #[must_use]
     pub fn new(
         world: World,
@@ -57,7 +63,8 @@ impl Injector {
         user: mpsc::UnboundedSender<Command>,
     ) -> Self {
         let rng = world.streams().stream(Concern::Faults);
-        Self { world, rng, workers, coordinator, storage, disk, repairs: Vec::new(), user }
+        let objects = world.objects().settings();
+        Self { world, rng, workers, coordinator, storage, disk, objects, repairs: Vec::new(), user }
     }
 
     /// A node by its name in a scenario.
@@ -97,6 +104,12 @@ impl Injector {
         self.world.storage(node).adjust(change);
         let healthy = self.disk;
         self.later(for_ms, move |world| world.storage(node).set(healthy));
+    }
+
+    fn objects(&mut self, for_ms: u64, change: impl FnOnce(&mut ObjectSettings)) {
+        self.world.objects().adjust(change);
+        let healthy = self.objects;
+        self.later(for_ms, move |world| world.objects().set(healthy));
     }
 
     /// Does it now. `acting` is the node that `acting` stands for.
@@ -165,6 +178,18 @@ impl Injector {
                 let slow = (ms(*latency_ms), ms(*latency_ms));
                 self.disk(node, *for_ms, |disk| (disk.op_latency, disk.sync_latency) = (slow, slow));
             }
+            What::ObjectErrors { per_mille, for_ms } => self.objects(*for_ms, |store| store.errors = f64::from(*per_mille) / 1000.0),
+            What::ObjectThrottling { per_mille, for_ms } => {
+                self.objects(*for_ms, |store| store.throttled = f64::from(*per_mille) / 1000.0);
+            }
+            What::LostAnswers { per_mille, for_ms } => self.objects(*for_ms, |store| store.lost_answers = f64::from(*per_mille) / 1000.0),
+            What::PartialReads { per_mille, for_ms } => self.objects(*for_ms, |store| store.partial_reads = f64::from(*per_mille) / 1000.0),
+            What::StaleListings { lag_ms, for_ms } => self.objects(*for_ms, |store| store.listing_lag = ms(*lag_ms)),
+            What::SlowObjects { latency_ms, for_ms } => {
+                self.world.count_fault("slow-objects");
+                self.objects(*for_ms, |store| store.latency = (Duration::ZERO, ms(*latency_ms)));
+            }
+            What::ObjectsUnavailable { for_ms } => self.objects(*for_ms, |store| store.unavailable = true),
             // Not faults: the user's wishes go through the user's node.
             What::Cancel {} => self.ask(Command::Cancel),
             What::Checkpoint {} => self.ask(Command::Checkpoint),
@@ -218,6 +243,13 @@ impl Injector {
             "disk-full" => What::DiskFull { node: self.world.name(self.storage), for_ms: span },
             "slow-disk" => What::SlowDisk { node: self.world.name(self.storage), latency_ms: rng.gen_range(5..200), for_ms: span },
             "clock-jump" => What::ClockJump { node: engine_node, by_ms: rng.gen_range(-60_000..60_000) },
+            "object-errors" => What::ObjectErrors { per_mille: rng.gen_range(10..500), for_ms: span },
+            "object-throttling" => What::ObjectThrottling { per_mille: rng.gen_range(100..900), for_ms: span },
+            "lost-answers" => What::LostAnswers { per_mille: rng.gen_range(50..700), for_ms: span },
+            "stale-listings" => What::StaleListings { lag_ms: rng.gen_range(50..3000), for_ms: span },
+            "partial-reads" => What::PartialReads { per_mille: rng.gen_range(100..900), for_ms: span },
+            "slow-objects" => What::SlowObjects { latency_ms: rng.gen_range(20..700), for_ms: span },
+            "objects-unavailable" => What::ObjectsUnavailable { for_ms: span },
             // "crash", the most common one.
             _ => What::Crash { node: engine_node, down_ms: span },
         }
@@ -227,6 +259,7 @@ impl Injector {
     pub fn calm(&mut self) {
         self.repairs.clear();
         self.world.network().heal_all();
+        self.world.objects().set(self.objects);
         for from in self.world.nodes() {
             for to in self.world.nodes() {
                 self.world.network().set_link(from, to, None);

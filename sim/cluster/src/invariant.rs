@@ -13,6 +13,7 @@ mod one_live_attempt;
 #[cfg(test)]
 mod tests;
 mod timeout;
+mod written_once;
 
 use crate::scenario::Scenario;
 use crate::world::{NodeIndex, WorldEvent};
@@ -61,6 +62,7 @@ pub fn all(setting: &Setting<'_>) -> Vec<Box<dyn Invariant>> {
         Box::new(latest_restored::LatestRestored::new(setting.scenario.cluster.storage)),
         Box::new(committed_is_complete::CommittedIsComplete::default()),
         Box::new(no_unreferenced_files::NoUnreferencedFiles::new(checkpoints)),
+        Box::new(written_once::WrittenOnce::default()),
     ]
 }
 

@@ -14,6 +14,7 @@ pub mod fault;
 pub mod invariant;
 pub mod jobs;
 pub mod network;
+pub mod object_store;
 pub mod oracle;
 pub mod run;
 pub mod scenario;

@@ -5,6 +5,7 @@ use crate::fault::Injector;
 use crate::invariant;
 use crate::jobs::{self, Log, OUTPUT};
 use crate::network::LinkSettings;
+use crate::object_store::ObjectSettings;
 use crate::oracle::{cut, decode, output, reference, restore};
 use crate::scenario::{BackendKind, Expect, Scenario, StorageKind, When};
 use crate::streams::Concern;
@@ -14,7 +15,7 @@ use crate::workload;
 use crate::world::{self, NodeIndex, World};
 use crate::SimEnv;
 use cofferdam_engine::cluster::client;
-use cofferdam_engine::cluster::coordinator::{self, CoordinatorSettings};
+use cofferdam_engine::cluster::coordinator::{self, CoordinatorError, CoordinatorSettings};
 use cofferdam_engine::cluster::message::Command;
 use cofferdam_engine::cluster::worker::{self, WorkerSettings};
 use cofferdam_engine::cluster::Heartbeats;
@@ -35,6 +36,12 @@ use tokio::sync::mpsc;
 
 /// The job's folder on the storage node.
 pub const ROOT: &str = "/shared/checkpoints/job";
+
+/// The job's place in the object store.
+pub const OBJECT_ROOT: &str = "s3://bucket/checkpoints/job";
+
+/// After the end: what processes have begun to clean up they finish.
+const CLEANING_UP: Duration = Duration::from_secs(30);
 
 /// No worker's snapshot may be larger where they are kept in memory.
 const MEMORY_LIMIT_BYTES: u64 = 1 << 20;
@@ -71,6 +78,25 @@ pub fn simulate(scenario: &Scenario, seed: u64, keep: Keep) -> Report {
         trace: std::mem::take(&mut seen.trace),
         hashes: std::mem::take(&mut seen.hashes),
     }
+}
+
+/// Whether a coordinator that stepped down had to: an entry that an earlier life of it had sent has arrived in the object
+/// store since it began. Then it is started again.
+fn gave_way(world: &World, env: &SimEnv, begun: Duration) -> bool {
+    let (node, journal) = (env.node(), format!("{OBJECT_ROOT}/journal/"));
+    let late = world.objects().written_by_another(&journal, begun, node, env.incarnation());
+    if late {
+        world.count_fault("late-entry");
+        let of_repair = world.clone();
+        let restart = async move {
+            of_repair.sleep(Duration::from_millis(200)).await;
+            if !of_repair.is_up(node) {
+                of_repair.restart(node);
+            }
+        };
+        world.spawn("restart", restart).detach();
+    }
+    late
 }
 
 struct Run {
@@ -143,6 +169,9 @@ impl Run {
                 }
             }
         }
+        if self.in_objects() && lock(&self.seen).violation.is_none() {
+            self.world.sleep(CLEANING_UP).await;
+        }
         if lock(&self.seen).violation.is_none() {
             self.judge_end(coordinator_done);
         }
@@ -172,8 +201,18 @@ impl Run {
             .window(network.window_bytes as usize);
         self.world.network().set_default(link);
         let heartbeats = Heartbeats { interval: ms(cluster.heartbeat_ms), timeout: ms(cluster.heartbeat_timeout_ms) };
+        let objects = &self.scenario.objects;
+        self.world.objects().serve(self.storage);
+        self.world.objects().set(ObjectSettings {
+            latency: (ms(objects.latency_min_ms), ms(objects.latency_max_ms)),
+            timeout: ms(objects.timeout_ms),
+            part_bytes: objects.part_bytes as usize,
+            ..ObjectSettings::default()
+        });
+        let root = if self.in_objects() { OBJECT_ROOT } else { ROOT };
         let storage = match cluster.storage {
             StorageKind::FileSystem => CheckpointStorage::FileSystem { root: ROOT.into() },
+            StorageKind::Object => CheckpointStorage::Object { root: OBJECT_ROOT.into() },
             StorageKind::Memory => CheckpointStorage::Memory { limit_bytes: MEMORY_LIMIT_BYTES },
         };
         let coordinator_address = SocketAddr::new(address(1), 6123);
@@ -192,16 +231,22 @@ impl Run {
             job: "job".into(),
             address: coordinator_address,
             heartbeats,
-            root: ROOT.into(),
+            root: root.into(),
             plan,
             unclaimed: UnclaimedState::Refuse,
         };
         let (of_graph, of_storage, seen) = (graph.clone(), storage.clone(), self.seen.clone());
+        let world = self.world.clone();
         let coordinator = self.world.add_node("coordinator", address(1), move |env| {
             let (settings, graph, seen) = (settings.clone(), of_graph.clone(), seen.clone());
             let store = Arc::new(CheckpointStore::new(of_storage.clone()));
+            let world = world.clone();
             async move {
-                if let Err(error) = coordinator::run(env, settings, store, graph, None).await {
+                let begun = world.now();
+                if let Err(error) = coordinator::run(env.clone(), settings, store, graph, None).await {
+                    if matches!(error, CoordinatorError::SteppedDown(_)) && gave_way(&world, &env, begun) {
+                        return;
+                    }
                     let mut seen = lock(&seen);
                     let last = seen.last;
                     seen.violated("coordinator-leads", error.to_string(), last);
@@ -304,6 +349,10 @@ impl Run {
 
     /// Reads a file as a power loss of the storage node at this moment would leave it, at least.
     fn durable(&self, path: &str) -> Result<Vec<u8>, String> {
+        if self.in_objects() {
+            let object = self.world.objects().read_now(&format!("{OBJECT_ROOT}/{path}"));
+            return object.map(|bytes| bytes.to_vec()).ok_or_else(|| format!("{path}: it is not there"));
+        }
         self.world.storage(self.storage).read_now(View::Durable, &format!("{ROOT}/{path}")).map_err(|error| format!("{path}: {error}"))
     }
 
@@ -312,13 +361,17 @@ impl Run {
         decode::checkpoint(checkpoint.0, &|path| self.durable(path), &|state| reference::shape(kind, state))
     }
 
-    fn on_disk(&self) -> bool {
-        self.scenario.cluster.storage == StorageKind::FileSystem
+    fn is_stored(&self) -> bool {
+        self.scenario.cluster.storage != StorageKind::Memory
+    }
+
+    fn in_objects(&self) -> bool {
+        self.scenario.cluster.storage == StorageKind::Object
     }
 
     /// A checkpoint is complete: everything it names is durable, and it is a consistent cut.
     fn judge_checkpoint(&mut self, checkpoint: CheckpointId) {
-        if !self.on_disk() {
+        if !self.is_stored() {
             return;
         }
         self.retain(checkpoint);
@@ -354,7 +407,7 @@ impl Run {
     }
 
     fn judge_restore(&mut self, attempt: AttemptId, checkpoint: CheckpointId) {
-        if self.on_disk() {
+        if self.is_stored() {
             // Its coordinator may not have lived to announce it; older ones are subsumed all the same.
             self.retain(checkpoint);
             match self.read_checkpoint(checkpoint) {
@@ -412,19 +465,41 @@ impl Run {
     /// After quiescence no file is unreferenced: what is left belongs to a checkpoint that retention keeps.
     fn judge_files(&self) {
         let keeps = self.scenario.checkpoints.keeps_after(self.scenario.expect);
-        let tree = self.world.storage(self.storage).tree_now(View::Live);
-        let folder = format!("{ROOT}/chk-");
+        let root = if self.in_objects() { OBJECT_ROOT } else { ROOT };
+        let folder = format!("{root}/chk-");
         let mut named = BTreeSet::new();
         if keeps {
             for checkpoint in &self.retained {
+                // Its mark is no part of a checkpoint, and goes with it.
+                named.insert(format!("{root}/chk-{}/_location", checkpoint.0));
                 match self.read_checkpoint(*checkpoint) {
-                    Ok(read) => named.extend(read.files.into_iter().map(|path| format!("{ROOT}/{path}"))),
+                    Ok(read) => named.extend(read.files.into_iter().map(|path| format!("{root}/{path}"))),
                     Err(broken) => self.violated("retained-files", format!("the job has ended and retains {checkpoint}, but {broken}")),
                 }
             }
         }
-        if let Some(path) = tree.keys().find(|path| path.starts_with(&folder) && !named.contains(*path)) {
+        let there = if self.in_objects() { self.objects_to_judge() } else { self.files_to_judge() };
+        if let Some(path) = there.iter().find(|path| path.starts_with(&folder) && !named.contains(*path)) {
             self.violated("no-unreferenced-files", format!("{path} belongs to no retained checkpoint"));
         }
+    }
+
+    fn files_to_judge(&self) -> Vec<String> {
+        self.world.storage(self.storage).tree_now(View::Live).into_keys().collect()
+    }
+
+    /// Objects, and uploads that nobody has completed or aborted, but those that nobody can know of: their sender died before it
+    /// was answered, or a stale listing hid them from the last sweep.
+    fn objects_to_judge(&self) -> Vec<String> {
+        let (known, hidden): (Vec<_>, Vec<_>) = self.world.objects().names_now().into_iter().partition(|(_, known)| *known);
+        let folder_of = |url: &str| url.rsplit_once('/').map_or(String::new(), |(folder, _)| folder.to_owned());
+        // An upload is found by the object that names it.
+        let nameless: BTreeSet<String> =
+            hidden.iter().filter(|(url, _)| url.contains("/_upload-")).map(|(url, _)| folder_of(url)).collect();
+        let unfinished = self.world.objects().unfinished_now().into_iter().filter(|url| !nameless.contains(&folder_of(url)));
+        for _ in &hidden {
+            self.world.count_fault("litter");
+        }
+        known.into_iter().map(|(url, _)| url).chain(unfinished.map(|url| format!("{url} (an upload)"))).collect()
     }
 }

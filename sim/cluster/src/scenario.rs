@@ -1,7 +1,7 @@
 //! A whole run as data: what is built, what happens to it, what must hold. A seed and a scenario give one run, always the
 //! same; every scenario can be written to a file, edited, and run again.
 
-use crate::fault::KINDS;
+use crate::fault::{KINDS, OBJECT_KINDS};
 use cofferdam_engine::observe::Moment;
 use cofferdam_protocol::settings::{CheckpointSettings, Mode, RestartStrategy, Retention, SettingsError};
 use cofferdam_protocol::MaxParallelism;
@@ -34,6 +34,9 @@ pub struct Scenario {
     /// All disks that no fault changes.
     #[serde(default)]
     pub disk: DiskSpec,
+    /// The object store, where snapshots go there and no fault changes it.
+    #[serde(default, skip_serializing_if = "ObjectSpec::is_default")]
+    pub objects: ObjectSpec,
     /// Skewed clocks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub clocks: Vec<ClockSpec>,
@@ -180,6 +183,8 @@ pub enum StorageKind {
     FileSystem,
     /// The coordinator's memory; gone when it crashes.
     Memory,
+    /// Objects in a store that the storage node serves.
+    Object,
 }
 
 /// `execution.checkpointing.*`, in milliseconds.
@@ -256,6 +261,32 @@ pub struct DiskSpec {
 impl Default for DiskSpec {
     fn default() -> Self {
         Self { latency_min_us: 0, latency_max_us: 2000 }
+    }
+}
+
+/// The object store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ObjectSpec {
+    /// Least time that a request takes, beside its way.
+    pub latency_min_ms: u64,
+    /// Largest time that a request takes, beside its way.
+    pub latency_max_ms: u64,
+    /// How long clients wait for an answer.
+    pub timeout_ms: u64,
+    /// State that is larger is uploaded in parts of this size.
+    pub part_bytes: u32,
+}
+
+impl Default for ObjectSpec {
+    fn default() -> Self {
+        Self { latency_min_ms: 2, latency_max_ms: 15, timeout_ms: 1000, part_bytes: 512 }
+    }
+}
+
+impl ObjectSpec {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
     }
 }
 
@@ -411,6 +442,53 @@ pub enum What {
         /// For so long.
         for_ms: u64,
     },
+    /// Requests to the object store fail with a server's error; nothing happened.
+    ObjectErrors {
+        /// How many of a thousand.
+        per_mille: u32,
+        /// For so long.
+        for_ms: u64,
+    },
+    /// Requests to the object store are turned away because there are too many.
+    ObjectThrottling {
+        /// How many of a thousand.
+        per_mille: u32,
+        /// For so long.
+        for_ms: u64,
+    },
+    /// Changes in the object store happen, and the answer is an error.
+    LostAnswers {
+        /// How many of a thousand.
+        per_mille: u32,
+        /// For so long.
+        for_ms: u64,
+    },
+    /// Listings of the object store miss what is new and show what is gone.
+    StaleListings {
+        /// By how much they lag behind at most.
+        lag_ms: u64,
+        /// For so long.
+        for_ms: u64,
+    },
+    /// Reads of the object store give less than was asked for.
+    PartialReads {
+        /// How many of a thousand.
+        per_mille: u32,
+        /// For so long.
+        for_ms: u64,
+    },
+    /// The object store is slow.
+    SlowObjects {
+        /// Time of each request, from none to this.
+        latency_ms: u64,
+        /// For so long.
+        for_ms: u64,
+    },
+    /// The object store serves nobody.
+    ObjectsUnavailable {
+        /// For so long.
+        for_ms: u64,
+    },
     /// The user cancels the job.
     Cancel {},
     /// The user asks for a checkpoint.
@@ -446,8 +524,11 @@ pub enum ScenarioError {
     #[error("there is no moment {0:?}; see the names in a trace")]
     UnknownMoment(String),
     /// A kind of fault that is not there.
-    #[error("there is no kind of fault {0:?}; there are {all}", all = KINDS.join(", "))]
+    #[error("there is no kind of fault {0:?}; there are {all}, {objects}", all = KINDS.join(", "), objects = OBJECT_KINDS.join(", "))]
     UnknownKind(String),
+    /// A fault of something that is not there.
+    #[error("faults of the object store need cluster.storage object")]
+    NoObjectStore,
     /// A number out of its range.
     #[error("{field} is {value}, it must be from {least} to {most}")]
     OutOfRange {
@@ -492,11 +573,23 @@ fn check_sizes(what: &What) -> Result<(), ScenarioError> {
         What::Pause { for_ms, .. } | What::Partition { for_ms, .. } | What::Isolate { for_ms, .. } | What::DiskFull { for_ms, .. } => {
             time("faults.what.for_ms", *for_ms)
         }
-        What::SlowLink { latency_ms, for_ms, .. } | What::SlowDisk { latency_ms, for_ms, .. } => {
+        What::ObjectsUnavailable { for_ms } => time("faults.what.for_ms", *for_ms),
+        What::StaleListings { lag_ms, for_ms } => {
+            time("faults.what.lag_ms", *lag_ms)?;
+            time("faults.what.for_ms", *for_ms)
+        }
+        What::SlowLink { latency_ms, for_ms, .. }
+        | What::SlowDisk { latency_ms, for_ms, .. }
+        | What::SlowObjects { latency_ms, for_ms } => {
             latency(*latency_ms)?;
             time("faults.what.for_ms", *for_ms)
         }
-        What::DiskErrors { per_mille, for_ms, .. } | What::SyncErrors { per_mille, for_ms, .. } => {
+        What::DiskErrors { per_mille, for_ms, .. }
+        | What::SyncErrors { per_mille, for_ms, .. }
+        | What::ObjectErrors { per_mille, for_ms }
+        | What::ObjectThrottling { per_mille, for_ms }
+        | What::LostAnswers { per_mille, for_ms }
+        | What::PartialReads { per_mille, for_ms } => {
             within("faults.what.per_mille", u64::from(*per_mille), 0, 1000)?;
             time("faults.what.for_ms", *for_ms)
         }
@@ -556,6 +649,9 @@ impl Scenario {
         within("network.latency_max_ms", self.network.latency_max_ms, self.network.latency_min_ms, 60_000)?;
         within("network.window_bytes", self.network.window_bytes.into(), 64, 1 << 30)?;
         within("disk.latency_max_us", self.disk.latency_max_us, self.disk.latency_min_us, 60_000_000)?;
+        within("objects.latency_max_ms", self.objects.latency_max_ms, self.objects.latency_min_ms, 60_000)?;
+        within("objects.timeout_ms", self.objects.timeout_ms, 1, 600_000)?;
+        within("objects.part_bytes", self.objects.part_bytes.into(), 1, 1 << 30)?;
         within("calm_after_ms", self.calm_after_ms, 0, MOST_TIME_MS)?;
         within("liveness_bound_ms", self.liveness_bound_ms, 1, MOST_TIME_MS)?;
         self.checkpoints.settings().validated()?;
@@ -578,8 +674,12 @@ impl Scenario {
             check_sizes(&fault.what)?;
         }
         for kind in self.chaos.iter().flat_map(|chaos| &chaos.kinds) {
-            if !KINDS.contains(&kind.as_str()) {
+            let of_objects = OBJECT_KINDS.contains(&kind.as_str());
+            if !KINDS.contains(&kind.as_str()) && !of_objects {
                 return Err(ScenarioError::UnknownKind(kind.clone()));
+            }
+            if of_objects && self.cluster.storage != StorageKind::Object {
+                return Err(ScenarioError::NoObjectStore);
             }
         }
         within("chaos.every_ms", self.chaos.as_ref().map_or(1, |chaos| chaos.every_ms), 1, MOST_TIME_MS)?;
@@ -601,6 +701,16 @@ impl Scenario {
     fn check_fault(&self, what: &What) -> Result<(), ScenarioError> {
         match what {
             What::Cancel {} | What::Checkpoint {} => Ok(()),
+            What::ObjectErrors { .. }
+            | What::ObjectThrottling { .. }
+            | What::LostAnswers { .. }
+            | What::StaleListings { .. }
+            | What::PartialReads { .. }
+            | What::SlowObjects { .. }
+            | What::ObjectsUnavailable { .. } => match self.cluster.storage {
+                StorageKind::Object => Ok(()),
+                StorageKind::FileSystem | StorageKind::Memory => Err(ScenarioError::NoObjectStore),
+            },
             What::Wipe { node, .. } if node == "storage" => Err(ScenarioError::WipedStorage),
             What::Crash { node, .. }
             | What::PowerLoss { node, .. }

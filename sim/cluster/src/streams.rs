@@ -20,6 +20,8 @@ pub enum Concern {
     Workload,
     /// Which kinds of fault and which settings this run has at all.
     Swarm,
+    /// Latencies and faults of the object store.
+    Objects,
     /// What one node's engine draws, by the index of the node.
     Engine(u32),
 }
@@ -34,6 +36,7 @@ impl Concern {
             Self::Faults => 4,
             Self::Workload => 5,
             Self::Swarm => 6,
+            Self::Objects => 7,
             Self::Engine(node) => (1 << 32) | u64::from(node),
         }
     }
@@ -92,6 +95,7 @@ mod tests {
             Concern::Faults,
             Concern::Workload,
             Concern::Swarm,
+            Concern::Objects,
             Concern::Engine(0),
             Concern::Engine(1),
         ];

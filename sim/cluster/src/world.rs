@@ -21,6 +21,7 @@ use crate::clock::Clock;
 use crate::disk::{DiskControl, Disks};
 use crate::env::{SimEnv, SimTask};
 use crate::network::{Network, NetworkControl};
+use crate::object_store::{ObjectControl, ObjectStore};
 use crate::streams::{Concern, Streams};
 use cofferdam_engine::observe::Event;
 use madsim::runtime::{Handle, NodeHandle};
@@ -78,6 +79,7 @@ pub(crate) struct WorldInner {
     pub(crate) sink: Arc<Sink>,
     pub(crate) network: Network,
     pub(crate) disks: Disks,
+    pub(crate) objects: ObjectStore,
     nodes: Mutex<Vec<Arc<Node>>>,
     clock_rng: Mutex<ChaCha8Rng>,
     failure: Mutex<Failure>,
@@ -130,6 +132,7 @@ impl World {
                 timers: Arc::new(Timers::new(alarm.clone())),
                 network: Network::new(streams.stream(Concern::Network), alarm.clone(), sink.clone()),
                 disks: Disks::new(streams.stream(Concern::Disk), sink.clone()),
+                objects: ObjectStore::new(streams.stream(Concern::Objects), sink.clone()),
                 alarm,
                 sink,
                 nodes: Mutex::default(),
@@ -338,6 +341,12 @@ impl World {
     #[must_use]
     pub fn storage(&self, node: NodeIndex) -> DiskControl<'_> {
         self.inner.disks.control(self.entry(node).index)
+    }
+
+    /// The object store, to look at it and to break it.
+    #[must_use]
+    pub fn objects(&self) -> ObjectControl<'_> {
+        self.inner.objects.control()
     }
 
     /// From now on every path under `folder` is, on every node, on the disk of `storage`, where it has the same path. The

@@ -17,8 +17,7 @@ use crate::alarm::Alarm;
 use crate::env::Env;
 use crate::job::JobGraph;
 use crate::observe::{Actor, Detail, Event, Moment};
-use crate::storage::journal::JournalStore;
-use crate::storage::{CheckpointStorage, CheckpointStore, StorageError};
+use crate::storage::{CheckpointStorage, CheckpointStore, JournalKeeper, StorageError};
 use crate::task::{TaskControl, TaskReport};
 use cofferdam_protocol::coordinator::{Coordinator, Ended, Input, Journal, Output, Plan, Standing, Written};
 use cofferdam_protocol::metadata::HookState;
@@ -47,7 +46,7 @@ pub struct CoordinatorSettings {
     pub address: SocketAddr,
     /// Signs of life.
     pub heartbeats: Heartbeats,
-    /// The job's folder on the checkpoint storage, where the journal lives.
+    /// The job's folder, or URL, on the checkpoint storage, where the journal lives.
     pub root: String,
     /// The protocol's part.
     pub plan: Plan,
@@ -117,9 +116,7 @@ pub async fn run<E: Env>(
 ) -> Result<Ended, CoordinatorError> {
     let bind_error = |source| CoordinatorError::Bind { address: settings.address, source };
     let listener = env.bind(settings.address).await.map_err(bind_error)?;
-    // The journal is on disk wherever snapshots are.
-    let on_disk = CheckpointStorage::FileSystem { root: settings.root.clone() };
-    let (journal_store, journal) = open_journal(&env, &on_disk, &settings.root).await?;
+    let (journal_store, journal) = open_journal(&env, store.storage(), &settings.root).await?;
     let mut journal = journal.unwrap_or_default();
     if let CheckpointStorage::Memory { .. } = store.storage() {
         // They died with the coordinator that held them: the job begins anew.
@@ -154,6 +151,7 @@ pub async fn run<E: Env>(
         discarding: BTreeSet::new(),
         savepoints: Savepoints::default(),
         hook_states: BTreeMap::new(),
+        unanswered: BTreeSet::new(),
         ended: None,
     };
     driver.run(inbox).await
@@ -186,18 +184,14 @@ async fn retry<E: Env, T, F: std::future::Future<Output = Result<T, StorageError
     }
 }
 
-/// Makes the job's folders and opens the journal, as often as it takes. Why even if something is not found: the storage may lose
+/// Makes the job's place and opens the journal, as often as it takes. Why even if something is not found: the storage may lose
 /// power between the making of a folder and its sync, and then the folder must be made again.
-async fn open_journal<E: Env>(env: &E, on_disk: &CheckpointStorage, root: &str) -> Result<(JournalStore, Option<Journal>), StorageError> {
+async fn open_journal<E: Env>(env: &E, storage: &CheckpointStorage, root: &str) -> Result<(JournalKeeper, Option<Journal>), StorageError> {
     let mut wait = RETRY.0;
     loop {
-        let opened = async {
-            on_disk.prepare(env).await?;
-            JournalStore::open(env, root).await
-        };
-        match opened.await {
+        match JournalKeeper::open(env, storage, root).await {
             Ok(opened) => return Ok(opened),
-            Err(StorageError::Io { .. }) => {
+            Err(error) if matches!(error, StorageError::Io { .. }) || !error.is_permanent() => {
                 env.sleep(wait).await;
                 wait = (wait * 2).min(RETRY.1);
             }
@@ -208,7 +202,7 @@ async fn open_journal<E: Env>(env: &E, on_disk: &CheckpointStorage, root: &str) 
 
 async fn keep_journal<E: Env>(
     env: E,
-    mut store: JournalStore,
+    mut store: JournalKeeper,
     mut writes: mpsc::UnboundedReceiver<Journal>,
     inbox: mpsc::UnboundedSender<Inbox>,
 ) {
@@ -243,6 +237,8 @@ struct Driver<E: Env> {
     savepoints: Savepoints,
     /// What the hooks put into checkpoints that are under way.
     hook_states: BTreeMap<CheckpointId, Vec<HookState>>,
+    /// Checkpoints that something is being written of by this process.
+    unanswered: BTreeSet<CheckpointId>,
     ended: Option<Ended>,
 }
 
@@ -252,7 +248,7 @@ impl<E: Env> Driver<E> {
         while let Some(received) = inbox.recv().await {
             self.receive(received)?;
             if let Some(ended) = &self.ended {
-                if self.sweeping == 0 && self.discarding.is_empty() {
+                if self.nothing_is_left_to_do() {
                     let ended = ended.clone();
                     for connection in self.connections.values() {
                         // A worker that has gone needs no telling.
@@ -265,6 +261,16 @@ impl<E: Env> Driver<E> {
             }
         }
         unreachable!("the driver holds a sender of its own inbox")
+    }
+
+    /// Whether the process of a job that has ended may go.
+    fn nothing_is_left_to_do(&self) -> bool {
+        // Why only there: in files, what comes after the sweep finds no folder. An object would stay for ever.
+        let late = match self.store.storage() {
+            CheckpointStorage::Object { .. } => self.unanswered.len(),
+            CheckpointStorage::FileSystem { .. } | CheckpointStorage::Memory { .. } => 0,
+        };
+        self.sweeping == 0 && self.discarding.is_empty() && late == 0
     }
 
     fn receive(&mut self, received: Inbox) -> Result<(), CoordinatorError> {
@@ -314,6 +320,13 @@ impl<E: Env> Driver<E> {
                 Ok(())
             }
             Inbox::Answer(input) => {
+                if let Input::LocationReady(checkpoint)
+                | Input::LocationFailed(checkpoint)
+                | Input::MetadataDurable(checkpoint)
+                | Input::MetadataFailed(checkpoint) = &input
+                {
+                    self.unanswered.remove(checkpoint);
+                }
                 match &input {
                     Input::Discarded(checkpoint) => {
                         self.discarding.remove(checkpoint);

@@ -10,6 +10,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::io::AsyncWriteExt;
 
+#[cfg(feature = "object-store")]
+mod objects;
+
+/// This build has no object storage: see the cargo feature `object-store`.
+#[cfg(not(feature = "object-store"))]
+pub use super::objects::NoObjects as RealObjects;
+/// The object stores that a URL can name: `s3://`, `gs://`, `az://`, `file://`, `memory://`.
+#[cfg(feature = "object-store")]
+pub use objects::RealObjects;
+
 /// Called with every event of the engine.
 pub type Observer = Arc<dyn Fn(&Event) + Send + Sync>;
 
@@ -18,6 +28,7 @@ pub type Observer = Arc<dyn Fn(&Event) + Send + Sync>;
 pub struct RealEnv {
     origin: Instant,
     files: RealFiles,
+    objects: RealObjects,
     observer: Option<Observer>,
 }
 
@@ -31,16 +42,18 @@ impl RealEnv {
     /// The observer sees every event, beside what goes to `tracing`.
     #[must_use]
     pub fn new(observer: Option<Observer>) -> Self {
-        Self { origin: Instant::now(), files: RealFiles, observer }
+        Self { origin: Instant::now(), files: RealFiles, objects: RealObjects::default(), observer }
     }
 }
 
 /// Aborts the task when dropped.
-pub struct RealTask(tokio::task::JoinHandle<()>);
+pub struct RealTask(Option<tokio::task::JoinHandle<()>>);
 
 impl Drop for RealTask {
     fn drop(&mut self) {
-        self.0.abort();
+        if let Some(task) = &self.0 {
+            task.abort();
+        }
     }
 }
 
@@ -48,10 +61,12 @@ impl Env for RealEnv {
     type Stream = tokio::net::TcpStream;
     type Listener = RealListener;
     type Files = RealFiles;
+    type Objects = RealObjects;
     type Task = RealTask;
 
     fn spawn(&self, _name: &'static str, future: impl Future<Output = ()> + Send + 'static) -> RealTask {
-        RealTask(tokio::spawn(future))
+        // Destructors start tasks that clean up, and some run when the runtime is gone already.
+        RealTask(tokio::runtime::Handle::try_current().ok().map(|runtime| runtime.spawn(future)))
     }
 
     fn now(&self) -> Duration {
@@ -97,6 +112,10 @@ impl Env for RealEnv {
 
     fn files(&self) -> &RealFiles {
         &self.files
+    }
+
+    fn objects(&self) -> &RealObjects {
+        &self.objects
     }
 
     fn observe(&self, event: Event) {

@@ -18,7 +18,7 @@ use std::io::{self, ErrorKind};
 
 const METADATA: &str = "_metadata";
 const METADATA_TEMPORARY: &str = "_metadata.tmp";
-const SHARED: &str = "shared";
+pub(super) const SHARED: &str = "shared";
 const FOLDERS: [&str; 2] = [SHARED, "taskowned"];
 /// How often a discard starts over because somebody wrote into the folder. A worker that has been told of the abort stops.
 const DISCARD_ROUNDS: u32 = 8;
@@ -32,7 +32,7 @@ pub fn checkpoint_folder(checkpoint: CheckpointId) -> String {
 }
 
 /// The checkpoint of a folder's name, if it is one of ours.
-fn checkpoint_of(name: &str) -> Option<CheckpointId> {
+pub(super) fn checkpoint_of(name: &str) -> Option<CheckpointId> {
     let checkpoint = CheckpointId(name.strip_prefix("chk-")?.parse().ok()?);
     // `chk-007` and `chk-+7` parse as well, but are not ours.
     (checkpoint_folder(checkpoint) == name).then_some(checkpoint)
@@ -52,7 +52,7 @@ pub fn shared_path(name: &str) -> String {
 }
 
 /// The epoch of the attempt that wrote a shared file, by its name.
-fn epoch_of(name: &str) -> Option<Epoch> {
+pub(super) fn epoch_of(name: &str) -> Option<Epoch> {
     name.strip_prefix('a')?.split_once('.')?.0.parse().ok().map(Epoch)
 }
 
@@ -216,7 +216,11 @@ pub async fn publish<E: Env>(
 /// `Io` or `Corrupt`.
 pub async fn read_metadata<E: Env>(env: &E, root: &str, checkpoint: CheckpointId) -> Result<CheckpointMetadata, StorageError> {
     let folder = format!("{root}/{}", checkpoint_folder(checkpoint));
-    let metadata = read(env, &folder).await?;
+    numbered(read(env, &folder).await?, checkpoint, &folder)
+}
+
+/// Refuses the metadata of another checkpoint.
+pub(super) fn numbered(metadata: CheckpointMetadata, checkpoint: CheckpointId, folder: &str) -> Result<CheckpointMetadata, StorageError> {
     if metadata.checkpoint != checkpoint {
         let (path, what) = (format!("{folder}/{METADATA}"), format!("this is the metadata of {}", metadata.checkpoint));
         return Err(StorageError::Corrupt { path, source: StoredError::Invalid { offset: 0, what } });
@@ -225,9 +229,16 @@ pub async fn read_metadata<E: Env>(env: &E, root: &str, checkpoint: CheckpointId
 }
 
 /// Reads the metadata of a snapshot in any folder.
-async fn read<E: Env>(env: &E, folder: &str) -> Result<CheckpointMetadata, StorageError> {
+///
+/// # Errors
+/// `Io` or `Corrupt`.
+pub async fn read<E: Env>(env: &E, folder: &str) -> Result<CheckpointMetadata, StorageError> {
     let path = format!("{folder}/{METADATA}");
-    let mut reader = StateFileReader::open(env, FileKind::Metadata, &path, None).await?;
+    decode_metadata(StateFileReader::open(env, FileKind::Metadata, &path, None).await?, path).await
+}
+
+/// Reads the metadata of a snapshot from wherever it is.
+pub(super) async fn decode_metadata<E: Env>(mut reader: StateFileReader<E>, path: String) -> Result<CheckpointMetadata, StorageError> {
     let mut encoding = Vec::new();
     while let Some((_, payload)) = reader.next().await? {
         encoding.extend_from_slice(&payload);
@@ -245,21 +256,6 @@ pub fn base_of<'a>(folder: &'a str, metadata: &CheckpointMetadata) -> &'a str {
     }
 }
 
-/// Reads the metadata of a snapshot that anybody took, and makes all paths in it absolute.
-///
-/// # Errors
-/// `Io` or `Corrupt`.
-pub async fn read_origin<E: Env>(env: &E, folder: &str) -> Result<CheckpointMetadata, StorageError> {
-    let mut metadata = read(env, folder).await?;
-    let base = base_of(folder, &metadata).to_owned();
-    metadata.for_each_path(|path| {
-        if !path.starts_with('/') {
-            *path = format!("{base}/{path}");
-        }
-    });
-    Ok(metadata)
-}
-
 /// Makes the folder of a savepoint.
 ///
 /// # Errors
@@ -271,18 +267,11 @@ pub async fn create_savepoint<E: Env>(env: &E, folder: &str) -> Result<(), Stora
     sync_folder(env, above).await
 }
 
-/// Deletes a snapshot by its folder, but for what it shares.
+/// Deletes a snapshot by its folder, but for what it shares. All paths in its metadata are absolute.
 ///
 /// # Errors
-/// `Io` or `Corrupt`.
-pub async fn dispose<E: Env>(env: &E, folder: &str) -> Result<(), StorageError> {
-    let folder = folder.trim_end_matches('/');
-    let metadata = match read_origin(env, folder).await {
-        Ok(metadata) => metadata,
-        // Disposed of before.
-        Err(StorageError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-    };
+/// `Io`.
+pub async fn dispose<E: Env>(env: &E, folder: &str, metadata: &CheckpointMetadata) -> Result<(), StorageError> {
     remove_file(env, &format!("{folder}/{METADATA}")).await?;
     sync_folder(env, folder).await?;
     for handle in metadata.operators.iter().flat_map(|operator| operator.subtasks.values()).flat_map(|state| &state.keyed) {

@@ -1,6 +1,7 @@
 //! Files of blocks, written and read as streams: neither side ever holds more than a block and a bit.
 
 use super::filesystem::remove_file;
+use super::object::requests;
 use super::StorageError;
 use crate::env::{Env, File, Files};
 use cofferdam_protocol::block::{
@@ -12,6 +13,8 @@ use std::fmt;
 
 /// How much goes into one append, and comes out of one read.
 const TRANSFER_SIZE: usize = 256 << 10;
+/// The same for objects, where each request is a way there and back.
+const OBJECT_TRANSFER_SIZE: u64 = 4 << 20;
 
 type FileOf<E> = <<E as Env>::Files as Files>::File;
 
@@ -117,8 +120,7 @@ impl<E: Env> StateFileWriter<E> {
 /// Reads a file of blocks, or the same bytes from memory, and checks every one of them.
 pub struct StateFileReader<E: Env> {
     path: String,
-    /// `None` if all bytes are in the buffer from the start.
-    file: Option<FileOf<E>>,
+    source: Source<E>,
     size: u64,
     /// Read ahead: the bytes of the file from `offset` on.
     buffer: Vec<u8>,
@@ -126,6 +128,15 @@ pub struct StateFileReader<E: Env> {
     offset: u64,
     total: u64,
     ended: bool,
+}
+
+/// Where more bytes come from.
+enum Source<E: Env> {
+    /// All are in the buffer from the start.
+    Buffer,
+    File(FileOf<E>),
+    /// Of the reader's path.
+    Object(E),
 }
 
 impl<E: Env> fmt::Debug for StateFileReader<E> {
@@ -142,15 +153,29 @@ impl<E: Env> StateFileReader<E> {
     pub async fn open(env: &E, kind: FileKind, path: &str, expected_bytes: Option<u64>) -> Result<Self, StorageError> {
         let file = env.files().open(path).await.map_err(StorageError::io("open", path))?;
         let size = file.size().await.map_err(StorageError::io("read the size of", path))?;
+        Self::begin(Self::over(path.into(), Source::File(file), size, Vec::new()), kind, expected_bytes).await
+    }
+
+    /// As [`open`](Self::open), of an object.
+    ///
+    /// # Errors
+    /// `Object` or `Corrupt`.
+    pub async fn open_object(env: &E, kind: FileKind, url: &str, expected_bytes: Option<u64>) -> Result<Self, StorageError> {
+        let first = requests::range(env, url, 0, OBJECT_TRANSFER_SIZE).await.map_err(StorageError::object("read", url))?;
+        let source = Source::Object(env.clone());
+        Self::begin(Self::over(url.into(), source, first.object_size_bytes, first.bytes.into()), kind, expected_bytes).await
+    }
+
+    async fn begin(mut reader: Self, kind: FileKind, expected_bytes: Option<u64>) -> Result<Self, StorageError> {
+        let (path, size) = (reader.path.clone(), reader.size);
         let expected = expected_bytes.unwrap_or(size);
         if size < expected {
             let source = StoredError::Truncated { offset: size, what: "a file that was larger" };
-            return Err(StorageError::Corrupt { path: path.into(), source });
+            return Err(StorageError::Corrupt { path, source });
         }
-        check_nothing_behind(size - expected, expected).map_err(StorageError::corrupt(path))?;
-        let mut reader = Self::over(path.into(), Some(file), size, Vec::new());
+        check_nothing_behind(size - expected, expected).map_err(StorageError::corrupt(&path))?;
         let header = reader.array("the header").await?;
-        parse_header(kind, &header).map_err(StorageError::corrupt(path))?;
+        parse_header(kind, &header).map_err(StorageError::corrupt(&path))?;
         Ok(reader)
     }
 
@@ -160,7 +185,7 @@ impl<E: Env> StateFileReader<E> {
     /// `Corrupt`.
     pub fn inline(bytes: Vec<u8>) -> Result<Self, StorageError> {
         let path = "inline state";
-        let mut reader = Self::over(path.into(), None, bytes.len() as u64, bytes);
+        let mut reader = Self::over(path.into(), Source::Buffer, bytes.len() as u64, bytes);
         let Some(header) = reader.buffer.first_chunk::<HEADER_SIZE>() else {
             let source = StoredError::Truncated { offset: reader.size, what: "the header" };
             return Err(StorageError::Corrupt { path: path.into(), source });
@@ -170,8 +195,8 @@ impl<E: Env> StateFileReader<E> {
         Ok(reader)
     }
 
-    fn over(path: String, file: Option<FileOf<E>>, size: u64, buffer: Vec<u8>) -> Self {
-        Self { path, file, size, buffer, used: 0, offset: 0, total: 0, ended: false }
+    fn over(path: String, source: Source<E>, size: u64, buffer: Vec<u8>) -> Self {
+        Self { path, source, size, buffer, used: 0, offset: 0, total: 0, ended: false }
     }
 
     /// The next payload and the offset that it stands at; `None` once the end has been seen and found in order.
@@ -236,14 +261,23 @@ impl<E: Env> StateFileReader<E> {
             self.used = 0;
             let have = self.buffer.len();
             let at = self.offset + have as u64;
-            let wanted = usize::try_from(self.size - at).unwrap_or(usize::MAX).min((count - have).max(TRANSFER_SIZE));
-            // Not into the buffer, where it would be taken for read if this future is dropped while it waits.
-            let mut chunk = vec![0; wanted];
-            let count = match &self.file {
-                Some(file) => file.read_at(at, &mut chunk).await.map_err(StorageError::io("read", &self.path))?,
-                None => 0,
+            let left = usize::try_from(self.size - at).unwrap_or(usize::MAX);
+            let count = match &self.source {
+                Source::File(file) => {
+                    // Not into the buffer, where it would be taken for read if this future is dropped while it waits.
+                    let mut chunk = vec![0; left.min((count - have).max(TRANSFER_SIZE))];
+                    let count = file.read_at(at, &mut chunk).await.map_err(StorageError::io("read", &self.path))?;
+                    self.buffer.extend_from_slice(&chunk[..count]);
+                    count
+                }
+                Source::Object(env) => {
+                    let wanted = ((count - have) as u64).max(OBJECT_TRANSFER_SIZE).min(left as u64);
+                    let piece = requests::range(env, &self.path, at, wanted).await.map_err(StorageError::object("read", &self.path))?;
+                    self.buffer.extend_from_slice(&piece.bytes);
+                    piece.bytes.len()
+                }
+                Source::Buffer => 0,
             };
-            self.buffer.extend_from_slice(&chunk[..count]);
             if count == 0 {
                 let source = StoredError::Truncated { offset: at, what };
                 return Err(StorageError::Corrupt { path: self.path.clone(), source });

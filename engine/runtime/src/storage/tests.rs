@@ -1,6 +1,9 @@
-//! Facts about storage, on a small disk that can fail and crash at every operation.
+//! Facts about storage, on a small disk, and a small object store, that can fail at every operation.
 
 mod checkpoints;
 mod disk;
 mod journal;
+mod object_checkpoints;
+mod object_journal;
+mod objects;
 mod state_files;

@@ -4,7 +4,10 @@ use super::progress::Told;
 use super::statistics::{self, History};
 use super::wordcount::MAX_PARALLELISM;
 use crate::args::{JobArguments, Keep, WordcountArguments};
-use crate::failure::Failure;
+use crate::failure::{one_line, Failure};
+use cofferdam_engine::env::real::RealEnv;
+use cofferdam_engine::env::ObjectError;
+use cofferdam_engine::storage::{object, StorageError};
 use cofferdam_protocol::CheckpointSettings;
 use std::hash::{BuildHasher, Hasher};
 use std::io;
@@ -14,6 +17,9 @@ use std::time::Duration;
 
 /// The most worker processes. More than a machine has cores is of no use.
 const MAX_WORKERS: u32 = 64;
+
+/// How long an object store may take to show what it can do.
+const STORE_PATIENCE: Duration = Duration::from_secs(30);
 
 /// A word count that can be started.
 pub struct Request {
@@ -59,20 +65,32 @@ impl Request {
         let address = free_address(arguments.port)?;
         let input = absolute(&arguments.input)?;
         let output = absolute(&arguments.output)?;
-        let checkpoints = absolute(&arguments.checkpoints)?;
         must_be_empty(&arguments.output)?;
-        make_folder(&arguments.output)?;
-        make_folder(&arguments.checkpoints)?;
         let job_id = format!("wordcount-{:016x}", std::collections::hash_map::RandomState::new().build_hasher().finish());
-        let root = format!("{checkpoints}/{job_id}");
-        make_folder(Path::new(&root))?;
+        let root = match arguments.checkpoints.to_str().filter(|place| super::is_url(place)) {
+            Some(url) => {
+                let url = url.trim_end_matches('/');
+                check_store(url)?;
+                make_folder(&arguments.output)?;
+                format!("{url}/{job_id}")
+            }
+            None => {
+                let checkpoints = absolute(&arguments.checkpoints)?;
+                make_folder(&arguments.output)?;
+                make_folder(&arguments.checkpoints)?;
+                let root = format!("{checkpoints}/{job_id}");
+                make_folder(Path::new(&root))?;
+                root
+            }
+        };
         if let Some(path) = &arguments.statistics {
             statistics::write(path, &Told::default(), &History::default()).map_err(path_failure("write to", path))?;
         }
         let parallelism = arguments.parallelism;
         let (mode, throttle) = (arguments.mode, arguments.throttle);
         let (backend, full_checkpoints) = (arguments.backend, arguments.full_checkpoints);
-        let local = format!("{root}/taskowned");
+        // What is here dies with the processes: whatever matters of it is in checkpoints.
+        let local = absolute(&std::env::temp_dir().join(format!("cofferdam-{job_id}")))?;
         let from = arguments.from.as_deref().map(|path| readable_snapshot(path)).transpose()?;
         Ok(Self {
             job: JobArguments {
@@ -150,6 +168,25 @@ fn make_folder(path: &Path) -> Result<(), Failure> {
         std::fs::remove_file(&probe)
     };
     attempt().map_err(path_failure("write to", path))
+}
+
+/// Sees whether the object store can be reached, may be written to, and does what checkpoints need.
+fn check_store(url: &str) -> Result<(), Failure> {
+    let unusable = |what: String| Failure::Checkpoints { url: url.to_owned(), what };
+    if url.starts_with("memory://") {
+        return Err(unusable("it lives in one process, and the processes of a job share it".into()));
+    }
+    let checked = super::runtime()?.block_on(async {
+        let env = RealEnv::default();
+        tokio::time::timeout(STORE_PATIENCE, object::check(&env, url)).await
+    });
+    match checked {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(StorageError::Object { source: ObjectError::NotFound, .. })) => Err(unusable("there is no such bucket".into())),
+        Ok(Err(StorageError::Object { source, .. })) => Err(unusable(one_line(&source))),
+        Ok(Err(error)) => Err(unusable(one_line(&error))),
+        Err(_) => Err(unusable(format!("no answer within {} s", STORE_PATIENCE.as_secs()))),
+    }
 }
 
 /// Opens the port and closes it again. Somebody may still take it before the coordinator does; it then says so.

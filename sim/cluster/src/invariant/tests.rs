@@ -113,6 +113,7 @@ fn every_invariant_is_named_after_its_file() {
         restart: cofferdam_protocol::settings::RestartStrategy::None,
         network: Default::default(),
         disk: Default::default(),
+        objects: Default::default(),
         clocks: Vec::new(),
         faults: Vec::new(),
         chaos: None,
@@ -607,5 +608,25 @@ mod timeout {
         }
         let of_another = world(500, WorldEvent::Crashed(WORKER, Crash::Power));
         assert_red(invariant(), vec![triggered(), of_another, later(5000)], &["c1"]);
+    }
+}
+
+mod written_once {
+    use super::*;
+    use crate::invariant::written_once::WrittenOnce;
+
+    fn next() -> Told {
+        told(1, WORKER, Actor::Worker(WorkerId(1)), Moment::Registered)
+    }
+
+    #[test]
+    fn whatever_else_happens_is_accepted() {
+        assert_accepted(WrittenOnce::default(), vec![next(), world(1, WorldEvent::Note("nothing".into())), next()]);
+    }
+
+    #[test]
+    fn something_published_that_is_written_again_is_red() {
+        let replaced = WorldEvent::ObjectReplaced { url: "s3://bucket/job/chk-7/_metadata".into() };
+        assert_red(WrittenOnce::default(), vec![next(), world(1, replaced), next()], &["chk-7/_metadata"]);
     }
 }

@@ -1,6 +1,7 @@
 //! What happens in the world and not in the engine: crashes, partitions, disk faults.
 
 use crate::disk::{DiskFault, DiskOp};
+use crate::object_store::{ObjectFault, ObjectOp};
 use crate::world::NodeIndex;
 use std::fmt;
 
@@ -79,6 +80,20 @@ pub enum WorldEvent {
     ClockDrifts(NodeIndex, i32),
     /// A note of the harness.
     Note(String),
+    /// A request to the object store failed, or misled, by fault injection or for want of an answer.
+    ObjectFault {
+        /// What was asked for.
+        op: ObjectOp,
+        /// How.
+        fault: ObjectFault,
+        /// Of what.
+        url: String,
+    },
+    /// Something that was published in the object store was written again.
+    ObjectReplaced {
+        /// What.
+        url: String,
+    },
 }
 
 impl fmt::Display for WorldEvent {
@@ -108,6 +123,8 @@ impl fmt::Display for WorldEvent {
             Self::Unblocked(from, to) => write!(f, "{:<16} {from}->{to}", "unblocked"),
             Self::ClockJumped(node, delta) => write!(f, "{:<16} {node:<9} {delta:+}ms", "clock-jump"),
             Self::ClockDrifts(node, ppm) => write!(f, "{:<16} {node:<9} {ppm:+}ppm", "clock-drift"),
+            Self::ObjectFault { op, fault, url } => write!(f, "{:<16} {op:<9} {fault} {url}", "object-fault"),
+            Self::ObjectReplaced { url } => write!(f, "{:<16} {url}", "object-replaced"),
             Self::Note(text) => write!(f, "{:<16} {text}", "note"),
         }
     }

@@ -39,6 +39,7 @@ impl<E: Env> Driver<E> {
                 let _ = self.journal_sender.send(journal);
             }
             Output::CreateLocation(checkpoint, kind) => {
+                self.unanswered.insert(checkpoint);
                 let (env, store) = (self.env.clone(), self.store.clone());
                 let savepoint = self.savepoints.begin(kind, checkpoint, &self.settings.job);
                 self.ask("create location", async move {
@@ -235,6 +236,7 @@ impl<E: Env> Driver<E> {
     }
 
     fn write_metadata(&mut self, attempt: AttemptId, checkpoint: CheckpointId, snapshots: &BTreeMap<TaskId, TaskSnapshot>) {
+        self.unanswered.insert(checkpoint);
         self.observe(Moment::AllAcked, Some(attempt), Some(checkpoint), Detail::None);
         let savepoint = self.savepoints.folder(checkpoint);
         let kind = if savepoint.is_some() { SnapshotKind::Savepoint } else { SnapshotKind::Checkpoint };

@@ -27,7 +27,7 @@ fn prepared() -> (TestEnv, CheckpointStore) {
     (env, store)
 }
 
-fn metadata(checkpoint: CheckpointId, location: StateLocation) -> CheckpointMetadata {
+pub fn metadata(checkpoint: CheckpointId, location: StateLocation) -> CheckpointMetadata {
     let groups = KeyGroupRange { first: KeyGroup(0), last: KeyGroup(7) };
     let max_parallelism = MaxParallelism::new(8).expect("between 1 and 32768");
     let shape = OperatorShape { uid: "count".into(), parallelism: 1, max_parallelism, vertex: VertexId(0), states: Vec::new() };
@@ -43,7 +43,7 @@ fn metadata(checkpoint: CheckpointId, location: StateLocation) -> CheckpointMeta
 }
 
 /// A whole checkpoint, as far as it gets.
-async fn take(env: &TestEnv, store: &CheckpointStore, checkpoint: CheckpointId) -> Result<CheckpointMetadata, StorageError> {
+pub async fn take(env: &TestEnv, store: &CheckpointStore, checkpoint: CheckpointId) -> Result<CheckpointMetadata, StorageError> {
     store.create_location(env, checkpoint).await?;
     let mut writer = store.storage().state_writer(env, checkpoint, "count-0-a1.1").await?;
     writer.block(b"state").await?;
@@ -52,7 +52,7 @@ async fn take(env: &TestEnv, store: &CheckpointStore, checkpoint: CheckpointId) 
     Ok(metadata)
 }
 
-async fn read_all_state(env: &TestEnv, store: &CheckpointStore, metadata: &CheckpointMetadata) -> Result<(), StorageError> {
+pub async fn read_all_state(env: &TestEnv, store: &CheckpointStore, metadata: &CheckpointMetadata) -> Result<(), StorageError> {
     for handle in metadata.operators.iter().flat_map(|operator| operator.subtasks.values()).flat_map(|state| &state.keyed) {
         let mut reader = store.storage().open_state(env, &handle.location).await?;
         while reader.next().await?.is_some() {}

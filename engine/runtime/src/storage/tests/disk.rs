@@ -2,6 +2,7 @@
 //!
 //! The full simulated disk is elsewhere; this one is small enough to be tried at every single operation.
 
+use super::objects::TestObjects;
 use crate::env::{Env, File, Files, Listener};
 use crate::observe::Event;
 use std::collections::hash_map::DefaultHasher;
@@ -119,6 +120,8 @@ impl State {
 pub struct TestEnv {
     state: Arc<Mutex<State>>,
     randomness: Arc<AtomicU64>,
+    /// The object store.
+    pub store: TestObjects,
 }
 
 impl TestEnv {
@@ -363,10 +366,13 @@ impl Env for TestEnv {
     type Stream = DuplexStream;
     type Listener = NoListener;
     type Files = Self;
+    type Objects = TestObjects;
     type Task = ();
 
-    /// Storage starts no tasks.
-    fn spawn(&self, _: &'static str, _: impl Future<Output = ()> + Send + 'static) {}
+    /// Storage only cleans up in the background, which can as well be done at once.
+    fn spawn(&self, _: &'static str, future: impl Future<Output = ()> + Send + 'static) {
+        run(future);
+    }
     fn now(&self) -> Duration {
         Duration::ZERO
     }
@@ -386,6 +392,9 @@ impl Env for TestEnv {
     }
     fn files(&self) -> &Self {
         self
+    }
+    fn objects(&self) -> &TestObjects {
+        &self.store
     }
     fn observe(&self, _: Event) {}
 }

@@ -339,20 +339,26 @@ stories! {
             .when(nth("checkpoint-completed", 6), crash("coordinator", 300))
             .when(nth("metadata-durable", 9), crash("coordinator", 200))
     };
-    "object-store-unavailable-while-publishing", "The object store serves nobody just as metadata is to be published, and again as the journal is to name it." => |tale| {
+    "object-store-unavailable-while-publishing", "The object store serves nobody just as metadata is to be published, and for longer as the journal is to name it; then the coordinator dies." => |tale| {
         tale.in_objects()
+            .with(|scenario| {
+                scenario.job.pace_ms = 200;
+                scenario.calm_after_ms = 25_000;
+            })
             .when(at("metadata-written"), What::ObjectsUnavailable { for_ms: 1500 })
-            .when(nth("metadata-durable", 6), What::ObjectsUnavailable { for_ms: 2500 })
-            .when(nth("metadata-renamed", 9), What::ObjectsUnavailable { for_ms: 12_000 })
+            .when(nth("metadata-durable", 5), What::ObjectsUnavailable { for_ms: 5000 })
+            .when(nth("checkpoint-completed", 5), crash("coordinator", 300))
+            .when(nth("metadata-durable", 12), What::ObjectsUnavailable { for_ms: 5000 })
+            .when(nth("checkpoint-completed", 11), crash("coordinator", 300))
     };
-    "object-entry-of-the-dead", "The coordinator dies with its journal entry on its way, and the store is slow: the entry may arrive when another one leads already." => |tale| {
-        let slow = What::SlowObjects { latency_ms: 250, for_ms: 6500 };
-        (0..8).fold(tale.in_objects().when(When::AtMs(500), slow), |tale, number| {
-            tale.when(When::AtMs(1000 + 700 * number), crash("coordinator", 10))
+    "object-entry-of-the-dead", "The coordinator dies with its journal entry on a slow way: it may arrive when another one leads already, which then has to give way." => |tale| {
+        (0..5).fold(tale.in_objects(), |tale, number| {
+            let slow = What::SlowObjects { latency_ms: 300, for_ms: 80 };
+            tale.when(When::AtMs(2420 + 900 * number), slow).when(When::AtMs(2500 + 900 * number), crash("coordinator", 10))
         })
     };
     "object-crash-mid-upload", "Workers die in the middle of uploads in parts: what nobody will complete is aborted, and no part stays." => |tale| {
-        (0..6).fold(
+        (0..5).fold(
             tale.in_objects().with(|scenario| {
                 scenario.objects = ObjectSpec { latency_min_ms: 10, latency_max_ms: 60, timeout_ms: 1000, part_bytes: 64 };
                 scenario.cluster.workers = 4;

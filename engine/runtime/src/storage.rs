@@ -305,6 +305,8 @@ impl CheckpointStorage {
     pub async fn discard_location<E: Env>(&self, env: &E, location: &StateLocation) -> Result<(), StorageError> {
         match location {
             StateLocation::Inline(_) => Ok(()),
+            // Not below the job's folder: not ours.
+            StateLocation::File { path, .. } if is_absolute(path) => Err(StorageError::BadPath { path: path.clone() }),
             StateLocation::File { path, .. } => {
                 let path = self.full_path(path)?;
                 match self {

@@ -3,8 +3,8 @@
 use crate::{swarm, Story};
 use cofferdam_protocol::settings::{Mode, RestartStrategy, Retention};
 use cofferdam_sim::scenario::{
-    ChaosSpec, CheckpointSpec, ClockSpec, ClusterSpec, DiskSpec, Expect, FaultSpec, JobKind, JobSpec, NetworkSpec, ObjectSpec, Scenario,
-    StorageKind, What, When,
+    BackendKind, ChaosSpec, CheckpointSpec, ClockSpec, ClusterSpec, DiskSpec, Expect, FaultSpec, JobKind, JobSpec, NetworkSpec, ObjectSpec,
+    ResumeFrom, ResumeSpec, Scenario, StorageKind, What, When,
 };
 use std::time::Duration;
 
@@ -33,6 +33,7 @@ fn tale(name: &str, story: &str) -> Scenario {
         calm_after_ms: 8_000,
         liveness_bound_ms: 60_000,
         expect: Expect::Finished,
+        resume: None,
     }
 }
 
@@ -81,6 +82,18 @@ trait Tale: Sized + Into<Scenario> {
             scenario.checkpoints.interval_ms = 300;
             scenario.checkpoints.timeout_ms = 4000;
             scenario.checkpoints.tolerable_failures = 100;
+        })
+    }
+
+    fn sorted_runs(self) -> Scenario {
+        self.with(|scenario| scenario.cluster.backend = BackendKind::SortedRuns)
+    }
+
+    /// Another job begins from what this one leaves when it is cancelled.
+    fn resume(self, from: ResumeFrom, claim: bool, parallelism: u32, backend: BackendKind) -> Scenario {
+        self.with(|scenario| {
+            scenario.expect = Expect::Cancelled;
+            scenario.resume = Some(ResumeSpec { from, claim, parallelism, backend });
         })
     }
 
@@ -306,6 +319,105 @@ stories! {
         })
         .when(at("snapshot-durable"), crash("acting", 1500))
         .when(nth("job-failing", 1), What::Cancel {})
+    };
+    "incremental-steady", "State in sorted runs: each checkpoint adds a few files to the last one's, and deletes what nobody needs." => |tale| {
+        tale.job(JobKind::Ledger).sorted_runs()
+    };
+    "incremental-crash-in-upload", "Workers die while new files are uploaded, and before anybody is told of them." => |tale| {
+        tale.job(JobKind::Ledger)
+            .sorted_runs()
+            .when(nth("snapshot-taken", 7), crash("acting", 500))
+            .when(nth("snapshot-taken", 30), crash("acting", 500))
+            .when(nth("snapshot-durable", 40), crash("acting", 500))
+    };
+    "incremental-coordinator-crashes", "The coordinator dies while it deletes; the next one must learn which files are needed before it deletes any." => |tale| {
+        tale.job(JobKind::Ledger)
+            .sorted_runs()
+            .when(nth("discarding", 3), crash("coordinator", 400))
+            .when(nth("metadata-durable", 9), crash("coordinator", 400))
+    };
+    "incremental-lost-notices", "Notices of completion get lost: what workers share does not depend on them." => |tale| {
+        tale.sorted_runs()
+            .with(|scenario| scenario.checkpoints.max_concurrent = 3)
+            .when(nth("metadata-durable", 2), What::Reset { from: "coordinator".into(), to: "worker-1".into() })
+            .when(nth("metadata-durable", 6), What::Reset { from: "coordinator".into(), to: "worker-2".into() })
+    };
+    "incremental-under-fire", "Sorted runs that spill at every batch, three checkpoints at once, and everything fails now and then." => |tale| {
+        tale.job(JobKind::Ledger)
+            .sorted_runs()
+            .with(|scenario| {
+                scenario.cluster.hot_bytes = 0;
+                scenario.checkpoints.max_concurrent = 3;
+                scenario.checkpoints.retained = 2;
+                scenario.checkpoints.tolerable_failures = 20;
+                scenario.checkpoints.timeout_ms = 6000;
+            })
+            .chaos(900, &["crash", "reset", "power-loss", "slow-disk", "disk-errors"])
+    };
+    "full-snapshots-of-a-store", "State in sorted runs, written whole each time, while workers crash." => |tale| {
+        tale.sorted_runs()
+            .with(|scenario| scenario.cluster.incremental = false)
+            .when(nth("snapshot-durable", 9), crash("acting", 500))
+    };
+    "full-disk-while-uploading", "The storage is full in the middle of incremental checkpoints: they fail, and nothing that is shared is lost." => |tale| {
+        tale.sorted_runs()
+            .with(|scenario| scenario.checkpoints.tolerable_failures = 100)
+            .when(nth("snapshot-taken", 12), What::DiskFull { node: "storage".into(), for_ms: 900 })
+            .when(nth("checkpoint-aborted", 2), crash("worker-1", 400))
+    };
+    "savepoint-between-incrementals", "Savepoints of both formats between incremental checkpoints, and workers die: each owns its files alone." => |tale| {
+        tale.job(JobKind::Ledger)
+            .sorted_runs()
+            .when(nth("checkpoint-completed", 2), What::Savepoint { native: true })
+            .when(nth("checkpoint-completed", 4), What::Savepoint { native: false })
+            .when(nth("savepoint-completed", 1), crash("worker-1", 400))
+            .when(nth("checkpoint-completed", 8), crash("worker-2", 400))
+    };
+    "crash-during-savepoint", "A worker dies in the middle of a savepoint: there is none, and what was written of it goes." => |tale| {
+        tale.when(nth("checkpoint-completed", 2), What::Savepoint { native: false })
+            .when(nth("savepoint-triggered", 1), crash("worker-1", 400))
+            .when(nth("checkpoint-completed", 5), What::Savepoint { native: false })
+    };
+    "savepoint-to-more-subtasks", "A savepoint of tables in memory becomes sorted runs on more subtasks; the savepoint stays its user's." => |tale| {
+        tale.job(JobKind::Ledger)
+            .when(nth("checkpoint-completed", 2), What::Savepoint { native: false })
+            .when(nth("savepoint-completed", 1), What::Cancel {})
+            .resume(ResumeFrom::Savepoint, false, 3, BackendKind::SortedRuns)
+    };
+    "savepoint-to-fewer-subtasks", "A savepoint of sorted runs becomes tables in memory on one subtask." => |tale| {
+        tale.job(JobKind::Ledger)
+            .sorted_runs()
+            .when(nth("checkpoint-completed", 3), What::Savepoint { native: false })
+            .when(nth("savepoint-completed", 1), What::Cancel {})
+            .resume(ResumeFrom::Savepoint, false, 1, BackendKind::HashMap)
+    };
+    "native-savepoint-claimed", "A savepoint in the backend's format is given to the next job, which builds upon it and deletes it." => |tale| {
+        tale.job(JobKind::Ledger)
+            .sorted_runs()
+            .when(nth("checkpoint-completed", 3), What::Savepoint { native: true })
+            .when(nth("savepoint-completed", 1), What::Cancel {})
+            .resume(ResumeFrom::Savepoint, true, 2, BackendKind::SortedRuns)
+    };
+    "retained-checkpoint-claimed", "A job is cancelled and its last incremental checkpoint kept; the next job owns it, on more subtasks." => |tale| {
+        tale.job(JobKind::Ledger)
+            .sorted_runs()
+            .with(|scenario| scenario.checkpoints.retention = Retention::RetainOnCancellation)
+            .when(nth("checkpoint-completed", 5), What::Cancel {})
+            .resume(ResumeFrom::Checkpoint, true, 3, BackendKind::SortedRuns)
+    };
+    "retained-checkpoint-not-claimed", "The next job begins from a kept incremental checkpoint without owning it: nothing of it is ever deleted." => |tale| {
+        tale.job(JobKind::Ledger)
+            .sorted_runs()
+            .with(|scenario| scenario.checkpoints.retention = Retention::RetainOnCancellation)
+            .when(nth("checkpoint-completed", 5), What::Cancel {})
+            .resume(ResumeFrom::Checkpoint, false, 2, BackendKind::SortedRuns)
+    };
+    "behind-its-input", "Sources are behind what there is to read, and checkpoints are rarer until they have caught up." => |tale| {
+        tale.with(|scenario| {
+            scenario.job.backlog_bytes = 600;
+            scenario.checkpoints.interval_during_backlog_ms = Some(1500);
+        })
+        .when(at("snapshot-durable"), crash("acting", 400))
     };
     "gives-up", "The restart strategy allows one restart, and workers die twice: the job fails, and its last checkpoint stays." => |tale| {
         tale.with(|scenario| {

@@ -119,6 +119,7 @@ fn expand(seed: u64) -> Scenario {
         calm_after_ms,
         liveness_bound_ms: 120_000,
         expect: Expect::Finished,
+        resume: None,
     }
 }
 

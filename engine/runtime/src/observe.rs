@@ -152,6 +152,8 @@ moments! {
     MetadataDurable = "metadata-durable",
     /// Coordinator: the journal names the checkpoint; nobody has been told.
     CheckpointCompleted = "checkpoint-completed",
+    /// A savepoint has its number.
+    SavepointTriggered = "savepoint-triggered",
     /// A savepoint is durable, and the user's.
     SavepointCompleted = "savepoint-completed",
     /// A hook of the coordinator did not do its part.

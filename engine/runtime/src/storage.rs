@@ -293,6 +293,9 @@ impl CheckpointStorage {
                 Ok(full) => filesystem::remove_file(env, &full).await,
                 Err(error) => Err(error),
             };
+            if foreign && outcome.is_ok() {
+                filesystem::remove_if_empty(env, path).await;
+            }
             first = first.and(outcome);
         }
         first
@@ -581,8 +584,11 @@ impl JournalKeeper {
     pub async fn open<E: Env>(env: &E, storage: &CheckpointStorage, root: &str) -> Result<(Self, Option<Journal>), StorageError> {
         match storage {
             CheckpointStorage::Object { .. } => {
-                object::prepare(env, root).await?;
                 let (journal, newest) = ObjectJournal::open(env, root).await?;
+                // Of a job that is over, nothing is to appear any more.
+                if newest.as_ref().is_none_or(|newest| newest.ended.is_none()) {
+                    object::prepare(env, root).await?;
+                }
                 Ok((Self::Object(journal), newest))
             }
             CheckpointStorage::FileSystem { .. } | CheckpointStorage::Memory { .. } => {

@@ -3,10 +3,12 @@
 use crate::disk::DiskSettings;
 use crate::env::SimTask;
 use crate::object_store::ObjectSettings;
+use crate::run::SAVEPOINTS;
 use crate::scenario::What;
 use crate::streams::Concern;
 use crate::world::{Crash, NodeIndex, World};
 use cofferdam_engine::cluster::message::Command;
+use cofferdam_engine::record::SavepointFormat;
 use rand::seq::SliceRandom;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
@@ -193,6 +195,10 @@ impl Injector {
             // Not faults: the user's wishes go through the user's node.
             What::Cancel {} => self.ask(Command::Cancel),
             What::Checkpoint {} => self.ask(Command::Checkpoint),
+            What::Savepoint { native } => {
+                let format = if *native { SavepointFormat::Native } else { SavepointFormat::Canonical };
+                self.ask(Command::Savepoint { target: SAVEPOINTS.into(), format });
+            }
             What::ClockJump { node, by_ms } => {
                 let node = self.node(node, acting);
                 self.world.jump(node, *by_ms);

@@ -18,7 +18,7 @@ mod written_once;
 use crate::scenario::Scenario;
 use crate::world::{NodeIndex, WorldEvent};
 use cofferdam_engine::observe::Event;
-use cofferdam_protocol::TaskId;
+use cofferdam_protocol::{CheckpointId, TaskId};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -45,6 +45,8 @@ pub struct Setting<'a> {
     pub tasks: &'a BTreeSet<TaskId>,
     /// The coordinator's node.
     pub coordinator: NodeIndex,
+    /// What the job begins from.
+    pub origin: Option<CheckpointId>,
 }
 
 /// All of them.
@@ -59,7 +61,7 @@ pub fn all(setting: &Setting<'_>) -> Vec<Box<dyn Invariant>> {
         Box::new(max_concurrent::MaxConcurrent::new(checkpoints.max_concurrent)),
         Box::new(failures_counted::FailuresCounted::new(checkpoints.tolerable_failures)),
         Box::new(one_live_attempt::OneLiveAttempt::default()),
-        Box::new(latest_restored::LatestRestored::new(setting.scenario.cluster.storage)),
+        Box::new(latest_restored::LatestRestored::new(setting.scenario.cluster.storage).beginning_from(setting.origin)),
         Box::new(committed_is_complete::CommittedIsComplete::default()),
         Box::new(no_unreferenced_files::NoUnreferencedFiles::new(checkpoints)),
         Box::new(written_once::WrittenOnce::default()),

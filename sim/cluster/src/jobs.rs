@@ -40,12 +40,12 @@ pub fn sources(kind: JobKind) -> &'static [&'static str] {
 /// # Panics
 /// If the specification is not one that [`Scenario::check`](crate::scenario::Scenario::check) lets pass.
 #[must_use]
-pub fn build<E: Env>(spec: &JobSpec, logs: &[Log]) -> JobGraph<E> {
+pub fn build<E: Env>(spec: &JobSpec, logs: &[Log], output: &str) -> JobGraph<E> {
     let max = MaxParallelism::new(spec.max_parallelism).expect("a checked scenario has a max parallelism in range");
     let graph = match spec.kind {
-        JobKind::WordCount => word_count::build(spec, max, logs),
-        JobKind::Windows => windows::build(spec, max, logs),
-        JobKind::Ledger => ledger::build(spec, max, logs),
+        JobKind::WordCount => word_count::build(spec, max, logs, output),
+        JobKind::Windows => windows::build(spec, max, logs, output),
+        JobKind::Ledger => ledger::build(spec, max, logs, output),
     };
     graph.expect("a checked scenario makes a job that can be built")
 }

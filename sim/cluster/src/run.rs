@@ -7,7 +7,7 @@ use crate::jobs::{self, Log, OUTPUT};
 use crate::network::LinkSettings;
 use crate::object_store::ObjectSettings;
 use crate::oracle::{cut, decode, output, reference, restore};
-use crate::scenario::{BackendKind, Expect, Scenario, StorageKind, When};
+use crate::scenario::{BackendKind, Expect, JobKind, ResumeFrom, ResumeSpec, Scenario, StorageKind, When};
 use crate::streams::Concern;
 use crate::trace::{lock, nothing_seen, SharedSeen, Signal, Witness};
 use crate::verdict::{Keep, Report};
@@ -24,8 +24,9 @@ use cofferdam_engine::job::JobGraph;
 use cofferdam_engine::state::sorted_runs::SortedRuns;
 use cofferdam_engine::storage::{CheckpointStorage, CheckpointStore};
 use cofferdam_engine::task::StateBackend;
-use cofferdam_protocol::coordinator::{Ended, Plan};
+use cofferdam_protocol::coordinator::{ClaimMode, Ended, Origin, Plan};
 use cofferdam_protocol::restore::UnclaimedState;
+use cofferdam_protocol::settings::Retention;
 use cofferdam_protocol::{AttemptId, CheckpointId, TaskId, WorkerId};
 use rand::Rng;
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,6 +43,9 @@ pub const OBJECT_ROOT: &str = "s3://bucket/checkpoints/job";
 
 /// After the end: what processes have begun to clean up they finish.
 const CLEANING_UP: Duration = Duration::from_secs(30);
+
+/// Where users want their savepoints.
+pub const SAVEPOINTS: &str = "/shared/savepoints";
 
 /// No worker's snapshot may be larger where they are kept in memory.
 const MEMORY_LIMIT_BYTES: u64 = 1 << 20;
@@ -110,27 +114,106 @@ struct Run {
     retained: BTreeSet<CheckpointId>,
     /// What the tasks of an attempt begin from; nothing, where it is not on disk.
     restoring: BTreeMap<AttemptId, decode::Checkpoint>,
+    /// The users', by their folders. Nobody but they may delete them.
+    savepoints: BTreeMap<CheckpointId, String>,
+    job: JobPlace,
 }
+
+/// What is different for a job that begins from what another one left.
+struct JobPlace {
+    name: &'static str,
+    /// Its folder on the storage node.
+    root: &'static str,
+    output: &'static str,
+    /// The third byte of its nodes' addresses.
+    network: u8,
+    origin: Option<Origin>,
+}
+
+const FIRST_JOB: JobPlace = JobPlace { name: "job", root: ROOT, output: OUTPUT, network: 0, origin: None };
 
 impl Run {
     fn new(world: World, scenario: Scenario, seen: SharedSeen, keep: Keep) -> Self {
         let logs = workload::logs(&scenario.job, &mut world.streams().stream(Concern::Workload));
         let (retained, restoring) = (BTreeSet::new(), BTreeMap::new());
-        Self { world, scenario, seen, keep, logs, storage: NodeIndex(0), ended: None, retained, restoring }
+        let (savepoints, job) = (BTreeMap::new(), FIRST_JOB);
+        Self { world, scenario, seen, keep, logs, storage: NodeIndex(0), ended: None, retained, restoring, savepoints, job }
     }
 
     async fn play(mut self) -> BTreeMap<&'static str, u64> {
-        let graph: Arc<JobGraph<SimEnv>> = Arc::new(jobs::build(&self.scenario.job, &self.logs));
+        self.build_storage();
+        self.play_job().await;
+        if let Some(resume) = self.scenario.resume.take() {
+            if lock(&self.seen).violation.is_none() && self.begin_again(&resume) {
+                self.play_job().await;
+                self.judge_origin();
+            }
+        }
+        self.world.faults()
+    }
+
+    /// The next job begins from what the last one left.
+    fn begin_again(&mut self, resume: &ResumeSpec) -> bool {
+        let newest = match resume.from {
+            ResumeFrom::Savepoint => self.savepoints.last_key_value().map(|(checkpoint, folder)| (*checkpoint, folder.clone())),
+            ResumeFrom::Checkpoint => self.retained.last().map(|checkpoint| (*checkpoint, format!("{ROOT}/chk-{}", checkpoint.0))),
+        };
+        let Some((checkpoint, path)) = newest else {
+            self.violated("restorability", "there is nothing that another job could begin from".into());
+            return false;
+        };
+        let claim = if resume.claim { ClaimMode::Claim } else { ClaimMode::NoClaim };
+        let origin = Some(Origin { path, checkpoint, claim });
+        self.job = JobPlace { name: "job-2", root: "/shared/checkpoints/job-2", output: "/shared/output-2", network: 1, origin };
+        let scenario = &mut self.scenario;
+        scenario.cluster.slots = scenario.cluster.slots.max(resume.parallelism.div_ceil(scenario.cluster.workers));
+        scenario.job.parallelism = resume.parallelism;
+        scenario.cluster.backend = resume.backend;
+        scenario.checkpoints.retention = Retention::Never;
+        (scenario.faults, scenario.chaos, scenario.expect) = (Vec::new(), None, Expect::Finished);
+        self.ended = None;
+        self.retained.clear();
+        self.restoring.clear();
+        true
+    }
+
+    /// What the users own is as it was, and what the job was given is gone.
+    fn judge_origin(&self) {
+        let Some(origin) = &self.job.origin else { return };
+        let there = self.world.storage(self.storage).tree_now(View::Live);
+        match origin.claim {
+            ClaimMode::Claim => {
+                let folder = format!("{}/", origin.path);
+                if let Some(path) = there.keys().find(|path| path.starts_with(&folder)) {
+                    self.violated("no-unreferenced-files", format!("{path} is of a claimed snapshot, and its job is over"));
+                }
+            }
+            ClaimMode::NoClaim => {
+                let read = if origin.path.starts_with(ROOT) {
+                    self.read_at(ROOT, &format!("chk-{}/_metadata", origin.checkpoint.0), origin.checkpoint)
+                } else {
+                    self.read_savepoint(origin.checkpoint, &origin.path)
+                };
+                if let Err(broken) = read {
+                    self.violated("retained-files", format!("{} was not given to the job that began from it, but {broken}", origin.path));
+                }
+            }
+        }
+    }
+
+    async fn play_job(&mut self) {
+        let graph: Arc<JobGraph<SimEnv>> = Arc::new(jobs::build(&self.scenario.job, &self.logs, self.job.output));
         let (signals, mut signalled) = mpsc::unbounded_channel();
         let tasks = graph.tasks();
         // Nodes are numbered in the order in which they are added: storage, coordinator, workers.
-        let coordinator = NodeIndex(1);
-        let setting = invariant::Setting { scenario: &self.scenario, tasks: &tasks, coordinator };
+        let coordinator = NodeIndex(u32::try_from(self.world.nodes().len()).expect("a checked scenario has few nodes"));
+        let origin = self.job.origin.as_ref().map(|origin| origin.checkpoint);
+        let setting = invariant::Setting { scenario: &self.scenario, tasks: &tasks, coordinator, origin };
         let pins = self.scenario.faults.iter().map(|fault| &fault.when);
         let witness = Witness::new(self.seen.clone(), self.keep, signals.clone(), invariant::all(&setting), pins);
         self.world.set_watcher(Some(Box::new(witness)));
         let mut injector = self.build_world(&graph);
-        let calm_at = Duration::from_millis(self.scenario.calm_after_ms);
+        let calm_at = self.world.now() + Duration::from_millis(self.scenario.calm_after_ms);
         let deadline = calm_at + Duration::from_millis(self.scenario.liveness_bound_ms);
         let _timed: Vec<_> = self.schedule(&signals).into_iter().collect();
         let (mut calm, mut coordinator_done) = (false, false);
@@ -143,6 +226,7 @@ impl Run {
                 biased;
                 Some(signal) = signalled.recv() => match signal {
                     Signal::Completed(checkpoint) => self.judge_checkpoint(checkpoint),
+                    Signal::Savepoint(checkpoint, folder) => self.judge_savepoint(checkpoint, folder),
                     Signal::Restoring(attempt, checkpoint) => self.judge_restore(attempt, checkpoint),
                     Signal::Restored(attempt, task, held) => self.judge_restored(attempt, task, held),
                     Signal::Fault(number, node) if !calm => {
@@ -175,26 +259,33 @@ impl Run {
         if lock(&self.seen).violation.is_none() {
             self.judge_end(coordinator_done);
         }
-        self.world.faults()
     }
 
     fn violated(&self, invariant: &'static str, witness: String) {
         lock(&self.seen).violated(invariant, witness, self.world.now());
     }
 
-    fn build_world(&mut self, graph: &Arc<JobGraph<SimEnv>>) -> Injector {
-        let Scenario { cluster, network, disk, checkpoints, .. } = &self.scenario;
-        let ms = Duration::from_millis;
-        let address = |node: u32| IpAddr::V4(Ipv4Addr::new(10, 0, 0, u8::try_from(node + 1).expect("a checked scenario has few nodes")));
-        self.storage = self.world.add_node("storage", address(0), |_| std::future::pending());
+    fn address(&self, node: u32) -> IpAddr {
+        IpAddr::V4(Ipv4Addr::new(10, 0, self.job.network, u8::try_from(node + 1).expect("a checked scenario has few nodes")))
+    }
+
+    fn build_storage(&mut self) {
+        self.storage = self.world.add_node("storage", self.address(0), |_| std::future::pending());
         self.world.mount("/shared", self.storage);
         let on_storage = self.world.storage(self.storage);
         on_storage.create_folders_now("/shared/checkpoints");
-        on_storage.create_folders_now(OUTPUT);
         for (path, lines) in self.logs.iter().flat_map(|log| &log.partitions) {
             let text: String = lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
             on_storage.write_now(path, text.as_bytes()).expect("a fresh disk takes the input");
         }
+    }
+
+    fn build_world(&mut self, graph: &Arc<JobGraph<SimEnv>>) -> Injector {
+        let Scenario { cluster, network, disk, checkpoints, .. } = &self.scenario;
+        let ms = Duration::from_millis;
+        let address = |node: u32| self.address(node);
+        let on_storage = self.world.storage(self.storage);
+        on_storage.create_folders_now(self.job.output);
         let link = LinkSettings::default()
             .latency(ms(network.latency_min_ms), ms(network.latency_max_ms))
             .bandwidth(network.bandwidth_bytes_per_s)
@@ -209,9 +300,9 @@ impl Run {
             part_bytes: objects.part_bytes as usize,
             ..ObjectSettings::default()
         });
-        let root = if self.in_objects() { OBJECT_ROOT } else { ROOT };
+        let root = if self.in_objects() { OBJECT_ROOT } else { self.job.root };
         let storage = match cluster.storage {
-            StorageKind::FileSystem => CheckpointStorage::FileSystem { root: ROOT.into() },
+            StorageKind::FileSystem => CheckpointStorage::FileSystem { root: self.job.root.into() },
             StorageKind::Object => CheckpointStorage::Object { root: OBJECT_ROOT.into() },
             StorageKind::Memory => CheckpointStorage::Memory { limit_bytes: MEMORY_LIMIT_BYTES },
         };
@@ -222,13 +313,13 @@ impl Run {
             checkpoints: checkpoints.settings().validated().expect("a checked scenario has settings in range"),
             restart: self.scenario.restart.clone(),
             hooks: !graph.hooks.is_empty(),
-            origin: None,
+            origin: self.job.origin.clone(),
             heartbeat_timeout: heartbeats.timeout,
             deploy_timeout: ms(5000),
             stop_timeout: ms(1000),
         };
         let settings = CoordinatorSettings {
-            job: "job".into(),
+            job: self.job.name.into(),
             address: coordinator_address,
             heartbeats,
             root: root.into(),
@@ -237,7 +328,8 @@ impl Run {
         };
         let (of_graph, of_storage, seen) = (graph.clone(), storage.clone(), self.seen.clone());
         let world = self.world.clone();
-        let coordinator = self.world.add_node("coordinator", address(1), move |env| {
+        let again = if self.job.network == 0 { "" } else { "-again" };
+        let coordinator = self.world.add_node(&format!("coordinator{again}"), address(1), move |env| {
             let (settings, graph, seen) = (settings.clone(), of_graph.clone(), seen.clone());
             let store = Arc::new(CheckpointStore::new(of_storage.clone()));
             let world = world.clone();
@@ -274,7 +366,7 @@ impl Run {
                 backend: backend.clone(),
             };
             let graph = graph.clone();
-            self.world.add_node(&format!("worker-{number}"), address, move |env| {
+            self.world.add_node(&format!("worker-{number}{again}"), address, move |env| {
                 let (settings, graph) = (settings.clone(), graph.clone());
                 async move {
                     // The port is free on a node of its own; everything else is tried for ever.
@@ -353,7 +445,41 @@ impl Run {
             let object = self.world.objects().read_now(&format!("{OBJECT_ROOT}/{path}"));
             return object.map(|bytes| bytes.to_vec()).ok_or_else(|| format!("{path}: it is not there"));
         }
-        self.world.storage(self.storage).read_now(View::Durable, &format!("{ROOT}/{path}")).map_err(|error| format!("{path}: {error}"))
+        // A claimed snapshot's files are named by where they are.
+        let full = if path.starts_with('/') { path.to_owned() } else { format!("{}/{path}", self.job.root) };
+        self.world.storage(self.storage).read_now(View::Durable, &full).map_err(|error| format!("{path}: {error}"))
+    }
+
+    /// A snapshot whose paths are relative to another folder.
+    fn read_at(&self, base: &str, metadata: &str, checkpoint: CheckpointId) -> Result<decode::Checkpoint, String> {
+        let (kind, disk) = (self.scenario.job.kind, self.world.storage(self.storage));
+        let read = |path: &str| {
+            let full = if path.starts_with('/') { path.to_owned() } else { format!("{base}/{path}") };
+            disk.read_now(View::Durable, &full).map_err(|error| format!("{full}: {error}"))
+        };
+        decode::snapshot(metadata, checkpoint.0, &read, &|state| reference::shape(kind, state))
+    }
+
+    fn read_savepoint(&self, checkpoint: CheckpointId, folder: &str) -> Result<decode::Checkpoint, String> {
+        self.read_at(folder, "_metadata", checkpoint)
+    }
+
+    /// A savepoint is complete: it is a consistent cut, and stays.
+    fn judge_savepoint(&mut self, checkpoint: CheckpointId, folder: String) {
+        match self.read_savepoint(checkpoint, &folder) {
+            Err(broken) => self.violated("retained-files", format!("savepoint {checkpoint} is complete, but {broken}")),
+            Ok(read) => {
+                let (kind, mode) = (self.scenario.job.kind, self.scenario.checkpoints.mode);
+                if let Err(contradiction) = cut::judge(kind, mode, &self.logs, &read) {
+                    self.violated("consistent-cut", format!("savepoint {checkpoint}: {contradiction}"));
+                }
+                let inside = read.files.iter().all(|path| !path.contains('/'));
+                if !inside {
+                    self.violated("restorability", format!("savepoint {checkpoint} needs files outside of its folder: {:?}", read.files));
+                }
+            }
+        }
+        self.savepoints.insert(checkpoint, folder);
     }
 
     fn read_checkpoint(&self, checkpoint: CheckpointId) -> Result<decode::Checkpoint, String> {
@@ -404,9 +530,19 @@ impl Run {
                 self.violated("retained-files", format!("{checkpoint} is retained, but {broken}"));
             }
         }
+        let given = self.job.origin.as_ref().filter(|origin| origin.claim == ClaimMode::Claim).map(|origin| &origin.path);
+        for (checkpoint, folder) in self.savepoints.iter().filter(|(_, folder)| Some(*folder) != given) {
+            if let Err(broken) = self.read_savepoint(*checkpoint, folder) {
+                self.violated("retained-files", format!("savepoint {checkpoint} is its user's, but {broken}"));
+            }
+        }
     }
 
     fn judge_restore(&mut self, attempt: AttemptId, checkpoint: CheckpointId) {
+        if self.job.origin.as_ref().is_some_and(|origin| origin.checkpoint == checkpoint) {
+            // Judged when it was taken; at another parallelism every subtask has something else to load.
+            return;
+        }
         if self.is_stored() {
             // Its coordinator may not have lived to announce it; older ones are subsumed all the same.
             self.retain(checkpoint);
@@ -443,7 +579,8 @@ impl Run {
         if !coordinator_done {
             return self.violated("liveness", "the job has ended, but its coordinator does not come to an end".into());
         }
-        if self.scenario.expect == Expect::Finished {
+        // A job that begins from a snapshot says again only what it is asked at its end: the accounts of the ledger.
+        if self.scenario.expect == Expect::Finished && (self.job.origin.is_none() || self.scenario.job.kind == JobKind::Ledger) {
             self.judge_output();
         }
         self.judge_files();
@@ -451,7 +588,7 @@ impl Run {
 
     fn judge_output(&self) {
         let tree = self.world.storage(self.storage).tree_now(View::Durable);
-        let prefix = format!("{OUTPUT}/table-");
+        let prefix = format!("{}/table-", self.job.output);
         let parts = tree.iter().filter(|(path, _)| path.starts_with(&prefix) && !path.ends_with(".tmp"));
         let rows = output::rows(parts.map(|(path, bytes)| (path.as_str(), bytes.as_slice())));
         let (kind, mode) = (self.scenario.job.kind, self.scenario.checkpoints.mode);
@@ -465,7 +602,7 @@ impl Run {
     /// After quiescence no file is unreferenced: what is left belongs to a checkpoint that retention keeps.
     fn judge_files(&self) {
         let keeps = self.scenario.checkpoints.keeps_after(self.scenario.expect);
-        let root = if self.in_objects() { OBJECT_ROOT } else { ROOT };
+        let root = if self.in_objects() { OBJECT_ROOT } else { self.job.root };
         let folder = format!("{root}/chk-");
         let mut named = BTreeSet::new();
         if keeps {
@@ -479,7 +616,9 @@ impl Run {
             }
         }
         let there = if self.in_objects() { self.objects_to_judge() } else { self.files_to_judge() };
-        if let Some(path) = there.iter().find(|path| path.starts_with(&folder) && !named.contains(*path)) {
+        let shared = format!("{root}/shared/");
+        let judged = |path: &&String| path.starts_with(&folder) || path.starts_with(&shared);
+        if let Some(path) = there.iter().filter(judged).find(|path| !named.contains(*path)) {
             self.violated("no-unreferenced-files", format!("{path} belongs to no retained checkpoint"));
         }
     }

@@ -53,6 +53,9 @@ pub struct Scenario {
     /// How the job must end.
     #[serde(default)]
     pub expect: Expect,
+    /// Another job, that begins from what this one leaves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resume: Option<ResumeSpec>,
 }
 
 fn default_restart() -> RestartStrategy {
@@ -161,6 +164,30 @@ impl Default for ClusterSpec {
             hot_bytes: 1 << 20,
         }
     }
+}
+
+/// A job that begins from what another one left, once that has been cancelled. Nothing goes wrong any more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResumeSpec {
+    /// From which of its snapshots.
+    pub from: ResumeFrom,
+    /// Whether it owns that from then on.
+    pub claim: bool,
+    /// Subtasks per vertex.
+    pub parallelism: u32,
+    /// What keyed state is kept in.
+    pub backend: BackendKind,
+}
+
+/// Which snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ResumeFrom {
+    /// The last savepoint.
+    Savepoint,
+    /// The newest retained checkpoint.
+    Checkpoint,
 }
 
 /// What keyed state is kept in.
@@ -493,6 +520,11 @@ pub enum What {
     Cancel {},
     /// The user asks for a checkpoint.
     Checkpoint {},
+    /// The user asks for a savepoint.
+    Savepoint {
+        /// In the backend's own format.
+        native: bool,
+    },
     /// A wall clock jumps.
     ClockJump {
         /// Whose.
@@ -594,7 +626,7 @@ fn check_sizes(what: &What) -> Result<(), ScenarioError> {
             time("faults.what.for_ms", *for_ms)
         }
         What::ClockJump { by_ms, .. } => within("faults.what.by_ms, either way,", by_ms.unsigned_abs(), 0, MOST_CLOCK_ERROR_MS),
-        What::Reset { .. } | What::Cancel {} | What::Checkpoint {} => Ok(()),
+        What::Reset { .. } | What::Cancel {} | What::Checkpoint {} | What::Savepoint { .. } => Ok(()),
     }
 }
 
@@ -689,7 +721,7 @@ impl Scenario {
     /// Whether the user does something.
     #[must_use]
     pub fn has_user(&self) -> bool {
-        self.faults.iter().any(|fault| matches!(fault.what, What::Cancel {} | What::Checkpoint {}))
+        self.faults.iter().any(|fault| matches!(fault.what, What::Cancel {} | What::Checkpoint {} | What::Savepoint { .. }))
     }
 
     /// Whether nothing goes wrong and nothing is in short supply: what should take no time takes nearly none.
@@ -700,7 +732,7 @@ impl Scenario {
 
     fn check_fault(&self, what: &What) -> Result<(), ScenarioError> {
         match what {
-            What::Cancel {} | What::Checkpoint {} => Ok(()),
+            What::Cancel {} | What::Checkpoint {} | What::Savepoint { .. } => Ok(()),
             What::ObjectErrors { .. }
             | What::ObjectThrottling { .. }
             | What::LostAnswers { .. }

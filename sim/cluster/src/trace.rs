@@ -19,6 +19,8 @@ use tokio::sync::mpsc;
 pub enum Signal {
     /// A checkpoint is complete: judge it.
     Completed(CheckpointId),
+    /// A savepoint is complete, in this folder: judge it.
+    Savepoint(CheckpointId, String),
     /// The job is deployed from a checkpoint.
     Restoring(AttemptId, CheckpointId),
     /// A subtask has taken its state in, and holds so many entries.
@@ -226,6 +228,7 @@ impl Watcher for Witness {
                     seen.completed += 1;
                     Some(Signal::Completed(checkpoint))
                 }
+                (Moment::SavepointCompleted, Some(checkpoint), Detail::Text(folder)) => Some(Signal::Savepoint(checkpoint, folder.clone())),
                 (Moment::CheckpointAborted, ..) => {
                     seen.aborted += 1;
                     None

@@ -6,7 +6,6 @@ use super::pending::Stage;
 use super::{ClaimMode, Coordinator, Ended, FailureReason, Journal, Output, Status};
 use crate::ids::{AttemptId, CheckpointId, Incarnation, TaskId, WorkerId};
 use crate::settings::RestartStrategy;
-use crate::shared_files::SharedFiles;
 use crate::snapshot::Acknowledged;
 use crate::timer::Timer;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -399,7 +398,11 @@ impl<S: Acknowledged> Coordinator<S> {
         self.discard_all(unneeded, out);
         self.sweep(self.ledger.durable.reserved, out);
         if self.ledger.durable.completed.is_empty() && self.ledger.durable.origin.is_none() {
-            self.shared = SharedFiles::default();
+            // By name: some may stand in the folder of a claimed snapshot, where no sweep looks.
+            let released = self.shared.release_below(None);
+            if self.shared_is_known && !released.is_empty() {
+                out.push(Output::DiscardShared(released));
+            }
         }
         self.sweep_shared(None, out);
         self.set_status(Status::Ended(ended), out);

@@ -145,6 +145,13 @@ pub async fn remove_file<E: Env>(env: &E, path: &str) -> Result<(), StorageError
     unless_gone(env.files().remove(path).await, "remove", path)
 }
 
+/// Removes the folder of a file that was the last of a claimed snapshot. Litter at most, if it does not work.
+pub async fn remove_if_empty<E: Env>(env: &E, path: &str) {
+    if let Some(folder) = parent(path) {
+        let _ = env.files().remove_folder(folder).await;
+    }
+}
+
 /// Makes the folders of a job.
 ///
 /// # Errors

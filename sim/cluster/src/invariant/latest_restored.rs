@@ -21,6 +21,12 @@ impl LatestRestored {
     pub fn new(storage: StorageKind) -> Self {
         Self { storage, completed: CheckpointId::NONE, durable: BTreeSet::new() }
     }
+
+    /// The job begins from a snapshot of another one.
+    #[must_use]
+    pub fn beginning_from(self, origin: Option<CheckpointId>) -> Self {
+        Self { completed: origin.unwrap_or(CheckpointId::NONE), ..self }
+    }
 }
 
 impl Invariant for LatestRestored {

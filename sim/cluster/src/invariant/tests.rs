@@ -119,9 +119,10 @@ fn every_invariant_is_named_after_its_file() {
         chaos: None,
         calm_after_ms: 0,
         liveness_bound_ms: 1,
+        resume: None,
         expect: Default::default(),
     };
-    let setting = Setting { scenario: &scenario, tasks: &BTreeSet::new(), coordinator: COORDINATOR };
+    let setting = Setting { scenario: &scenario, tasks: &BTreeSet::new(), coordinator: COORDINATOR, origin: None };
     let names: BTreeSet<String> = all(&setting).iter().map(|invariant| invariant.name().replace('-', "_")).collect();
     let folder = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src/invariant")).expect("it is there");
     let files = folder.map(|entry| entry.expect("readable").path().file_stem().expect("named").to_string_lossy().into_owned());

@@ -4,7 +4,7 @@
 //! once more, long after the last one should have ripened: a timer that was lost shows in the table.
 
 use super::patient::Patient;
-use super::{fields, log_settings, Log, OUTPUT};
+use super::{fields, log_settings, Log};
 use crate::scenario::JobSpec;
 use crate::workload::{RIPE_MS, RIPE_WAIT_MS};
 use bytes::Bytes;
@@ -137,7 +137,8 @@ fn accounts(logs: &[Log]) -> Vec<Bytes> {
     names.into_iter().map(|name| Bytes::copy_from_slice(name.as_bytes())).collect()
 }
 
-pub(super) fn build<E: Env>(spec: &JobSpec, max: MaxParallelism, logs: &[Log]) -> Result<JobGraph<E>, JobError> {
+pub(super) fn build<E: Env>(spec: &JobSpec, max: MaxParallelism, logs: &[Log], output: &str) -> Result<JobGraph<E>, JobError> {
+    let output = output.to_owned();
     let job = Job::new("ledger", spec.parallelism, max);
     let (accounts, wait) = (Arc::new(accounts(logs)), Duration::from_millis(RIPE_WAIT_MS));
     let source = |index: usize| {
@@ -147,6 +148,6 @@ pub(super) fn build<E: Env>(spec: &JobSpec, max: MaxParallelism, logs: &[Log]) -
     };
     let orders = source(0).union(source(1)).key_by(|order: &Entry| order.0.clone());
     let payments = source(2).key_by(|payment: &Entry| payment.0.clone());
-    orders.connect(payments).process("ledger", Ledger::new).sink("table", || UpsertSink::<Text, Text>::new(OUTPUT, "table"));
+    orders.connect(payments).process("ledger", Ledger::new).sink("table", move || UpsertSink::<Text, Text>::new(&output, "table"));
     job.build()
 }

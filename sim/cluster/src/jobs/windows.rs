@@ -1,6 +1,6 @@
 //! Sums per key and tumbling event-time window, given out when the watermark passes the window's end.
 
-use super::{fields, log_settings, number, Log, OUTPUT};
+use super::{fields, log_settings, number, Log};
 use crate::scenario::JobSpec;
 use crate::workload::{DISORDER_MS, WINDOW_MS};
 use cofferdam_engine::connector::log_source::{self, EventTimes};
@@ -46,7 +46,8 @@ impl KeyedProcess for Windows {
     }
 }
 
-pub(super) fn build<E: Env>(spec: &JobSpec, max: MaxParallelism, logs: &[Log]) -> Result<JobGraph<E>, JobError> {
+pub(super) fn build<E: Env>(spec: &JobSpec, max: MaxParallelism, logs: &[Log], output: &str) -> Result<JobGraph<E>, JobError> {
+    let output = output.to_owned();
     let job = Job::new("windows", spec.parallelism, max);
     let of_line = |line: &[u8]| number(fields(line).next());
     let settings = log_settings(spec, &logs[0], Some(EventTimes { of_line, disorder_ms: DISORDER_MS }));
@@ -58,6 +59,6 @@ pub(super) fn build<E: Env>(spec: &JobSpec, max: MaxParallelism, logs: &[Log]) -
         .rebalance()
         .key_by(|event: &(i64, Text, u64)| event.1.clone())
         .process("windows", Windows::default)
-        .sink("table", || UpsertSink::<Text, u64>::new(OUTPUT, "table"));
+        .sink("table", move || UpsertSink::<Text, u64>::new(&output, "table"));
     job.build()
 }

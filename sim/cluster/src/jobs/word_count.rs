@@ -1,6 +1,6 @@
 //! Lines, words, a count per word, a table.
 
-use super::{log_settings, Log, OUTPUT};
+use super::{log_settings, Log};
 use crate::scenario::JobSpec;
 use cofferdam_engine::connector::log_source;
 use cofferdam_engine::connector::upsert_sink::UpsertSink;
@@ -34,7 +34,8 @@ impl KeyedProcess for Count {
     }
 }
 
-pub(super) fn build<E: Env>(spec: &JobSpec, max: MaxParallelism, logs: &[Log]) -> Result<JobGraph<E>, JobError> {
+pub(super) fn build<E: Env>(spec: &JobSpec, max: MaxParallelism, logs: &[Log], output: &str) -> Result<JobGraph<E>, JobError> {
+    let output = output.to_owned();
     let job = Job::new("word-count", spec.parallelism, max);
     let settings = log_settings(spec, &logs[0], None);
     job.source("lines", move || log_source::LogSource::new(settings.clone()))
@@ -42,6 +43,6 @@ pub(super) fn build<E: Env>(spec: &JobSpec, max: MaxParallelism, logs: &[Log]) -
         .filter(|word: &Text| !word.is_empty())
         .key_by(Text::clone)
         .process("count", Count::default)
-        .sink("table", || UpsertSink::<Text, u64>::new(OUTPUT, "table"));
+        .sink("table", move || UpsertSink::<Text, u64>::new(&output, "table"));
     job.build()
 }

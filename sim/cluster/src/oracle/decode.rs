@@ -280,11 +280,23 @@ pub fn checkpoint(
     read: &dyn Fn(&str) -> Result<Vec<u8>, Broken>,
     shapes: &dyn Fn(&str) -> Option<Shape>,
 ) -> Result<Checkpoint, Broken> {
-    let path = format!("chk-{number}/_metadata");
+    snapshot(&format!("chk-{number}/_metadata"), number, read, shapes)
+}
+
+/// The same by the path of its metadata: a savepoint's files stand beside it.
+///
+/// # Errors
+/// The file, and what is wrong with it.
+pub fn snapshot(
+    path: &str,
+    number: u64,
+    read: &dyn Fn(&str) -> Result<Vec<u8>, Broken>,
+    shapes: &dyn Fn(&str) -> Option<Shape>,
+) -> Result<Checkpoint, Broken> {
     let named = |broken: Broken| format!("{path}: {broken}");
-    let encoded: Vec<u8> = blocks(b"CFDMETA\0", &read(&path)?).map_err(named)?.concat();
+    let encoded: Vec<u8> = blocks(b"CFDMETA\0", &read(path)?).map_err(named)?.concat();
     let mut bytes = Bytes { bytes: &encoded, at: 0 };
-    let mut checkpoint = Checkpoint { files: vec![path.clone()], ..Checkpoint::default() };
+    let mut checkpoint = Checkpoint { files: vec![path.to_owned()], ..Checkpoint::default() };
     metadata(&mut bytes, &mut checkpoint, read, shapes).map_err(named)?;
     if !bytes.is_empty() || checkpoint.number != number {
         return Err(named(format!("names itself {} or has bytes behind its end", checkpoint.number)));

@@ -135,10 +135,11 @@ impl<E: Env> Driver<E> {
                     let _ = connection.outgoing.send(ToWorker::Stop { attempt });
                 }
             }
-            Output::Triggered { checkpoint, .. } => {
+            Output::Triggered { checkpoint, kind } => {
                 let now = self.env.now();
                 self.progress.send_modify(|progress| progress.statistics.triggered(checkpoint, now));
-                self.observe(Moment::CheckpointTriggered, None, Some(checkpoint), Detail::None);
+                let moment = if kind.is_savepoint() { Moment::SavepointTriggered } else { Moment::CheckpointTriggered };
+                self.observe(moment, None, Some(checkpoint), Detail::None);
             }
             Output::Completed { checkpoint, kind } => {
                 let now = self.env.now();

@@ -43,7 +43,7 @@ fn the_vertices_are_those_of_the_jobs() {
     for kind in [JobKind::WordCount, JobKind::Windows, JobKind::Ledger] {
         let spec = JobSpec { kind, ..JobSpec::default() };
         let logs = workload::logs(&spec, &mut Streams::new(0).stream(Concern::Workload));
-        let shapes = jobs::build::<SimEnv>(&spec, &logs).shapes();
+        let shapes = jobs::build::<SimEnv>(&spec, &logs, "/shared/output").shapes();
         let found: Vec<(u32, &str)> = shapes.iter().map(|shape| (shape.vertex.0, shape.uid.as_str())).collect();
         let vertices = (0..).zip(reference::vertices(kind));
         let expected: Vec<(u32, &str)> = vertices.flat_map(|(vertex, uids)| uids.iter().map(move |uid| (vertex, *uid))).collect();

@@ -509,6 +509,18 @@ impl CheckpointStore {
         }
     }
 
+    /// Removes the folder of a snapshot that was disposed of, if the last of what it shared has gone as well.
+    ///
+    /// # Errors
+    /// `Io`; ask again.
+    pub async fn remove_emptied<E: Env>(&self, env: &E, folder: &str) -> Result<(), StorageError> {
+        // An object store has no folders.
+        if is_url(folder) {
+            return Ok(());
+        }
+        filesystem::remove_emptied(env, folder.trim_end_matches('/')).await
+    }
+
     /// Deletes a savepoint that did not complete, with all that is in its folder.
     ///
     /// # Errors

@@ -6,7 +6,6 @@ use super::pending::Stage;
 use super::{ClaimMode, Coordinator, Ended, FailureReason, Journal, Output, Status};
 use crate::ids::{AttemptId, CheckpointId, Incarnation, TaskId, WorkerId};
 use crate::settings::RestartStrategy;
-use crate::shared_files::SharedFiles;
 use crate::snapshot::Acknowledged;
 use crate::timer::Timer;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -399,7 +398,7 @@ impl<S: Acknowledged> Coordinator<S> {
         self.discard_all(unneeded, out);
         self.sweep(self.ledger.durable.reserved, out);
         if self.ledger.durable.completed.is_empty() && self.ledger.durable.origin.is_none() {
-            self.shared = SharedFiles::default();
+            self.release_foreign(out);
         }
         self.sweep_shared(None, out);
         self.set_status(Status::Ended(ended), out);

@@ -279,8 +279,16 @@ pub async fn dispose<E: Env>(env: &E, folder: &str, metadata: &CheckpointMetadat
             remove_file(env, path).await?;
         }
     }
+    // Shared files of a savepoint in the backend's format stay as long as they are used.
+    remove_emptied(env, folder).await
+}
+
+/// Removes the folder of a snapshot if nothing is in it any more.
+///
+/// # Errors
+/// `Io`.
+pub async fn remove_emptied<E: Env>(env: &E, folder: &str) -> Result<(), StorageError> {
     match env.files().remove_folder(folder).await {
-        // Shared files of a savepoint in the backend's format stay as long as they are used.
         Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => Ok(()),
         outcome => unless_gone(outcome, "remove folder", folder),
     }

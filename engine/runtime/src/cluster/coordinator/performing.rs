@@ -84,10 +84,16 @@ impl<E: Env> Driver<E> {
             Output::DiscardShared(files) => {
                 let (env, store) = (self.env.clone(), self.store.clone());
                 let claimed = self.claimed();
+                let origin = self.settings.plan.origin.as_ref().map(|origin| format!("{}/", origin.path.trim_end_matches('/')));
+                let origin = origin.filter(|origin| files.iter().any(|file| file.starts_with(origin.as_str())));
                 self.sweeping += 1;
                 self.ask("discard shared", async move {
                     // As with discards.
                     let _ = retry(&env, || store.storage().discard_shared(&env, &files, claimed.as_deref())).await;
+                    if let Some(origin) = origin {
+                        // What is disposed of keeps its folder until the last of its shared files has gone.
+                        let _ = retry(&env, || store.remove_emptied(&env, &origin)).await;
+                    }
                     Inbox::SweepDone
                 });
             }

@@ -69,7 +69,7 @@ impl Launcher {
     }
 
     /// Where the coordinator listens.
-    fn wait_for_address(&mut self) -> String {
+    pub fn wait_for_address(&mut self) -> String {
         self.wait_for("the coordinator's address", |line| Some(line.strip_prefix("coordinator address ")?.to_owned()))
     }
 
@@ -101,7 +101,7 @@ impl Launcher {
 }
 
 /// What stands behind a name in the closing summary.
-fn figure<'a>(stdout: &'a str, name: &str) -> &'a str {
+pub fn figure<'a>(stdout: &'a str, name: &str) -> &'a str {
     let found = stdout.lines().find_map(|line| line.trim_start().strip_prefix(name));
     found.unwrap_or_else(|| panic!("no {name} in:\n{stdout}")).trim()
 }

@@ -9,6 +9,7 @@ mod layers;
 mod object_store_for_real;
 mod parallel;
 mod s3_server;
+mod savepoints;
 mod scenario_files;
 mod sweep;
 mod text;

@@ -23,6 +23,12 @@ use alloc::string::String;
 /// A shared file: its path below the job's checkpoint folder, or an absolute one below a claimed snapshot.
 pub type FileId = String;
 
+/// Whether the file stands outside of the job's own folder.
+#[must_use]
+pub fn is_foreign(file: &str) -> bool {
+    file.starts_with('/') || file.contains("://")
+}
+
 /// Last uses of shared files.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct SharedFiles {

@@ -143,6 +143,24 @@ impl StorageError {
         move |source| Self::Corrupt { path, source }
     }
 
+    /// Whether what was asked for is not there.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            Self::Object { source, .. } => matches!(source, ObjectError::NotFound),
+            Self::MetadataMissing { .. } => true,
+            Self::Unfit { .. }
+            | Self::Corrupt { .. }
+            | Self::InlineTooLarge { .. }
+            | Self::BlockSize { .. }
+            | Self::Abandoned { .. }
+            | Self::BadPath { .. }
+            | Self::NotShareable { .. }
+            | Self::ReadBack { .. } => false,
+        }
+    }
+
     /// Whether the same request would fail for ever: what is asked for is damaged, gone or impossible.
     #[must_use]
     pub fn is_permanent(&self) -> bool {
@@ -293,9 +311,6 @@ impl CheckpointStorage {
                 Ok(full) => filesystem::remove_file(env, &full).await,
                 Err(error) => Err(error),
             };
-            if foreign && outcome.is_ok() {
-                filesystem::remove_if_empty(env, path).await;
-            }
             first = first.and(outcome);
         }
         first
@@ -510,6 +525,18 @@ impl CheckpointStore {
         } else {
             filesystem::dispose(env, folder, &metadata).await
         }
+    }
+
+    /// Removes the folder of a snapshot that was disposed of, if the last of what it shared has gone as well.
+    ///
+    /// # Errors
+    /// `Io`; ask again.
+    pub async fn remove_emptied<E: Env>(&self, env: &E, folder: &str) -> Result<(), StorageError> {
+        // An object store has no folders.
+        if is_url(folder) {
+            return Ok(());
+        }
+        filesystem::remove_emptied(env, folder.trim_end_matches('/')).await
     }
 
     /// Deletes a savepoint that did not complete, with all that is in its folder.

@@ -417,7 +417,7 @@ impl Arguments {
                     Ok(None)
                 }
                 ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => Err(Failure::Usage(
-                    "a command is missing: scenarios, sweep, replay, run, cancel, checkpoint or planted; see --help".into(),
+                    "a command is missing: scenarios, sweep, replay, run, cancel, checkpoint, savepoint, inspect, dispose or planted; see --help".into(),
                 )),
                 _ => Err(Failure::Usage(first_paragraph(&error.to_string()))),
             },

@@ -398,11 +398,7 @@ impl<S: Acknowledged> Coordinator<S> {
         self.discard_all(unneeded, out);
         self.sweep(self.ledger.durable.reserved, out);
         if self.ledger.durable.completed.is_empty() && self.ledger.durable.origin.is_none() {
-            // By name: some may stand in the folder of a claimed snapshot, where no sweep looks.
-            let released = self.shared.release_below(None);
-            if self.shared_is_known && !released.is_empty() {
-                out.push(Output::DiscardShared(released));
-            }
+            self.release_foreign(out);
         }
         self.sweep_shared(None, out);
         self.set_status(Status::Ended(ended), out);

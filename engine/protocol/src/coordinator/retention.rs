@@ -3,7 +3,7 @@
 use super::{ClaimMode, Coordinator, Ended, Origin, Output};
 use crate::ids::{CheckpointId, Epoch};
 use crate::settings::Retention;
-use crate::shared_files::FileId;
+use crate::shared_files::{self, FileId};
 use crate::snapshot::Acknowledged;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -57,6 +57,16 @@ impl<S: Acknowledged> Coordinator<S> {
         let Some(oldest) = oldest else { return };
         let released = self.shared.release_below(Some(oldest));
         if !released.is_empty() {
+            out.push(Output::DiscardShared(released));
+        }
+    }
+
+    /// Nothing is retained and the job is over: what a claimed snapshot has brought goes by name, as a sweep of the job's own folder
+    /// does not meet it.
+    pub(super) fn release_foreign(&mut self, out: &mut Vec<Output<S>>) {
+        let mut released = self.shared.release_below(None);
+        released.retain(|file| shared_files::is_foreign(file));
+        if self.shared_is_known && !released.is_empty() {
             out.push(Output::DiscardShared(released));
         }
     }

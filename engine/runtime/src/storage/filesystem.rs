@@ -145,13 +145,6 @@ pub async fn remove_file<E: Env>(env: &E, path: &str) -> Result<(), StorageError
     unless_gone(env.files().remove(path).await, "remove", path)
 }
 
-/// Removes the folder of a file that was the last of a claimed snapshot. Litter at most, if it does not work.
-pub async fn remove_if_empty<E: Env>(env: &E, path: &str) {
-    if let Some(folder) = parent(path) {
-        let _ = env.files().remove_folder(folder).await;
-    }
-}
-
 /// Makes the folders of a job.
 ///
 /// # Errors
@@ -286,8 +279,16 @@ pub async fn dispose<E: Env>(env: &E, folder: &str, metadata: &CheckpointMetadat
             remove_file(env, path).await?;
         }
     }
+    // Shared files of a savepoint in the backend's format stay as long as they are used.
+    remove_emptied(env, folder).await
+}
+
+/// Removes the folder of a snapshot if nothing is in it any more.
+///
+/// # Errors
+/// `Io`.
+pub async fn remove_emptied<E: Env>(env: &E, folder: &str) -> Result<(), StorageError> {
     match env.files().remove_folder(folder).await {
-        // Shared files of a savepoint in the backend's format stay as long as they are used.
         Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => Ok(()),
         outcome => unless_gone(outcome, "remove folder", folder),
     }
@@ -299,6 +300,10 @@ pub async fn dispose<E: Env>(env: &E, folder: &str, metadata: &CheckpointMetadat
 /// The first one; the others have been tried.
 pub async fn sweep_shared<E: Env>(env: &E, root: &str, keep: &BTreeSet<String>, before: Option<Epoch>) -> Result<(), StorageError> {
     let folder = format!("{root}/{SHARED}");
+    if keep.is_empty() && before.is_none() {
+        // The job is over. Without the folder, a worker that does not know it yet makes no file any more.
+        return discard_folder(env, &folder).await;
+    }
     let names = match env.files().list(&folder).await {
         Ok(names) => names,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),

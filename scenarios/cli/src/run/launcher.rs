@@ -196,11 +196,12 @@ fn tidy(output: &Path) -> io::Result<Found> {
 }
 
 /// What has been read, as exactly as it is known.
-fn records(progress: &Progress, finished: bool) -> String {
+fn records(request: &Request, progress: &Progress, finished: bool) -> String {
     let told = progress.total();
+    // A job that begins from a snapshot restores it once, and has read nothing before.
+    let restored = told.restored > u64::from(request.from.is_some());
     let at_least = if progress.deaths() > 0 || !finished { "at least " } else { "" };
-    let again =
-        if told.restored > 0 || told.redeployed || progress.deaths() > 0 { ", those read again after a restore included" } else { "" };
+    let again = if restored || told.redeployed || progress.deaths() > 0 { ", those read again after a restore included" } else { "" };
     format!("{at_least}{} lines read{again}", grouped(told.records))
 }
 
@@ -208,7 +209,7 @@ fn summarise(end: &str, request: &Request, progress: &Progress, found: Option<&F
     let line = |name: &str, value: String| console::say(format_args!("  {name:<12} {value}"));
     let told = progress.total();
     console::say(format_args!("{end} {:.1} s", progress.elapsed().as_secs_f64()));
-    line("records", records(progress, found.is_some()));
+    line("records", records(request, progress, found.is_some()));
     if let Some(found) = found {
         line("words", format!("{}, {} different ones", grouped(found.words), grouped(found.different_words)));
     }

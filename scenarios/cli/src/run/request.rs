@@ -62,6 +62,7 @@ impl Request {
         }
         CheckpointSettings { interval: Some(arguments.interval), ..CheckpointSettings::default() }.validated()?;
         let input_size_bytes = readable_size(&arguments.input)?;
+        let from = arguments.from.as_deref().map(readable_snapshot).transpose()?;
         let address = free_address(arguments.port)?;
         let input = absolute(&arguments.input)?;
         let output = absolute(&arguments.output)?;
@@ -91,7 +92,6 @@ impl Request {
         let (backend, full_checkpoints) = (arguments.backend, arguments.full_checkpoints);
         // What is here dies with the processes: whatever matters of it is in checkpoints.
         let local = absolute(&std::env::temp_dir().join(format!("cofferdam-{job_id}")))?;
-        let from = arguments.from.as_deref().map(|path| readable_snapshot(path)).transpose()?;
         Ok(Self {
             job: JobArguments {
                 input,

@@ -84,10 +84,16 @@ impl<E: Env> Driver<E> {
             Output::DiscardShared(files) => {
                 let (env, store) = (self.env.clone(), self.store.clone());
                 let claimed = self.claimed();
+                let origin = self.settings.plan.origin.as_ref().map(|origin| format!("{}/", origin.path.trim_end_matches('/')));
+                let origin = origin.filter(|origin| files.iter().any(|file| file.starts_with(origin.as_str())));
                 self.sweeping += 1;
                 self.ask("discard shared", async move {
                     // As with discards.
                     let _ = retry(&env, || store.storage().discard_shared(&env, &files, claimed.as_deref())).await;
+                    if let Some(origin) = origin {
+                        // What is disposed of keeps its folder until the last of its shared files has gone.
+                        let _ = retry(&env, || store.remove_emptied(&env, &origin)).await;
+                    }
                     Inbox::SweepDone
                 });
             }
@@ -209,12 +215,19 @@ impl<E: Env> Driver<E> {
             };
             if let Some(origin) = origin {
                 // Without an answer nothing shared is deleted: what cannot be read may need it.
-                let Ok(metadata) = retry(&env, || store.read_origin(&env, &origin.path)).await else { return };
-                note(&metadata);
+                match retry(&env, || store.read_origin(&env, &origin.path)).await {
+                    Ok(metadata) => note(&metadata),
+                    Err(error) if error.is_gone() => {}
+                    Err(_) => return,
+                }
             }
             for checkpoint in checkpoints {
-                let Ok(metadata) = retry(&env, || store.read_metadata(&env, checkpoint)).await else { return };
-                note(&metadata);
+                match retry(&env, || store.read_metadata(&env, checkpoint)).await {
+                    Ok(metadata) => note(&metadata),
+                    // Subsumed and deleted meanwhile.
+                    Err(error) if error.is_gone() => {}
+                    Err(_) => return,
+                }
             }
             // The coordinator is over already.
             let _ = inbox.send(Inbox::Answer(Input::SharedListed(files)));

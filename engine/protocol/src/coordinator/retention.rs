@@ -1,5 +1,6 @@
 //! Which completed checkpoints stay, and whose files go.
 
+use super::lifecycle::Job;
 use super::{ClaimMode, Coordinator, Ended, Origin, Output};
 use crate::ids::{CheckpointId, Epoch};
 use crate::settings::Retention;
@@ -81,7 +82,9 @@ impl<S: Acknowledged> Coordinator<S> {
         for (file, checkpoint) in files {
             self.shared.register(&file, checkpoint);
         }
-        self.sweep_shared(Some(self.epoch), out);
+        // Of a job that was over when this coordinator took over, nobody writes any more.
+        let before = (self.job != Job::Ended).then_some(self.epoch);
+        self.sweep_shared(before, out);
     }
 
     /// Deletes the shared files that nobody needs, known or not.

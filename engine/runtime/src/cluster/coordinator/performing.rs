@@ -6,6 +6,7 @@ use crate::env::Env;
 use crate::job::JobGraph;
 use crate::observe::{Actor, Detail, Event, Moment};
 use crate::record::SnapshotRequest;
+use crate::storage::CheckpointStore;
 use crate::task::TaskControl;
 use cofferdam_protocol::coordinator::{ClaimMode, Input, Origin, Output, RestorePoint, Status};
 use cofferdam_protocol::metadata::{CheckpointMetadata, HookState, SnapshotKind};
@@ -205,32 +206,15 @@ impl<E: Env> Driver<E> {
 
     fn list_shared(&mut self, checkpoints: BTreeSet<CheckpointId>, origin: Option<Origin>) {
         let (env, store, inbox) = (self.env.clone(), self.store.clone(), self.inbox_sender.clone());
+        self.sweeping += 1;
         self.io.spawn("list shared", async move {
-            let mut files: BTreeMap<String, CheckpointId> = BTreeMap::new();
-            let mut note = |metadata: &CheckpointMetadata| {
-                for file in metadata.shared_files() {
-                    let newest = files.entry(file.path.clone()).or_insert(metadata.checkpoint);
-                    *newest = metadata.checkpoint.max(*newest);
-                }
-            };
-            if let Some(origin) = origin {
-                // Without an answer nothing shared is deleted: what cannot be read may need it.
-                match retry(&env, || store.read_origin(&env, &origin.path)).await {
-                    Ok(metadata) => note(&metadata),
-                    Err(error) if error.is_gone() => {}
-                    Err(_) => return,
-                }
+            // Without an answer nothing shared is deleted: what cannot be read may need it.
+            if let Some(files) = shared_files(&env, &store, &checkpoints, origin.as_ref()).await {
+                // The coordinator is over already.
+                let _ = inbox.send(Inbox::Answer(Input::SharedListed(files)));
             }
-            for checkpoint in checkpoints {
-                match retry(&env, || store.read_metadata(&env, checkpoint)).await {
-                    Ok(metadata) => note(&metadata),
-                    // Subsumed and deleted meanwhile.
-                    Err(error) if error.is_gone() => {}
-                    Err(_) => return,
-                }
-            }
-            // The coordinator is over already.
-            let _ = inbox.send(Inbox::Answer(Input::SharedListed(files)));
+            // As above.
+            let _ = inbox.send(Inbox::SweepDone);
         });
     }
 
@@ -361,4 +345,34 @@ async fn restore_hooks<E: Env>(
         hook.restore(env, state).await.map_err(|cause| format!("hook {}: {cause}", hook.name()))?;
     }
     Ok(())
+}
+
+/// The shared files of these snapshots, with the newest that uses each. `None` if one of them cannot be read.
+async fn shared_files<E: Env>(
+    env: &E,
+    store: &CheckpointStore,
+    checkpoints: &BTreeSet<CheckpointId>,
+    origin: Option<&Origin>,
+) -> Option<BTreeMap<String, CheckpointId>> {
+    let mut snapshots = Vec::new();
+    if let Some(origin) = origin {
+        snapshots.push(retry(env, || store.read_origin(env, &origin.path)).await);
+    }
+    for checkpoint in checkpoints {
+        snapshots.push(retry(env, || store.read_metadata(env, *checkpoint)).await);
+    }
+    let mut files = BTreeMap::new();
+    for snapshot in snapshots {
+        let metadata = match snapshot {
+            Ok(metadata) => metadata,
+            // Subsumed and deleted meanwhile.
+            Err(error) if error.is_gone() => continue,
+            Err(_) => return None,
+        };
+        for file in metadata.shared_files() {
+            let newest = files.entry(file.path.clone()).or_insert(metadata.checkpoint);
+            *newest = metadata.checkpoint.max(*newest);
+        }
+    }
+    Some(files)
 }

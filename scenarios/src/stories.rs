@@ -412,6 +412,9 @@ stories! {
             .when(nth("checkpoint-completed", 5), What::Cancel {})
             .resume(ResumeFrom::Checkpoint, false, 2, BackendKind::SortedRuns)
     };
+    "hooks-that-fail", "The coordinator calls a hook before each checkpoint, which fails now and then: that checkpoint fails, and the job goes on." => |tale| {
+        tale.with(|scenario| scenario.job.hook_fails_every = 3).when(nth("checkpoint-completed", 4), crash("worker-1", 400))
+    };
     "behind-its-input", "Sources are behind what there is to read, and checkpoints are rarer until they have caught up." => |tale| {
         tale.with(|scenario| {
             scenario.job.backlog_bytes = 600;
@@ -435,8 +438,8 @@ stories! {
     "object-lost-answers", "Half of all changes in the object store happen and are answered by an error: nothing is taken for lost, nothing is written twice." => |tale| {
         tale.in_objects()
             .when(When::AtMs(0), What::LostAnswers { per_mille: 500, for_ms: 5000 })
-            .when(nth("checkpoint-completed", 3), crash("coordinator", 400))
-            .when(nth("snapshot-durable", 17), crash("acting", 800))
+            .when(nth("checkpoint-completed", 2), crash("coordinator", 400))
+            .when(nth("snapshot-durable", 12), crash("acting", 800))
     };
     "object-throttled", "The object store turns most requests away, and reads come in pieces: everything takes longer, and nothing else happens." => |tale| {
         tale.in_objects()

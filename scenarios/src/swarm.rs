@@ -45,6 +45,7 @@ fn expand(seed: u64) -> Scenario {
         chunk_bytes: rng.gen_range(16..=256),
         pace_ms: rng.gen_range(5..=40),
         backlog_bytes: 0,
+        hook_fails_every: 0,
     };
     let heartbeat_ms = rng.gen_range(100..=300);
     let in_memory = rng.gen_bool(0.1);

@@ -105,7 +105,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 heartbeats,
                 storage: storage.clone(),
                 mode: Mode::ExactlyOnce,
-                backend: StateBackend::HashMap,
+                backend: StateBackend::InMemory,
             };
             tokio::spawn(worker::run(RealEnv::default(), settings, graph.clone()));
         }

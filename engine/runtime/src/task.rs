@@ -89,9 +89,9 @@ pub struct OutputEnds {
 /// What keyed state is kept in (`state.backend.type`).
 #[derive(Clone, Default)]
 pub enum StateBackend {
-    /// Hash tables in memory. Snapshots are whole.
+    /// Hash tables in memory (`hashmap`). Snapshots are whole.
     #[default]
-    HashMap,
+    InMemory,
     /// Hot entries in memory, the rest in a store.
     Store {
         /// Makes the stores.

@@ -8,6 +8,7 @@ use cofferdam_protocol::MaxParallelism;
 use std::sync::Arc;
 use std::time::Duration;
 
+mod hook;
 mod ledger;
 mod patient;
 mod windows;

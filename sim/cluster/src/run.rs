@@ -347,7 +347,7 @@ impl Run {
         });
         let mode = checkpoints.mode;
         let backend = match cluster.backend {
-            BackendKind::HashMap => StateBackend::HashMap,
+            BackendKind::HashMap => StateBackend::InMemory,
             BackendKind::SortedRuns => {
                 let hot_bytes = usize::try_from(cluster.hot_bytes).unwrap_or(usize::MAX);
                 StateBackend::Store { backend: Arc::new(SortedRuns::new(hot_bytes)), incremental: cluster.incremental }

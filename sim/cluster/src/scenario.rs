@@ -111,6 +111,8 @@ pub struct JobSpec {
     pub pace_ms: u64,
     /// A source with more than this left in a partition says that it is behind; 0: it never does.
     pub backlog_bytes: u64,
+    /// The coordinator has a hook that fails each time so many calls have been made; 0: it has none.
+    pub hook_fails_every: u64,
 }
 
 impl Default for JobSpec {
@@ -125,6 +127,7 @@ impl Default for JobSpec {
             chunk_bytes: 64,
             pace_ms: 50,
             backlog_bytes: 0,
+            hook_fails_every: 0,
         }
     }
 }

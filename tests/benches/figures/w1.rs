@@ -240,7 +240,7 @@ async fn cluster(env: &RealEnv, row: &Row, graph: Arc<JobGraph<RealEnv>>, folder
                 heartbeats,
                 storage: storage.clone(),
                 mode: Mode::ExactlyOnce,
-                backend: StateBackend::HashMap,
+                backend: StateBackend::InMemory,
             };
             tokio::spawn(worker::run(env.clone(), settings, graph.clone()))
         })

@@ -308,7 +308,7 @@ fn with_keyed<O: Operator>(operator: &mut O, uid: &str, mut visit: impl FnMut(&m
 
 fn other_backend(uid: &str, stored: &str, own: &StateBackend) -> TaskError {
     let wanted = match own {
-        StateBackend::HashMap => "memory",
+        StateBackend::InMemory => "memory",
         StateBackend::Store { backend, .. } => backend.name(),
     };
     TaskError::OtherBackend { uid: uid.into(), stored: stored.into(), wanted: wanted.into() }

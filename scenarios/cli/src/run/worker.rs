@@ -22,7 +22,7 @@ const HOT_BYTES: usize = 256 << 20;
 fn backend(arguments: &WorkerArguments) -> Result<StateBackend, Failure> {
     let incremental = !arguments.job.full_checkpoints;
     match arguments.job.backend {
-        BackendName::HashMap => Ok(StateBackend::HashMap),
+        BackendName::HashMap => Ok(StateBackend::InMemory),
         BackendName::SortedRuns => Ok(StateBackend::Store { backend: Arc::new(SortedRuns::new(HOT_BYTES)), incremental }),
         #[cfg(feature = "rocksdb")]
         BackendName::Rocksdb => {

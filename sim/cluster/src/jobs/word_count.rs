@@ -1,5 +1,6 @@
 //! Lines, words, a count per word, a table.
 
+use super::hook::Counter;
 use super::{log_settings, Log};
 use crate::scenario::JobSpec;
 use cofferdam_engine::connector::log_source;
@@ -37,6 +38,9 @@ impl KeyedProcess for Count {
 pub(super) fn build<E: Env>(spec: &JobSpec, max: MaxParallelism, logs: &[Log], output: &str) -> Result<JobGraph<E>, JobError> {
     let output = output.to_owned();
     let job = Job::new("word-count", spec.parallelism, max);
+    if spec.hook_fails_every > 0 {
+        job.hook(Counter::new(spec.hook_fails_every));
+    }
     let settings = log_settings(spec, &logs[0], None);
     job.source("lines", move || log_source::LogSource::new(settings.clone()))
         .flat_map(|line: bytes::Bytes| super::fields(&line).map(Text::from).collect::<Vec<_>>())

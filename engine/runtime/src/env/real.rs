@@ -42,7 +42,7 @@ impl RealEnv {
     /// The observer sees every event, beside what goes to `tracing`.
     #[must_use]
     pub fn new(observer: Option<Observer>) -> Self {
-        Self { origin: Instant::now(), files: RealFiles, objects: RealObjects::default(), observer }
+        Self { origin: Instant::now(), files: RealFiles, objects: Default::default(), observer }
     }
 }
 

@@ -209,7 +209,7 @@ impl KeyedBackends {
                 match &handle.layout {
                     Layout::Blocks => {
                         let stored = planned.map_or(&[][..], |planned| &planned.states);
-                        restore_blocks(context, operator, &uid, handle, *groups, stored, &backends).await?;
+                        restore_blocks(context, operator, &uid, handle, *groups, stored, &mut backends).await?;
                     }
                     Layout::Store { backend, .. } => match &context.backend {
                         StateBackend::Store { backend: own, .. } if own.name() == backend => {}
@@ -433,7 +433,7 @@ async fn restore_blocks<E: Env, O: Operator>(
     handle: &KeyedHandle,
     groups: KeyGroupRange,
     stored: &[StateShape],
-    backends: &KeyedBackends,
+    backends: &mut KeyedBackends,
 ) -> Result<(), TaskError> {
     let max = context.max;
     let mut reader = context.storage.open_state(&context.env, &handle.location).await?;
@@ -441,19 +441,7 @@ async fn restore_blocks<E: Env, O: Operator>(
         let mut outcome = Ok(0);
         with_keyed(operator, uid, |states| outcome = states.restore_block(&block, offset, max, groups, stored));
         outcome.map_err(|source| TaskError::Restore { uid: uid.into(), source })?;
-        if let Some(store) = backends.stores.get(uid) {
-            let mut frozen = Vec::new();
-            with_keyed(operator, uid, |states| {
-                if states.hot_bytes() > store.hot_bytes {
-                    frozen = states.freeze();
-                }
-            });
-            if !frozen.is_empty() {
-                lock(&store.changes).push(frozen);
-                let applied = apply_up_to(store.store.as_ref(), &store.changes, u64::MAX);
-                applied.map_err(|source| TaskError::Cold { uid: uid.into(), source })?;
-            }
-        }
+        backends.spill(&context.env, operator).await?;
     }
     Ok(())
 }

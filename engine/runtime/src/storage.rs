@@ -17,11 +17,10 @@
 
 use crate::env::{Env, ObjectError};
 use crate::observe::Moment;
-use cofferdam_protocol::block::{BadBlockSize, FileKind};
+use cofferdam_protocol::block::FileKind;
 use cofferdam_protocol::coordinator::{Journal, Written};
 use cofferdam_protocol::metadata::CheckpointMetadata;
 use cofferdam_protocol::snapshot::StateLocation;
-use cofferdam_protocol::stored::StoredError;
 use cofferdam_protocol::{CheckpointId, Epoch};
 use journal::JournalStore;
 use memory::{InlineWriter, MemoryStore};
@@ -32,152 +31,14 @@ use state_file::{StateFileReader, StateFileWriter};
 use std::collections::BTreeSet;
 use std::io;
 
+mod error;
 pub mod filesystem;
 pub mod journal;
 pub mod memory;
 pub mod object;
 pub mod state_file;
 
-/// Storage did not do what it was asked for. [`is_permanent`](Self::is_permanent) tells whether asking again can help.
-#[derive(Debug, thiserror::Error)]
-pub enum StorageError {
-    /// The file system said no. Try again, unless the file is gone.
-    #[error("cannot {operation} {path}: {source}")]
-    Io {
-        /// What was tried.
-        operation: &'static str,
-        /// With which file or folder.
-        path: String,
-        /// Why not.
-        source: io::Error,
-    },
-    /// The object store said no. Try again if it is transient.
-    #[error("cannot {operation} {url}: {source}")]
-    Object {
-        /// What was tried.
-        operation: &'static str,
-        /// With which object.
-        url: String,
-        /// Why not.
-        source: ObjectError,
-    },
-    /// The object store does not do what checkpoints need. Use another one.
-    #[error("the object store of {path} {what}")]
-    Unfit {
-        /// Where checkpoints were to go.
-        path: String,
-        /// What it does.
-        what: &'static str,
-    },
-    /// The bytes are not those that were written. Nothing but another checkpoint helps.
-    #[error("{path} {source}")]
-    Corrupt {
-        /// The file, or `inline state`.
-        path: String,
-        /// What is wrong, with the offset.
-        source: StoredError,
-    },
-    /// State is too large for the coordinator's memory. Decline the checkpoint; use file system storage.
-    #[error("state {name} has at least {size_bytes} bytes, but checkpoints in memory are limited to {limit_bytes}")]
-    InlineTooLarge {
-        /// What would have been the file's name.
-        name: String,
-        /// How large it has become.
-        size_bytes: u64,
-        /// The limit (Flink: `MAX_STATE_SIZE`, 5 MiB).
-        limit_bytes: u64,
-    },
-    /// A payload that no block can hold. Split it.
-    #[error("{path}: {source}")]
-    BlockSize {
-        /// The file being written.
-        path: String,
-        /// What was to be written.
-        source: BadBlockSize,
-    },
-    /// An earlier error left the file in an unknown state. Begin a new one.
-    #[error("{path} was given up after an earlier error")]
-    Abandoned {
-        /// The file.
-        path: String,
-    },
-    /// A stored path leads out of the job's folder. The metadata was not written by us.
-    #[error("{path:?} is not a path of a state file")]
-    BadPath {
-        /// As stored.
-        path: String,
-    },
-    /// A checkpoint that was kept in memory is not there any more. It died with its coordinator.
-    #[error("{checkpoint} is not in the coordinator's memory")]
-    MetadataMissing {
-        /// The checkpoint.
-        checkpoint: CheckpointId,
-    },
-    /// Checkpoints in the coordinator's memory cannot share files. Use file system storage with incremental checkpoints.
-    #[error("{name} cannot be shared between checkpoints that are kept in memory")]
-    NotShareable {
-        /// What would have been the file's name.
-        name: String,
-    },
-    /// What was published reads back as something else. Abort the checkpoint; distrust the disk.
-    #[error("{path} reads back as something else than was written")]
-    ReadBack {
-        /// The file.
-        path: String,
-    },
-}
-
-impl StorageError {
-    fn io(operation: &'static str, path: &str) -> impl FnOnce(io::Error) -> Self {
-        let path = path.to_owned();
-        move |source| Self::Io { operation, path, source }
-    }
-
-    fn object(operation: &'static str, url: &str) -> impl FnOnce(ObjectError) -> Self {
-        let url = url.to_owned();
-        move |source| Self::Object { operation, url, source }
-    }
-
-    fn corrupt(path: &str) -> impl FnOnce(StoredError) -> Self {
-        let path = path.to_owned();
-        move |source| Self::Corrupt { path, source }
-    }
-
-    /// Whether what was asked for is not there.
-    #[must_use]
-    pub fn is_gone(&self) -> bool {
-        match self {
-            Self::Io { source, .. } => source.kind() == io::ErrorKind::NotFound,
-            Self::Object { source, .. } => matches!(source, ObjectError::NotFound),
-            Self::MetadataMissing { .. } => true,
-            Self::Unfit { .. }
-            | Self::Corrupt { .. }
-            | Self::InlineTooLarge { .. }
-            | Self::BlockSize { .. }
-            | Self::Abandoned { .. }
-            | Self::BadPath { .. }
-            | Self::NotShareable { .. }
-            | Self::ReadBack { .. } => false,
-        }
-    }
-
-    /// Whether the same request would fail for ever: what is asked for is damaged, gone or impossible.
-    #[must_use]
-    pub fn is_permanent(&self) -> bool {
-        match self {
-            Self::Io { source, .. } => source.kind() == io::ErrorKind::NotFound,
-            Self::Object { source, .. } => matches!(source, ObjectError::NotFound | ObjectError::Permanent(_)),
-            Self::Unfit { .. }
-            | Self::Corrupt { .. }
-            | Self::InlineTooLarge { .. }
-            | Self::BlockSize { .. }
-            | Self::BadPath { .. }
-            | Self::NotShareable { .. }
-            | Self::MetadataMissing { .. } => true,
-            Self::Abandoned { .. } | Self::ReadBack { .. } => false,
-        }
-    }
-}
+pub use error::StorageError;
 
 /// Whether a path is the URL of an object.
 fn is_url(path: &str) -> bool {

@@ -2,23 +2,20 @@
 
 use crate::disk::{DiskSettings, View};
 use crate::fault::Injector;
-use crate::invariant;
-use crate::jobs::{self, Log, OUTPUT};
+use crate::jobs::{Log, OUTPUT};
 use crate::network::LinkSettings;
 use crate::object_store::ObjectSettings;
-use crate::oracle::{cut, decode, output, reference, restore};
-use crate::scenario::{BackendKind, Expect, JobKind, ResumeFrom, ResumeSpec, Scenario, StorageKind, When};
+use crate::oracle::decode;
+use crate::scenario::{BackendKind, Expect, ResumeFrom, ResumeSpec, Scenario, StorageKind, When};
 use crate::streams::Concern;
 use crate::trace::{lock, nothing_seen, SharedSeen, Signal, Witness};
 use crate::verdict::{Keep, Report};
-use crate::workload;
-use crate::world::{self, NodeIndex, World};
-use crate::SimEnv;
-use cofferdam_engine::cluster::client;
-use cofferdam_engine::cluster::coordinator::{self, CoordinatorError, CoordinatorSettings};
+use crate::world::{NodeIndex, World};
+use crate::{invariant, jobs, workload, world, SimEnv};
+use cofferdam_engine::cluster::coordinator::{CoordinatorError, CoordinatorSettings};
 use cofferdam_engine::cluster::message::Command;
-use cofferdam_engine::cluster::worker::{self, WorkerSettings};
-use cofferdam_engine::cluster::Heartbeats;
+use cofferdam_engine::cluster::worker::WorkerSettings;
+use cofferdam_engine::cluster::{client, coordinator, worker, Heartbeats};
 use cofferdam_engine::env::Env;
 use cofferdam_engine::job::JobGraph;
 use cofferdam_engine::state::sorted_runs::SortedRuns;
@@ -27,13 +24,15 @@ use cofferdam_engine::task::StateBackend;
 use cofferdam_protocol::coordinator::{ClaimMode, Ended, Origin, Plan};
 use cofferdam_protocol::restore::UnclaimedState;
 use cofferdam_protocol::settings::Retention;
-use cofferdam_protocol::{AttemptId, CheckpointId, TaskId, WorkerId};
+use cofferdam_protocol::{AttemptId, CheckpointId, WorkerId};
 use rand::Rng;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
+
+mod judge;
 
 /// The job's folder on the storage node.
 pub const ROOT: &str = "/shared/checkpoints/job";
@@ -437,208 +436,5 @@ impl Run {
             }
         });
         vec![task]
-    }
-
-    /// Reads a file as a power loss of the storage node at this moment would leave it, at least.
-    fn durable(&self, path: &str) -> Result<Vec<u8>, String> {
-        if self.in_objects() {
-            let object = self.world.objects().read_now(&format!("{OBJECT_ROOT}/{path}"));
-            return object.map(|bytes| bytes.to_vec()).ok_or_else(|| format!("{path}: it is not there"));
-        }
-        // A claimed snapshot's files are named by where they are.
-        let full = if path.starts_with('/') { path.to_owned() } else { format!("{}/{path}", self.job.root) };
-        self.world.storage(self.storage).read_now(View::Durable, &full).map_err(|error| format!("{path}: {error}"))
-    }
-
-    /// A snapshot whose paths are relative to another folder.
-    fn read_at(&self, base: &str, metadata: &str, checkpoint: CheckpointId) -> Result<decode::Checkpoint, String> {
-        let (kind, disk) = (self.scenario.job.kind, self.world.storage(self.storage));
-        let read = |path: &str| {
-            let full = if path.starts_with('/') { path.to_owned() } else { format!("{base}/{path}") };
-            disk.read_now(View::Durable, &full).map_err(|error| format!("{full}: {error}"))
-        };
-        decode::snapshot(metadata, checkpoint.0, &read, &|state| reference::shape(kind, state))
-    }
-
-    fn read_savepoint(&self, checkpoint: CheckpointId, folder: &str) -> Result<decode::Checkpoint, String> {
-        self.read_at(folder, "_metadata", checkpoint)
-    }
-
-    /// A savepoint is complete: it is a consistent cut, and stays.
-    fn judge_savepoint(&mut self, checkpoint: CheckpointId, folder: String) {
-        match self.read_savepoint(checkpoint, &folder) {
-            Err(broken) => self.violated("retained-files", format!("savepoint {checkpoint} is complete, but {broken}")),
-            Ok(read) => {
-                let (kind, mode) = (self.scenario.job.kind, self.scenario.checkpoints.mode);
-                if let Err(contradiction) = cut::judge(kind, mode, &self.logs, &read) {
-                    self.violated("consistent-cut", format!("savepoint {checkpoint}: {contradiction}"));
-                }
-                let inside = read.files.iter().all(|path| !path.contains('/'));
-                if !inside {
-                    self.violated("restorability", format!("savepoint {checkpoint} needs files outside of its folder: {:?}", read.files));
-                }
-            }
-        }
-        self.savepoints.insert(checkpoint, folder);
-    }
-
-    fn read_checkpoint(&self, checkpoint: CheckpointId) -> Result<decode::Checkpoint, String> {
-        let kind = self.scenario.job.kind;
-        decode::checkpoint(checkpoint.0, &|path| self.durable(path), &|state| reference::shape(kind, state))
-    }
-
-    fn is_stored(&self) -> bool {
-        self.scenario.cluster.storage != StorageKind::Memory
-    }
-
-    fn in_objects(&self) -> bool {
-        self.scenario.cluster.storage == StorageKind::Object
-    }
-
-    /// A checkpoint is complete: everything it names is durable, and it is a consistent cut.
-    fn judge_checkpoint(&mut self, checkpoint: CheckpointId) {
-        if !self.is_stored() {
-            return;
-        }
-        self.retain(checkpoint);
-        // A younger one may have subsumed it already.
-        if !self.retained.contains(&checkpoint) {
-            return;
-        }
-        match self.read_checkpoint(checkpoint) {
-            Err(broken) => self.violated("retained-files", format!("{checkpoint} is complete, but {broken}")),
-            Ok(read) => {
-                let (kind, mode) = (self.scenario.job.kind, self.scenario.checkpoints.mode);
-                if let Err(contradiction) = cut::judge(kind, mode, &self.logs, &read) {
-                    self.violated("consistent-cut", format!("{checkpoint}: {contradiction}"));
-                }
-            }
-        }
-        self.judge_retained();
-    }
-
-    fn retain(&mut self, checkpoint: CheckpointId) {
-        self.retained.insert(checkpoint);
-        while self.retained.len() > self.scenario.checkpoints.retained.max(1) as usize {
-            self.retained.pop_first();
-        }
-    }
-
-    fn judge_retained(&self) {
-        for checkpoint in &self.retained {
-            if let Err(broken) = self.read_checkpoint(*checkpoint) {
-                self.violated("retained-files", format!("{checkpoint} is retained, but {broken}"));
-            }
-        }
-        let given = self.job.origin.as_ref().filter(|origin| origin.claim == ClaimMode::Claim).map(|origin| &origin.path);
-        for (checkpoint, folder) in self.savepoints.iter().filter(|(_, folder)| Some(*folder) != given) {
-            if let Err(broken) = self.read_savepoint(*checkpoint, folder) {
-                self.violated("retained-files", format!("savepoint {checkpoint} is its user's, but {broken}"));
-            }
-        }
-    }
-
-    fn judge_restore(&mut self, attempt: AttemptId, checkpoint: CheckpointId) {
-        if self.job.origin.as_ref().is_some_and(|origin| origin.checkpoint == checkpoint) {
-            // Judged when it was taken; at another parallelism every subtask has something else to load.
-            return;
-        }
-        if self.is_stored() {
-            // Its coordinator may not have lived to announce it; older ones are subsumed all the same.
-            self.retain(checkpoint);
-            match self.read_checkpoint(checkpoint) {
-                Ok(read) => {
-                    self.restoring.insert(attempt, read);
-                }
-                Err(broken) => self.violated("retained-files", format!("{attempt} begins from {checkpoint}, but {broken}")),
-            }
-        }
-    }
-
-    /// A subtask of an attempt that begins from a checkpoint has all that the checkpoint has for it.
-    fn judge_restored(&self, attempt: AttemptId, task: TaskId, held: u64) {
-        let Some(checkpoint) = self.restoring.get(&attempt) else { return };
-        if let Err(contradiction) = restore::judge(self.scenario.job.kind, checkpoint, task, held) {
-            self.violated("restored-in-full", format!("{attempt}: {contradiction}"));
-        }
-    }
-
-    fn judge_end(&self, coordinator_done: bool) {
-        match (&self.ended, self.scenario.expect) {
-            (None, _) => {
-                let bound = Duration::from_millis(self.scenario.liveness_bound_ms);
-                return self.violated("liveness", format!("{bound:?} after the faults stopped the job has not ended"));
-            }
-            (Some(Ended::Finished), Expect::Finished)
-            | (Some(Ended::Failed(_)), Expect::Failed)
-            | (Some(Ended::Cancelled), Expect::Cancelled) => {}
-            (Some(ended), expected) => {
-                return self.violated("expected-end", format!("the job ended as {ended:?}, expected was {expected:?}"))
-            }
-        }
-        if !coordinator_done {
-            return self.violated("liveness", "the job has ended, but its coordinator does not come to an end".into());
-        }
-        // A job that begins from a snapshot says again only what it is asked at its end: the accounts of the ledger.
-        if self.scenario.expect == Expect::Finished && (self.job.origin.is_none() || self.scenario.job.kind == JobKind::Ledger) {
-            self.judge_output();
-        }
-        self.judge_files();
-    }
-
-    fn judge_output(&self) {
-        let tree = self.world.storage(self.storage).tree_now(View::Durable);
-        let prefix = format!("{}/table-", self.job.output);
-        let parts = tree.iter().filter(|(path, _)| path.starts_with(&prefix) && !path.ends_with(".tmp"));
-        let rows = output::rows(parts.map(|(path, bytes)| (path.as_str(), bytes.as_slice())));
-        let (kind, mode) = (self.scenario.job.kind, self.scenario.checkpoints.mode);
-        let undisturbed = self.scenario.is_undisturbed();
-        match rows.and_then(|rows| output::judge(kind, mode, undisturbed, &self.logs, &rows)) {
-            Ok(recounted) => lock(&self.seen).recounted = recounted,
-            Err(witness) => self.violated("exactly-once-output", witness),
-        }
-    }
-
-    /// After quiescence no file is unreferenced: what is left belongs to a checkpoint that retention keeps.
-    fn judge_files(&self) {
-        let keeps = self.scenario.checkpoints.keeps_after(self.scenario.expect);
-        let root = if self.in_objects() { OBJECT_ROOT } else { self.job.root };
-        let folder = format!("{root}/chk-");
-        let mut named = BTreeSet::new();
-        if keeps {
-            for checkpoint in &self.retained {
-                // Its mark is no part of a checkpoint, and goes with it.
-                named.insert(format!("{root}/chk-{}/_location", checkpoint.0));
-                match self.read_checkpoint(*checkpoint) {
-                    Ok(read) => named.extend(read.files.into_iter().map(|path| format!("{root}/{path}"))),
-                    Err(broken) => self.violated("retained-files", format!("the job has ended and retains {checkpoint}, but {broken}")),
-                }
-            }
-        }
-        let there = if self.in_objects() { self.objects_to_judge() } else { self.files_to_judge() };
-        let shared = format!("{root}/shared/");
-        let judged = |path: &&String| path.starts_with(&folder) || path.starts_with(&shared);
-        if let Some(path) = there.iter().filter(judged).find(|path| !named.contains(*path)) {
-            self.violated("no-unreferenced-files", format!("{path} belongs to no retained checkpoint"));
-        }
-    }
-
-    fn files_to_judge(&self) -> Vec<String> {
-        self.world.storage(self.storage).tree_now(View::Live).into_keys().collect()
-    }
-
-    /// Objects, and uploads that nobody has completed or aborted, but those that nobody can know of: their sender died before it
-    /// was answered, or a stale listing hid them from the last sweep.
-    fn objects_to_judge(&self) -> Vec<String> {
-        let (known, hidden): (Vec<_>, Vec<_>) = self.world.objects().names_now().into_iter().partition(|(_, known)| *known);
-        let folder_of = |url: &str| url.rsplit_once('/').map_or(String::new(), |(folder, _)| folder.to_owned());
-        // An upload is found by the object that names it.
-        let nameless: BTreeSet<String> =
-            hidden.iter().filter(|(url, _)| url.contains("/_upload-")).map(|(url, _)| folder_of(url)).collect();
-        let unfinished = self.world.objects().unfinished_now().into_iter().filter(|url| !nameless.contains(&folder_of(url)));
-        for _ in &hidden {
-            self.world.count_fault("litter");
-        }
-        known.into_iter().map(|(url, _)| url).chain(unfinished.map(|url| format!("{url} (an upload)"))).collect()
     }
 }

@@ -1,0 +1,56 @@
+use super::*;
+use crate::invariant::acks_before_complete::AcksBeforeComplete;
+
+const FIRST: TaskId = TaskId::new(0, 0);
+const SECOND: TaskId = TaskId::new(1, 1);
+
+fn invariant() -> AcksBeforeComplete {
+    AcksBeforeComplete::new([FIRST, SECOND].into())
+}
+
+#[test]
+fn all_parts_durable_in_one_attempt_are_accepted() {
+    let history = vec![
+        task(WORKER, FIRST, Moment::SnapshotDurable).c(1).a(1, 1),
+        task(SPARE, SECOND, Moment::SnapshotDurable).c(1).a(1, 1),
+        coordinator(1, 1, Moment::AllAcked).c(1),
+        coordinator(2, 1, Moment::CheckpointCompleted).c(1),
+    ];
+    assert_accepted(invariant(), history);
+}
+
+#[test]
+fn a_part_that_is_missing_is_red_and_named() {
+    let history = vec![task(WORKER, FIRST, Moment::SnapshotDurable).c(1).a(1, 1), coordinator(1, 1, Moment::AllAcked).c(1)];
+    assert_red(invariant(), history, &["c1", "v1.s1", "all-acked"]);
+}
+
+#[test]
+fn a_part_that_was_only_taken_is_red() {
+    let history = vec![
+        task(WORKER, FIRST, Moment::SnapshotDurable).c(1).a(1, 1),
+        task(SPARE, SECOND, Moment::SnapshotTaken).c(1).a(1, 1),
+        coordinator(2, 1, Moment::CheckpointCompleted).c(1),
+    ];
+    assert_red(invariant(), history, &["c1", "v1.s1"]);
+}
+
+#[test]
+fn parts_of_two_attempts_are_red() {
+    let history = vec![
+        task(WORKER, FIRST, Moment::SnapshotDurable).c(1).a(1, 1),
+        task(SPARE, SECOND, Moment::SnapshotDurable).c(1).a(1, 2),
+        coordinator(1, 1, Moment::AllAcked).c(1),
+    ];
+    assert_red(invariant(), history, &["c1", "one attempt"]);
+}
+
+#[test]
+fn parts_of_another_checkpoint_are_red() {
+    let history = vec![
+        task(WORKER, FIRST, Moment::SnapshotDurable).c(1).a(1, 1),
+        task(SPARE, SECOND, Moment::SnapshotDurable).c(1).a(1, 1),
+        coordinator(1, 1, Moment::AllAcked).c(2),
+    ];
+    assert_red(invariant(), history, &["c2"]);
+}

@@ -1,0 +1,205 @@
+//! Whether a scenario can be run.
+
+use super::{JobKind, Scenario, StorageKind, What, When};
+use crate::fault::{KINDS, OBJECT_KINDS};
+use cofferdam_engine::observe::Moment;
+use cofferdam_protocol::settings::{Mode, SettingsError};
+use cofferdam_protocol::MaxParallelism;
+
+/// A scenario that cannot be run. Correct the field that it names.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ScenarioError {
+    /// A node that is not there.
+    #[error("there is no node {0:?}; there are storage, coordinator, worker-1 to worker-{1}, acting and any-worker")]
+    UnknownNode(String, u32),
+    /// A moment that is not there.
+    #[error("there is no moment {0:?}; see the names in a trace")]
+    UnknownMoment(String),
+    /// A kind of fault that is not there.
+    #[error("there is no kind of fault {0:?}; there are {all}, {objects}", all = KINDS.join(", "), objects = OBJECT_KINDS.join(", "))]
+    UnknownKind(String),
+    /// A fault of something that is not there.
+    #[error("faults of the object store need cluster.storage object")]
+    NoObjectStore,
+    /// A number out of its range.
+    #[error("{field} is {value}, it must be from {least} to {most}")]
+    OutOfRange {
+        /// Where.
+        field: &'static str,
+        /// What it is.
+        value: u64,
+        /// The least that it may be.
+        least: u64,
+        /// The most that it may be.
+        most: u64,
+    },
+    /// Checkpoint options that contradict each other.
+    #[error("checkpoints: {0}")]
+    Settings(#[from] SettingsError),
+    /// Windows that fire twice give a row that depends on timing.
+    #[error("job.kind windows needs checkpoints.mode exactly-once")]
+    WindowsAtLeastOnce,
+    /// The storage node's disk is what everything is recovered from.
+    #[error("the storage node's disk cannot be wiped")]
+    WipedStorage,
+}
+
+/// No run is longer, so nothing in it needs to be: an hour.
+const MOST_TIME_MS: u64 = 3_600_000;
+/// Decades.
+const MOST_CLOCK_ERROR_MS: u64 = 1 << 40;
+
+fn within(field: &'static str, value: u64, least: u64, most: u64) -> Result<(), ScenarioError> {
+    match (least..=most).contains(&value) {
+        true => Ok(()),
+        false => Err(ScenarioError::OutOfRange { field, value, least, most }),
+    }
+}
+
+/// Whether a fault is of a size that clocks and dice can have.
+fn check_sizes(what: &What) -> Result<(), ScenarioError> {
+    let time = |field, ms: u64| within(field, ms, 0, MOST_TIME_MS);
+    let latency = |ms: u64| within("faults.what.latency_ms", ms, 0, 60_000);
+    match what {
+        What::Crash { down_ms, .. } | What::PowerLoss { down_ms, .. } | What::Wipe { down_ms, .. } => time("faults.what.down_ms", *down_ms),
+        What::Pause { for_ms, .. } | What::Partition { for_ms, .. } | What::Isolate { for_ms, .. } | What::DiskFull { for_ms, .. } => {
+            time("faults.what.for_ms", *for_ms)
+        }
+        What::ObjectsUnavailable { for_ms } => time("faults.what.for_ms", *for_ms),
+        What::StaleListings { lag_ms, for_ms } => {
+            time("faults.what.lag_ms", *lag_ms)?;
+            time("faults.what.for_ms", *for_ms)
+        }
+        What::SlowLink { latency_ms, for_ms, .. }
+        | What::SlowDisk { latency_ms, for_ms, .. }
+        | What::SlowObjects { latency_ms, for_ms } => {
+            latency(*latency_ms)?;
+            time("faults.what.for_ms", *for_ms)
+        }
+        What::DiskErrors { per_mille, for_ms, .. }
+        | What::SyncErrors { per_mille, for_ms, .. }
+        | What::ObjectErrors { per_mille, for_ms }
+        | What::ObjectThrottling { per_mille, for_ms }
+        | What::LostAnswers { per_mille, for_ms }
+        | What::PartialReads { per_mille, for_ms } => {
+            within("faults.what.per_mille", u64::from(*per_mille), 0, 1000)?;
+            time("faults.what.for_ms", *for_ms)
+        }
+        What::ClockJump { by_ms, .. } => within("faults.what.by_ms, either way,", by_ms.unsigned_abs(), 0, MOST_CLOCK_ERROR_MS),
+        What::Reset { .. } | What::Cancel {} | What::Checkpoint {} | What::Savepoint { .. } => Ok(()),
+    }
+}
+
+impl Scenario {
+    /// Checks everything that a file can get wrong.
+    ///
+    /// # Errors
+    /// The first thing that cannot be.
+    pub fn check(&self) -> Result<(), ScenarioError> {
+        let job = &self.job;
+        within("job.max_parallelism", job.max_parallelism.into(), 1, MaxParallelism::LIMIT.into())?;
+        within("job.parallelism", job.parallelism.into(), 1, u64::from(job.max_parallelism).min(64))?;
+        within("job.partitions", job.partitions.into(), 1, 1000)?;
+        within("job.lines", job.lines.into(), 0, 1_000_000)?;
+        within("job.keys", job.keys.into(), 1, 1_000_000)?;
+        within("job.chunk_bytes", job.chunk_bytes.into(), 1, 1 << 20)?;
+        within("job.pace_ms", job.pace_ms, 0, 60_000)?;
+        let cluster = &self.cluster;
+        within("cluster.workers", cluster.workers.into(), 1, 200)?;
+        within("cluster.slots", cluster.slots.into(), 1, 64)?;
+        within("cluster.workers times slots", u64::from(cluster.workers) * u64::from(cluster.slots), job.parallelism.into(), u64::MAX)?;
+        within("cluster.heartbeat_ms", cluster.heartbeat_ms, 1, 60_000)?;
+        within("cluster.heartbeat_timeout_ms", cluster.heartbeat_timeout_ms, cluster.heartbeat_ms, 600_000)?;
+        within("network.latency_max_ms", self.network.latency_max_ms, self.network.latency_min_ms, 60_000)?;
+        within("network.window_bytes", self.network.window_bytes.into(), 64, 1 << 30)?;
+        within("disk.latency_max_us", self.disk.latency_max_us, self.disk.latency_min_us, 60_000_000)?;
+        within("objects.latency_max_ms", self.objects.latency_max_ms, self.objects.latency_min_ms, 60_000)?;
+        within("objects.timeout_ms", self.objects.timeout_ms, 1, 600_000)?;
+        within("objects.part_bytes", self.objects.part_bytes.into(), 1, 1 << 30)?;
+        within("calm_after_ms", self.calm_after_ms, 0, MOST_TIME_MS)?;
+        within("liveness_bound_ms", self.liveness_bound_ms, 1, MOST_TIME_MS)?;
+        self.checkpoints.settings().validated()?;
+        if job.kind == JobKind::Windows && self.checkpoints.mode == Mode::AtLeastOnce {
+            return Err(ScenarioError::WindowsAtLeastOnce);
+        }
+        for clock in &self.clocks {
+            self.check_node(&clock.node)?;
+            within("clocks.offset_ms, either way,", clock.offset_ms.unsigned_abs(), 0, MOST_CLOCK_ERROR_MS)?;
+            within("clocks.drift_ppm, either way,", clock.drift_ppm.unsigned_abs().into(), 0, 500_000)?;
+        }
+        for fault in &self.faults {
+            match &fault.when {
+                When::AtMs(time) => within("faults.when.at-ms", *time, 0, MOST_TIME_MS)?,
+                When::Moment { moment, .. } => {
+                    moment.parse::<Moment>().map_err(|unknown| ScenarioError::UnknownMoment(unknown.0))?;
+                }
+            }
+            self.check_fault(&fault.what)?;
+            check_sizes(&fault.what)?;
+        }
+        for kind in self.chaos.iter().flat_map(|chaos| &chaos.kinds) {
+            let of_objects = OBJECT_KINDS.contains(&kind.as_str());
+            if !KINDS.contains(&kind.as_str()) && !of_objects {
+                return Err(ScenarioError::UnknownKind(kind.clone()));
+            }
+            if of_objects && self.cluster.storage != StorageKind::Object {
+                return Err(ScenarioError::NoObjectStore);
+            }
+        }
+        within("chaos.every_ms", self.chaos.as_ref().map_or(1, |chaos| chaos.every_ms), 1, MOST_TIME_MS)?;
+        within("chaos.kinds", self.chaos.as_ref().map_or(1, |chaos| chaos.kinds.len() as u64), 1, u64::MAX)
+    }
+
+    /// Whether the user does something.
+    #[must_use]
+    pub fn has_user(&self) -> bool {
+        self.faults.iter().any(|fault| matches!(fault.what, What::Cancel {} | What::Checkpoint {} | What::Savepoint { .. }))
+    }
+
+    /// Whether nothing goes wrong and nothing is in short supply: what should take no time takes nearly none.
+    #[must_use]
+    pub fn is_undisturbed(&self) -> bool {
+        self.faults.is_empty() && self.chaos.is_none() && self.clocks.is_empty() && self.network.bandwidth_bytes_per_s == 0
+    }
+
+    fn check_fault(&self, what: &What) -> Result<(), ScenarioError> {
+        match what {
+            What::Cancel {} | What::Checkpoint {} | What::Savepoint { .. } => Ok(()),
+            What::ObjectErrors { .. }
+            | What::ObjectThrottling { .. }
+            | What::LostAnswers { .. }
+            | What::StaleListings { .. }
+            | What::PartialReads { .. }
+            | What::SlowObjects { .. }
+            | What::ObjectsUnavailable { .. } => match self.cluster.storage {
+                StorageKind::Object => Ok(()),
+                StorageKind::FileSystem | StorageKind::Memory => Err(ScenarioError::NoObjectStore),
+            },
+            What::Wipe { node, .. } if node == "storage" => Err(ScenarioError::WipedStorage),
+            What::Crash { node, .. }
+            | What::PowerLoss { node, .. }
+            | What::Wipe { node, .. }
+            | What::Pause { node, .. }
+            | What::Isolate { node, .. }
+            | What::DiskErrors { node, .. }
+            | What::SyncErrors { node, .. }
+            | What::DiskFull { node, .. }
+            | What::SlowDisk { node, .. }
+            | What::ClockJump { node, .. } => self.check_node(node),
+            What::Partition { from, to, .. } | What::Reset { from, to } | What::SlowLink { from, to, .. } => {
+                self.check_node(from)?;
+                self.check_node(to)
+            }
+        }
+    }
+
+    fn check_node(&self, name: &str) -> Result<(), ScenarioError> {
+        let workers = self.cluster.workers;
+        let number = name.strip_prefix("worker-").and_then(|number| number.parse::<u32>().ok());
+        match (name, number) {
+            ("storage" | "coordinator" | "acting" | "any-worker", _) => Ok(()),
+            (_, Some(number)) if (1..=workers).contains(&number) => Ok(()),
+            _ => Err(ScenarioError::UnknownNode(name.to_owned(), workers)),
+        }
+    }
+}

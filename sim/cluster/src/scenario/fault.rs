@@ -1,0 +1,218 @@
+//! What goes wrong, and when.
+
+use serde::{Deserialize, Serialize};
+
+/// One thing that goes wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FaultSpec {
+    /// When.
+    pub when: When,
+    /// What.
+    pub what: What,
+}
+
+/// When a fault happens, once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum When {
+    /// At a time since the start.
+    AtMs(u64),
+    /// At a protocol moment; the names are those of traces.
+    Moment {
+        /// Such as `metadata-renamed`.
+        moment: String,
+        /// Only of this checkpoint, or a later one if it is skipped.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        checkpoint: Option<u64>,
+        /// The how-manieth such moment, from 1.
+        #[serde(default = "one")]
+        nth: u32,
+    },
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// What goes wrong. Nodes are named, or `acting`: where the moment that it is pinned to took place; or `any-worker`, drawn.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum What {
+    /// The process dies, and comes back.
+    Crash {
+        /// Whose.
+        node: String,
+        /// For so long.
+        down_ms: u64,
+    },
+    /// The machine loses power, and comes back: what was not synced is gone, peers hear nothing.
+    PowerLoss {
+        /// Whose.
+        node: String,
+        /// For so long.
+        down_ms: u64,
+    },
+    /// As a power loss, and the disk comes back empty. Not for the storage node.
+    Wipe {
+        /// Whose.
+        node: String,
+        /// For so long.
+        down_ms: u64,
+    },
+    /// The process stands still, as in a long garbage collection.
+    Pause {
+        /// Whose.
+        node: String,
+        /// For so long.
+        for_ms: u64,
+    },
+    /// Nothing gets from one node to the other, or either way.
+    Partition {
+        /// From here.
+        from: String,
+        /// To there.
+        to: String,
+        /// Only in this direction.
+        #[serde(default)]
+        one_way: bool,
+        /// For so long.
+        for_ms: u64,
+    },
+    /// A node is cut off from all others but the storage node: it goes on as a zombie.
+    Isolate {
+        /// Which.
+        node: String,
+        /// For so long.
+        for_ms: u64,
+    },
+    /// All connections between two nodes break.
+    Reset {
+        /// One.
+        from: String,
+        /// The other.
+        to: String,
+    },
+    /// A link becomes slow in one direction.
+    SlowLink {
+        /// From here.
+        from: String,
+        /// To there.
+        to: String,
+        /// New latency.
+        latency_ms: u64,
+        /// New bandwidth; 0 is unlimited.
+        #[serde(default)]
+        bandwidth_bytes_per_s: u64,
+        /// For so long.
+        for_ms: u64,
+    },
+    /// Operations of a disk fail with EIO, before or after they took effect.
+    DiskErrors {
+        /// Whose disk.
+        node: String,
+        /// How many of a thousand.
+        per_mille: u32,
+        /// For so long.
+        for_ms: u64,
+    },
+    /// Syncs of a disk fail.
+    SyncErrors {
+        /// Whose disk.
+        node: String,
+        /// How many of a thousand.
+        per_mille: u32,
+        /// For so long.
+        for_ms: u64,
+    },
+    /// A disk is full.
+    DiskFull {
+        /// Whose disk.
+        node: String,
+        /// For so long.
+        for_ms: u64,
+    },
+    /// A disk is slow.
+    SlowDisk {
+        /// Whose disk.
+        node: String,
+        /// Time of each operation.
+        latency_ms: u64,
+        /// For so long.
+        for_ms: u64,
+    },
+    /// Requests to the object store fail with a server's error; nothing happened.
+    ObjectErrors {
+        /// How many of a thousand.
+        per_mille: u32,
+        /// For so long.
+        for_ms: u64,
+    },
+    /// Requests to the object store are turned away because there are too many.
+    ObjectThrottling {
+        /// How many of a thousand.
+        per_mille: u32,
+        /// For so long.
+        for_ms: u64,
+    },
+    /// Changes in the object store happen, and the answer is an error.
+    LostAnswers {
+        /// How many of a thousand.
+        per_mille: u32,
+        /// For so long.
+        for_ms: u64,
+    },
+    /// Listings of the object store miss what is new and show what is gone.
+    StaleListings {
+        /// By how much they lag behind at most.
+        lag_ms: u64,
+        /// For so long.
+        for_ms: u64,
+    },
+    /// Reads of the object store give less than was asked for.
+    PartialReads {
+        /// How many of a thousand.
+        per_mille: u32,
+        /// For so long.
+        for_ms: u64,
+    },
+    /// The object store is slow.
+    SlowObjects {
+        /// Time of each request, from none to this.
+        latency_ms: u64,
+        /// For so long.
+        for_ms: u64,
+    },
+    /// The object store serves nobody.
+    ObjectsUnavailable {
+        /// For so long.
+        for_ms: u64,
+    },
+    /// The user cancels the job.
+    Cancel {},
+    /// The user asks for a checkpoint.
+    Checkpoint {},
+    /// The user asks for a savepoint.
+    Savepoint {
+        /// In the backend's own format.
+        native: bool,
+    },
+    /// A wall clock jumps.
+    ClockJump {
+        /// Whose.
+        node: String,
+        /// Ahead, or back.
+        by_ms: i64,
+    },
+}
+
+/// Faults at times drawn from the seed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChaosSpec {
+    /// Mean time between two faults.
+    pub every_ms: u64,
+    /// The last one is before this.
+    pub until_ms: u64,
+    /// Which kinds, by the names of the table that a sweep prints; each as likely as the others.
+    pub kinds: Vec<String>,
+}

@@ -70,6 +70,7 @@ fn expand(seed: u64) -> Scenario {
         tolerable_failures: rng.gen_range(0..=5),
         retained: rng.gen_range(1..=3),
         retention: Retention::Never,
+        shadow_every: 4,
         interval_during_backlog_ms: None,
     };
     let network = NetworkSpec {

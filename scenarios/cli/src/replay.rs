@@ -36,8 +36,8 @@ fn summarise(report: &Report) {
     line("simulated", format!("{:.3} s", report.simulated.as_secs_f64()));
     let faults: Vec<String> = report.faults.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
     line("faults", if faults.is_empty() { "none".into() } else { faults.join(", ") });
-    let (completed, aborted, restores) = (report.completed, report.aborted, report.restores);
-    line("checkpoints", format!("{completed} completed, {aborted} aborted, {restores} restores"));
+    let Report { completed, aborted, restores, shadows, .. } = report;
+    line("checkpoints", format!("{completed} completed, {aborted} aborted, {restores} restores, {shadows} shadows"));
     match &report.violation {
         None => line("verdict", "every invariant holds".into()),
         Some(violation) => {

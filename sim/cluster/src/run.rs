@@ -26,6 +26,7 @@ use cofferdam_protocol::restore::UnclaimedState;
 use cofferdam_protocol::settings::Retention;
 use cofferdam_protocol::{AttemptId, CheckpointId, WorkerId};
 use rand::Rng;
+use shadow::Image;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -33,6 +34,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 mod judge;
+mod shadow;
 
 /// The job's folder on the storage node.
 pub const ROOT: &str = "/shared/checkpoints/job";
@@ -57,14 +59,25 @@ pub fn simulate(scenario: &Scenario, seed: u64, keep: Keep) -> Report {
     let limit = Duration::from_millis(scenario.calm_after_ms + scenario.liveness_bound_ms) + Duration::from_secs(60);
     let result = world::run(seed, limit, move |world| async move { Run::new(world, story, inner, keep).play().await });
     let mut seen = lock(&seen);
-    let faults = match result {
-        Ok(faults) => faults,
+    let (faults, images) = match result {
+        Ok(of_run) => of_run,
         Err(panicked) => {
             let last = seen.last;
             seen.violated("no-panic", panicked.message, last);
-            BTreeMap::new()
+            (BTreeMap::new(), Vec::new())
         }
     };
+    let mut shadows = 0;
+    for image in images {
+        if seen.violation.is_some() {
+            break;
+        }
+        shadows += 1;
+        if let Err((violation, lines)) = shadow::restore(seed, image, keep) {
+            seen.violation = Some(violation);
+            seen.trace.extend(lines);
+        }
+    }
     Report {
         scenario: scenario.name.clone(),
         seed,
@@ -76,6 +89,7 @@ pub fn simulate(scenario: &Scenario, seed: u64, keep: Keep) -> Report {
         completed: seen.completed,
         aborted: seen.aborted,
         restores: seen.restores,
+        shadows,
         recounted: seen.recounted,
         violation: seen.violation.clone(),
         trace: std::mem::take(&mut seen.trace),
@@ -116,6 +130,10 @@ struct Run {
     /// The users', by their folders. Nobody but they may delete them.
     savepoints: BTreeMap<CheckpointId, String>,
     job: JobPlace,
+    /// Copies of completed checkpoints, to begin from in worlds of their own.
+    images: Vec<Image>,
+    /// Whether this is such a world: it is over with its first savepoint.
+    shadow: bool,
 }
 
 /// What is different for a job that begins from what another one left.
@@ -136,10 +154,24 @@ impl Run {
         let logs = workload::logs(&scenario.job, &mut world.streams().stream(Concern::Workload));
         let (retained, restoring) = (BTreeSet::new(), BTreeMap::new());
         let (savepoints, job) = (BTreeMap::new(), FIRST_JOB);
-        Self { world, scenario, seen, keep, logs, storage: NodeIndex(0), ended: None, retained, restoring, savepoints, job }
+        Self {
+            world,
+            scenario,
+            seen,
+            keep,
+            logs,
+            storage: NodeIndex(0),
+            ended: None,
+            retained,
+            restoring,
+            savepoints,
+            job,
+            images: Vec::new(),
+            shadow: false,
+        }
     }
 
-    async fn play(mut self) -> BTreeMap<&'static str, u64> {
+    async fn play(mut self) -> (BTreeMap<&'static str, u64>, Vec<Image>) {
         self.build_storage();
         self.play_job().await;
         if let Some(resume) = self.scenario.resume.take() {
@@ -148,7 +180,7 @@ impl Run {
                 self.judge_origin();
             }
         }
-        self.world.faults()
+        (self.world.faults(), self.images)
     }
 
     /// The next job begins from what the last one left.
@@ -225,7 +257,12 @@ impl Run {
                 biased;
                 Some(signal) = signalled.recv() => match signal {
                     Signal::Completed(checkpoint) => self.judge_checkpoint(checkpoint),
-                    Signal::Savepoint(checkpoint, folder) => self.judge_savepoint(checkpoint, folder),
+                    Signal::Savepoint(checkpoint, folder) => {
+                        self.judge_savepoint(checkpoint, folder);
+                        if self.shadow {
+                            return;
+                        }
+                    }
                     Signal::Restoring(attempt, checkpoint) => self.judge_restore(attempt, checkpoint),
                     Signal::Restored(attempt, task, held) => self.judge_restored(attempt, task, held),
                     Signal::Fault(number, node) if !calm => {

@@ -243,6 +243,8 @@ pub struct CheckpointSpec {
     pub retained: u32,
     /// What stays when the job ends.
     pub retention: Retention,
+    /// One in so many completed checkpoints is begun from again after the run, in a world of its own; 0: none.
+    pub shadow_every: u64,
 }
 
 impl Default for CheckpointSpec {
@@ -257,6 +259,7 @@ impl Default for CheckpointSpec {
             tolerable_failures: 3,
             retained: 1,
             retention: Retention::Never,
+            shadow_every: 8,
         }
     }
 }

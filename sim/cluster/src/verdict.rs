@@ -38,6 +38,8 @@ pub struct Report {
     pub aborted: u64,
     /// Deployments from a checkpoint.
     pub restores: u64,
+    /// Completed checkpoints that were begun from again, in a world of their own.
+    pub shadows: u64,
     /// Rows of the output that count something more than once, where at-least-once allows it.
     pub recounted: u64,
     /// The first invariant that does not hold.

@@ -47,9 +47,11 @@ pub fn table(tally: &Tally, summary: &Summary) -> String {
     let stopped = if summary.interrupted { ", interrupted" } else { "" };
     let per_second = rate(runs, elapsed);
     format!(
-        "{table}\n{} runs in {elapsed:.1} s on {} threads: {per_second} runs/s{stopped}. In the table, seeds/s and events/s are per core.",
+        "{table}\n{} runs in {elapsed:.1} s on {} threads: {per_second} runs/s{stopped}. In the table, seeds/s and events/s are per core.\n\
+         {} of the completed checkpoints were begun from again, each in a world of its own.",
         grouped(runs),
-        summary.jobs
+        summary.jobs,
+        grouped(tally.total().shadows)
     )
 }
 
@@ -140,6 +142,7 @@ pub struct ScenarioFigures {
     checkpoints_completed: u64,
     checkpoints_aborted: u64,
     restores: u64,
+    shadows: u64,
     simulated_s: f64,
     events: u64,
     core_s: f64,
@@ -210,6 +213,7 @@ fn figures_of(sums: &Sums) -> ScenarioFigures {
         checkpoints_completed: sums.completed,
         checkpoints_aborted: sums.aborted,
         restores: sums.restores,
+        shadows: sums.shadows,
         simulated_s: sums.simulated.as_secs_f64(),
         events: sums.events,
         core_s,

@@ -37,6 +37,8 @@ pub struct Sums {
     pub aborted: u64,
     /// Deployments from a checkpoint.
     pub restores: u64,
+    /// Completed checkpoints that were begun from again.
+    pub shadows: u64,
     /// Virtual time.
     pub simulated: Duration,
     /// Transitions and records.
@@ -56,6 +58,7 @@ impl Sums {
         self.completed += other.completed;
         self.aborted += other.aborted;
         self.restores += other.restores;
+        self.shadows += other.shadows;
         self.simulated += other.simulated;
         self.events += other.events;
         self.busy += other.busy;
@@ -87,6 +90,7 @@ impl Tally {
             completed: report.completed,
             aborted: report.aborted,
             restores: report.restores,
+            shadows: report.shadows,
             simulated: report.simulated,
             events: report.events + report.records,
             busy,

@@ -84,6 +84,7 @@ impl Run {
                 if let Err(contradiction) = cut::judge(kind, mode, &self.logs, &read) {
                     self.violated("consistent-cut", format!("{checkpoint}: {contradiction}"));
                 }
+                self.take_image(checkpoint, &read);
             }
         }
         self.judge_retained();

@@ -1,0 +1,149 @@
+//! Shadows: what was complete is begun from again, in a world of its own where nothing goes wrong.
+//!
+//! A completed checkpoint is copied as the disk has it at that moment. After the run, another job begins from the copy, on as many
+//! subtasks or on more or fewer, with the same backend or another one. Before it reads anything it is asked for a savepoint, and that
+//! must be the reference's state over exactly the lines that the checkpoint had consumed: what was restored is what was there.
+
+use super::{JobPlace, Run, ROOT};
+use crate::disk::View;
+use crate::oracle::decode;
+use crate::scenario::{BackendKind, Expect, FaultSpec, NetworkSpec, Scenario, StorageKind, What, When};
+use crate::trace::{lock, nothing_seen, StableHasher};
+use crate::verdict::{Keep, Violation};
+use crate::world::{self, World};
+use cofferdam_engine::observe::Moment;
+use cofferdam_protocol::coordinator::{ClaimMode, Origin};
+use cofferdam_protocol::settings::{RestartStrategy, Retention};
+use cofferdam_protocol::CheckpointId;
+use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
+use std::time::Duration;
+
+/// The invariant.
+const NAME: &str = "restorability";
+/// Nothing goes wrong, so it takes a few seconds at most.
+const BOUND: Duration = Duration::from_secs(60);
+/// Sources wait so long before they read anything: for ever.
+const NEVER: Duration = Duration::from_secs(600);
+
+/// A completed checkpoint, as it was when it was completed.
+pub(super) struct Image {
+    checkpoint: CheckpointId,
+    at: Duration,
+    /// Of which job.
+    scenario: Scenario,
+    /// By their paths on the shadow's disk.
+    files: BTreeMap<String, Vec<u8>>,
+}
+
+/// What a shadow is built with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Shape {
+    parallelism: u32,
+    backend: BackendKind,
+}
+
+impl Run {
+    /// Keeps a copy of every so-manieth checkpoint.
+    pub(super) fn take_image(&mut self, checkpoint: CheckpointId, read: &decode::Checkpoint) {
+        let every = self.scenario.checkpoints.shadow_every;
+        // Which ones depends on the seed, so that a sweep gets to all of them.
+        if every == 0 || !(checkpoint.0 + self.world.streams().seed()).is_multiple_of(every) {
+            return;
+        }
+        let content = read.files.iter().filter_map(|path| {
+            let full = if path.starts_with('/') { path.clone() } else { format!("{ROOT}/{path}") };
+            // What does not read back was reported when it was judged.
+            Some((full, self.durable(path).ok()?))
+        });
+        let files = content.collect();
+        self.images.push(Image { checkpoint, at: self.world.now(), scenario: self.scenario.clone(), files });
+    }
+}
+
+/// Drawn from the seed: as many subtasks or others; another backend where the format is nobody's own.
+fn draw(scenario: &Scenario, seed: u64, checkpoint: CheckpointId) -> Shape {
+    let mut hasher = StableHasher::default();
+    (seed, checkpoint.0).hash(&mut hasher);
+    let dice = hasher.finish();
+    let (job, cluster) = (&scenario.job, &scenario.cluster);
+    let most = job.max_parallelism.min(job.parallelism + 2);
+    let parallelism = if dice.is_multiple_of(3) { job.parallelism } else { 1 + u32::try_from(dice / 3 % u64::from(most)).unwrap_or(0) };
+    let neutral = cluster.backend == BackendKind::HashMap;
+    let backend = if neutral && dice / 1000 % 2 == 1 { BackendKind::SortedRuns } else { cluster.backend };
+    Shape { parallelism, backend }
+}
+
+/// The same job where nothing goes wrong; it takes no checkpoint but the savepoint that it is asked for.
+fn shadow_of(scenario: &Scenario, shape: Shape) -> Scenario {
+    let mut shadow = scenario.clone();
+    shadow.job.parallelism = shape.parallelism;
+    shadow.job.pace_ms = u64::try_from(NEVER.as_millis()).expect("minutes fit");
+    if shadow.job.hook_fails_every > 0 {
+        shadow.job.hook_fails_every = u64::MAX;
+    }
+    let cluster = &mut shadow.cluster;
+    (cluster.backend, cluster.storage) = (shape.backend, StorageKind::FileSystem);
+    (cluster.workers, cluster.slots) = (1, shape.parallelism);
+    let checkpoints = &mut shadow.checkpoints;
+    (checkpoints.interval_ms, checkpoints.timeout_ms) = (3_600_000, 3_600_000);
+    (checkpoints.interval_during_backlog_ms, checkpoints.shadow_every) = (None, 0);
+    (checkpoints.retention, checkpoints.min_pause_ms) = (Retention::Never, 0);
+    shadow.restart = RestartStrategy::None;
+    shadow.network = NetworkSpec { bandwidth_bytes_per_s: 0, ..shadow.network };
+    let when = When::Moment { moment: Moment::JobRunning.name().into(), checkpoint: None, nth: 1 };
+    shadow.faults = vec![FaultSpec { when, what: What::Savepoint { native: false } }];
+    (shadow.chaos, shadow.resume, shadow.expect) = (None, None, Expect::Finished);
+    shadow.clocks = Vec::new();
+    let bound = u64::try_from(BOUND.as_millis()).expect("minutes fit");
+    (shadow.calm_after_ms, shadow.liveness_bound_ms) = (bound, bound);
+    shadow
+}
+
+/// Begins from a copy. What is violated in the shadow is a violation of the run, with the shadow's trace if one is kept.
+pub(super) fn restore(seed: u64, image: Image, keep: Keep) -> Result<(), (Violation, Vec<String>)> {
+    let shape = draw(&image.scenario, seed, image.checkpoint);
+    let Shape { parallelism, backend } = shape;
+    let (checkpoint, at) = (image.checkpoint, image.at);
+    let (seen, story) = (nothing_seen(), shadow_of(&image.scenario, shape));
+    let inner = seen.clone();
+    let play = move |world: World| async move {
+        let mut run = Run::new(world, story, inner, keep);
+        run.shadow = true;
+        run.play_shadow(image).await;
+    };
+    let result = world::run(seed, 3 * BOUND, play);
+    let mut seen = lock(&seen);
+    if let Err(panicked) = result {
+        let last = seen.last;
+        seen.violated("no-panic", panicked.message, last);
+    }
+    let Some(Violation { invariant, witness, .. }) = seen.violation.clone() else { return Ok(()) };
+    let how = format!("a shadow of {checkpoint} on {parallelism} subtasks, {backend:?}");
+    let lines = std::mem::take(&mut seen.trace).into_iter().map(|line| format!("shadow of {checkpoint}: {line}"));
+    Err((Violation { invariant: NAME, witness: format!("{how}: {invariant}: {witness}"), at }, lines.collect()))
+}
+
+impl Run {
+    async fn play_shadow(mut self, image: Image) {
+        self.build_storage();
+        let disk = self.world.storage(self.storage);
+        // More in each part, that is never read: sources do not come to their end.
+        for (path, _) in self.logs.iter().flat_map(|log| &log.partitions) {
+            let mut text = disk.read_now(View::Durable, path).expect("the input is there");
+            text.extend_from_slice(b"0\n");
+            disk.write_now(path, &text).expect("a fresh disk takes the input");
+        }
+        for (path, bytes) in &image.files {
+            disk.write_now(path, bytes).expect("a fresh disk takes the copy");
+        }
+        let path = format!("{ROOT}/chk-{}", image.checkpoint.0);
+        let origin = Some(Origin { path, checkpoint: image.checkpoint, claim: ClaimMode::NoClaim });
+        self.job = JobPlace { name: "shadow", root: "/shared/checkpoints/shadow", output: "/shared/output-shadow", network: 0, origin };
+        self.play_job().await;
+        if self.savepoints.is_empty() && lock(&self.seen).violation.is_none() {
+            let ended = self.ended.as_ref().map_or("it is not running".into(), |ended| format!("it ended as {ended:?}"));
+            self.violated(NAME, format!("no savepoint of what was restored, {ended}"));
+        }
+    }
+}

@@ -359,6 +359,14 @@ stories! {
             .with(|scenario| scenario.cluster.incremental = false)
             .when(nth("snapshot-durable", 9), crash("acting", 500))
     };
+    "few-changes-to-large-state", "Most of the state rests between two incremental checkpoints, and workers die: only what changed is uploaded." => |tale| {
+        tale.sorted_runs()
+            .with(|scenario| {
+                (scenario.job.keys, scenario.job.lines, scenario.job.pace_ms) = (3000, 700, 30);
+                scenario.cluster.hot_bytes = 2000;
+            })
+            .when(nth("checkpoint-completed", 12), crash("worker-1", 400))
+    };
     "full-disk-while-uploading", "The storage is full in the middle of incremental checkpoints: they fail, and nothing that is shared is lost." => |tale| {
         tale.sorted_runs()
             .with(|scenario| scenario.checkpoints.tolerable_failures = 100)

@@ -5,7 +5,7 @@ use crate::fault::Injector;
 use crate::jobs::{Log, OUTPUT};
 use crate::network::LinkSettings;
 use crate::object_store::ObjectSettings;
-use crate::oracle::decode;
+use crate::oracle::{decode, efficiency};
 use crate::scenario::{BackendKind, Expect, ResumeFrom, ResumeSpec, Scenario, StorageKind, When};
 use crate::streams::Concern;
 use crate::trace::{lock, nothing_seen, SharedSeen, Signal, Witness};
@@ -130,6 +130,8 @@ struct Run {
     /// The users', by their folders. Nobody but they may delete them.
     savepoints: BTreeMap<CheckpointId, String>,
     job: JobPlace,
+    /// What incremental checkpoints have uploaded.
+    account: efficiency::Account,
     /// Copies of completed checkpoints, to begin from in worlds of their own.
     images: Vec<Image>,
     /// Whether this is such a world: it is over with its first savepoint.
@@ -166,6 +168,7 @@ impl Run {
             restoring,
             savepoints,
             job,
+            account: efficiency::Account::default(),
             images: Vec::new(),
             shadow: false,
         }
@@ -205,6 +208,7 @@ impl Run {
         self.ended = None;
         self.retained.clear();
         self.restoring.clear();
+        self.account = efficiency::Account::default();
         true
     }
 

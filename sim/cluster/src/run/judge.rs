@@ -3,7 +3,7 @@
 use super::{Run, OBJECT_ROOT};
 use crate::disk::View;
 use crate::oracle::{cut, decode, output, reference, restore};
-use crate::scenario::{Expect, JobKind, StorageKind};
+use crate::scenario::{BackendKind, Expect, JobKind, Scenario, StorageKind};
 use crate::trace::lock;
 use cofferdam_protocol::coordinator::{ClaimMode, Ended};
 use cofferdam_protocol::{AttemptId, CheckpointId, TaskId};
@@ -84,10 +84,25 @@ impl Run {
                 if let Err(contradiction) = cut::judge(kind, mode, &self.logs, &read) {
                     self.violated("consistent-cut", format!("{checkpoint}: {contradiction}"));
                 }
+                self.judge_efficiency(checkpoint, &read);
                 self.take_image(checkpoint, &read);
             }
         }
         self.judge_retained();
+    }
+
+    /// An incremental checkpoint adds what has changed, and little more.
+    fn judge_efficiency(&mut self, checkpoint: CheckpointId, read: &decode::Checkpoint) {
+        let Scenario { cluster, job, .. } = &self.scenario;
+        // Windows that open and close between two checkpoints leave deletions in the files, and nothing in the state.
+        if cluster.backend == BackendKind::HashMap || !cluster.incremental || job.kind == JobKind::Windows {
+            return;
+        }
+        let mut account = std::mem::take(&mut self.account);
+        if let Err(contradiction) = account.completed(read, &|path| self.durable(path).map_or(0, |bytes| bytes.len() as u64)) {
+            self.violated("efficiency", format!("{checkpoint}: {contradiction}"));
+        }
+        self.account = account;
     }
 
     pub(super) fn retain(&mut self, checkpoint: CheckpointId) {
@@ -121,6 +136,7 @@ impl Run {
             self.retain(checkpoint);
             match self.read_checkpoint(checkpoint) {
                 Ok(read) => {
+                    self.account.restored(&read);
                     self.restoring.insert(attempt, read);
                 }
                 Err(broken) => self.violated("retained-files", format!("{attempt} begins from {checkpoint}, but {broken}")),

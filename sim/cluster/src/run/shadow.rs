@@ -7,7 +7,7 @@
 use super::{JobPlace, Run, ROOT};
 use crate::disk::View;
 use crate::oracle::decode;
-use crate::scenario::{BackendKind, Expect, FaultSpec, NetworkSpec, Scenario, StorageKind, What, When};
+use crate::scenario::{BackendKind, DiskSpec, Expect, FaultSpec, NetworkSpec, Scenario, StorageKind, What, When};
 use crate::trace::{lock, nothing_seen, StableHasher};
 use crate::verdict::{Keep, Violation};
 use crate::world::{self, World};
@@ -90,7 +90,7 @@ fn shadow_of(scenario: &Scenario, shape: Shape) -> Scenario {
     (checkpoints.interval_during_backlog_ms, checkpoints.shadow_every) = (None, 0);
     (checkpoints.retention, checkpoints.min_pause_ms) = (Retention::Never, 0);
     shadow.restart = RestartStrategy::None;
-    shadow.network = NetworkSpec { bandwidth_bytes_per_s: 0, ..shadow.network };
+    (shadow.network, shadow.disk) = (NetworkSpec::default(), DiskSpec::default());
     let when = When::Moment { moment: Moment::JobRunning.name().into(), checkpoint: None, nth: 1 };
     shadow.faults = vec![FaultSpec { when, what: What::Savepoint { native: false } }];
     (shadow.chaos, shadow.resume, shadow.expect) = (None, None, Expect::Finished);

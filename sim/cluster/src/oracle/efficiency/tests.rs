@@ -1,0 +1,62 @@
+use super::*;
+
+const ALL: u64 = 1000 * 34;
+const PER_RUN: u64 = 600;
+
+fn size_of_file(path: &str) -> u64 {
+    if path.contains("all") {
+        ALL
+    } else {
+        PER_RUN
+    }
+}
+
+fn checkpoint(number: u64, files: &[&str]) -> Checkpoint {
+    // Of a thousand words ten are counted anew each time.
+    let count = |key: u64| Value::Number(if key % 100 == number % 100 { number } else { 0 });
+    let counts = (0..1000).map(|key| (format!("word-{key:05}"), count(key))).collect();
+    Checkpoint {
+        number,
+        keyed: BTreeMap::from([("count".to_owned(), State::from([("count".to_owned(), counts)]))]),
+        files: files.iter().map(|file| format!("shared/{file}")).collect(),
+        ..Checkpoint::default()
+    }
+}
+
+#[test]
+fn what_changed_is_allowed_and_all_of_it_now_and_then() {
+    let mut account = Account::default();
+    for number in 1..40 {
+        let merged = format!("all-{}", number / 5);
+        let runs: Vec<String> = (number / 5 * 5 + 1..=number).map(|run| format!("run-{run}")).collect();
+        let files: Vec<&str> = runs.iter().map(String::as_str).chain([merged.as_str()]).collect();
+        assert_eq!(account.completed(&checkpoint(number, &files), &size_of_file), Ok(()));
+    }
+}
+
+#[test]
+fn all_of_it_each_time_is_found() {
+    let mut account = Account::default();
+    let found = (1..40).find_map(|number| {
+        let file = format!("all-{number}");
+        account.completed(&checkpoint(number, &[&file]), &size_of_file).err()
+    });
+    assert!(found.is_some_and(|witness| witness.contains("bytes changed since checkpoint")));
+}
+
+#[test]
+fn numbers_that_came_to_nothing_may_have_uploaded_their_part() {
+    let mut account = Account::default();
+    assert_eq!(account.completed(&checkpoint(1, &["all-1"]), &size_of_file), Ok(()));
+    let late = checkpoint(4, &["all-1", "run-2", "run-3", "run-4"]);
+    assert_eq!(account.completed(&late, &size_of_file), Ok(()));
+}
+
+#[test]
+fn after_a_restore_the_rest_is_what_differs_from_it() {
+    let mut account = Account::default();
+    let first = checkpoint(1, &["all-1"]);
+    assert_eq!(account.completed(&first, &size_of_file), Ok(()));
+    account.restored(&first);
+    assert_eq!(account.completed(&checkpoint(2, &["all-1", "run-2"]), &size_of_file), Ok(()));
+}

@@ -8,6 +8,7 @@ mod kill_for_real;
 mod layers;
 mod object_store_for_real;
 mod parallel;
+mod power_loss;
 mod s3_server;
 mod savepoints;
 mod scenario_files;

@@ -9,11 +9,13 @@
 mod content;
 mod control;
 mod files;
+mod images;
 mod settings;
 mod tree;
 
 pub use control::{DiskControl, View};
 pub use files::{SimFile, SimFiles};
+pub use images::{Image, Instant};
 pub use settings::{DiskFault, DiskOp, DiskSettings, FailNext};
 
 use crate::streams::happens;
@@ -44,6 +46,8 @@ struct Disk {
     /// Grows with each power loss: handles from before are stale.
     boot: u64,
     fail_next: Vec<FailNext>,
+    /// The disk after each change, if that is asked for.
+    recorded: Option<Vec<Instant>>,
 }
 
 /// What an operation is in for.
@@ -62,7 +66,7 @@ impl Disks {
         let mut state = lock(&self.state);
         // Why: disks are found by the index of the node.
         assert_eq!(node.at(), state.disks.len(), "nodes are added in order");
-        state.disks.push(Disk { tree: Tree::new(), settings: DiskSettings::default(), boot: 1, fail_next: Vec::new() });
+        state.disks.push(Disk { tree: Tree::new(), settings: DiskSettings::default(), boot: 1, fail_next: Vec::new(), recorded: None });
     }
 
     pub(crate) fn mount(&self, folder: &str, storage: NodeIndex) {

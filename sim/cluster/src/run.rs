@@ -34,6 +34,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 mod judge;
+pub mod power_loss;
 mod shadow;
 
 /// The job's folder on the storage node.
@@ -136,6 +137,8 @@ struct Run {
     images: Vec<Image>,
     /// Whether this is such a world: it is over with its first savepoint.
     shadow: bool,
+    /// What has been completed, and when.
+    completed: Vec<(Duration, CheckpointId)>,
 }
 
 /// What is different for a job that begins from what another one left.
@@ -171,6 +174,7 @@ impl Run {
             account: efficiency::Account::default(),
             images: Vec::new(),
             shadow: false,
+            completed: Vec::new(),
         }
     }
 
@@ -245,7 +249,13 @@ impl Run {
         let origin = self.job.origin.as_ref().map(|origin| origin.checkpoint);
         let setting = invariant::Setting { scenario: &self.scenario, tasks: &tasks, coordinator, origin };
         let pins = self.scenario.faults.iter().map(|fault| &fault.when);
-        let witness = Witness::new(self.seen.clone(), self.keep, signals.clone(), invariant::all(&setting), pins);
+        let witness = Witness::new(
+            self.seen.clone(),
+            self.keep,
+            signals.clone(),
+            if self.shadow { Vec::new() } else { invariant::all(&setting) },
+            pins,
+        );
         self.world.set_watcher(Some(Box::new(witness)));
         let mut injector = self.build_world(&graph);
         let calm_at = self.world.now() + Duration::from_millis(self.scenario.calm_after_ms);
@@ -260,7 +270,10 @@ impl Run {
             tokio::select! {
                 biased;
                 Some(signal) = signalled.recv() => match signal {
-                    Signal::Completed(checkpoint) => self.judge_checkpoint(checkpoint),
+                    Signal::Completed(checkpoint) => {
+                        self.completed.push((self.world.now(), checkpoint));
+                        self.judge_checkpoint(checkpoint);
+                    }
                     Signal::Savepoint(checkpoint, folder) => {
                         self.judge_savepoint(checkpoint, folder);
                         if self.shadow {

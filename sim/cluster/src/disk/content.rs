@@ -3,7 +3,7 @@
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
-const SECTOR: usize = 512;
+pub(super) const SECTOR: usize = 512;
 
 /// One file. It only ever grows at the end, so what is durable is a prefix, but for holes that failed syncs left.
 #[derive(Clone, Debug, Default)]
@@ -55,6 +55,19 @@ impl Content {
         length
     }
 
+    /// From where on bytes are not synced, and where the appends behind that end.
+    pub(super) fn unsynced(&self) -> (usize, &[usize]) {
+        (self.clean, &self.appends)
+    }
+
+    /// What a power loss leaves that keeps the bytes before `end`.
+    pub(super) fn cut_at(&mut self, end: usize) {
+        let mut bytes = std::mem::take(&mut self.bytes);
+        bytes.truncate(end);
+        self.punch(&mut bytes);
+        *self = Self { clean: bytes.len(), bytes, names: self.names, ..Self::default() };
+    }
+
     /// What a power loss would surely leave.
     pub(super) fn surviving(&self) -> Vec<u8> {
         let mut bytes = self.bytes[..self.clean].to_vec();
@@ -90,12 +103,8 @@ impl Content {
                 end += part;
             }
         }
-        let mut bytes = std::mem::take(&mut self.bytes);
-        bytes.truncate(end);
-        self.punch(&mut bytes);
-        let lost = before - bytes.len();
-        *self = Self { clean: bytes.len(), bytes, ..Self::default() };
-        (lost as u64, torn)
+        self.cut_at(end);
+        ((before - self.bytes.len()) as u64, torn)
     }
 }
 

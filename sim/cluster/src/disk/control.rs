@@ -1,6 +1,6 @@
 //! What a harness can do to a disk, and what an oracle sees of it without time passing.
 
-use super::{DiskSettings, Disks, FailNext};
+use super::{DiskSettings, Disks, FailNext, Instant};
 use crate::world::{lock, NodeIndex};
 use std::collections::BTreeMap;
 use std::io;
@@ -98,6 +98,17 @@ impl DiskControl<'_> {
     /// If a folder is in the way, or a file where a folder should be.
     pub fn write_now(&self, path: &str, bytes: &[u8]) -> io::Result<()> {
         lock(&self.disks.state).disks[self.node.at()].tree.write(path, bytes)
+    }
+
+    /// Keeps the disk as it is after each change, from now on.
+    pub fn record(&self) {
+        lock(&self.disks.state).disks[self.node.at()].recorded.get_or_insert_default();
+    }
+
+    /// What was recorded, which ends.
+    #[must_use]
+    pub fn recorded(&self) -> Vec<Instant> {
+        lock(&self.disks.state).disks[self.node.at()].recorded.take().unwrap_or_default()
     }
 
     /// Makes a folder and those above it, durably and now.

@@ -155,6 +155,9 @@ impl Disks {
             }
             Change::Sync { handle } => disk.tree.file_mut(handle.inode)?.sync(),
         }
+        if let Some(recorded) = &mut disk.recorded {
+            recorded.push(super::Instant { at: self.sink.now(), tree: disk.tree.clone() });
+        }
         if full {
             self.failed(node, op, DiskFault::NoSpace, path);
             return Err(io::Error::from_raw_os_error(ENOSPC));

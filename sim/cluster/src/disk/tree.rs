@@ -1,6 +1,7 @@
 //! The folders of one disk: entries as programs see them, and as they would be after a power loss.
 
-use super::content::Content;
+use super::content::{Content, SECTOR};
+use super::images::ends;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,6 +13,12 @@ use std::sync::Arc;
 pub(super) struct Inode(u32);
 
 const ROOT: Inode = Inode(0);
+
+impl Inode {
+    fn nth(position: usize) -> Self {
+        Self(u32::try_from(position).expect("inodes are counted in 32 bits"))
+    }
+}
 
 type Name = Arc<str>;
 type Entries = BTreeMap<Name, Inode>;
@@ -269,6 +276,86 @@ impl Tree {
         found
     }
 
+    /// The files and folders that a power loss can take something of, and how many operations; the oldest first.
+    pub(super) fn unsynced(&self) -> Vec<(Inode, usize)> {
+        let count = |thing: &Thing| match thing {
+            Thing::File(content) => content.unsynced().1.len(),
+            Thing::Folder(folder) => folder.pending.len(),
+        };
+        let counted = self.things.iter().enumerate().map(|(position, thing)| (Inode::nth(position), count(thing)));
+        counted.filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// One file or folder keeps all of what is not synced, or nothing.
+    pub(super) fn keep_all_or_nothing(&mut self, inode: Inode, all: bool) {
+        match &mut self.things[inode.0 as usize] {
+            Thing::File(content) if all => content.sync(),
+            Thing::File(content) => content.cut_at(content.unsynced().0),
+            Thing::Folder(folder) => {
+                folder.settle(if all { folder.pending.len() } else { 0 });
+                folder.pending.clear();
+            }
+        }
+    }
+
+    /// The trees that differ in how much of one file or folder is kept.
+    pub(super) fn outcomes(&self, inode: Inode) -> Vec<Self> {
+        let kept = |change: &dyn Fn(&mut Thing)| {
+            let mut tree = self.clone();
+            change(&mut tree.things[inode.0 as usize]);
+            tree
+        };
+        match &self.things[inode.0 as usize] {
+            Thing::File(content) => {
+                let cut = |end: usize| {
+                    kept(&|thing| {
+                        if let Thing::File(content) = thing {
+                            content.cut_at(end)
+                        }
+                    })
+                };
+                ends(content, SECTOR).into_iter().map(cut).collect()
+            }
+            Thing::Folder(folder) => {
+                let settle = |count: usize| {
+                    kept(&|thing| {
+                        if let Thing::Folder(folder) = thing {
+                            folder.settle(count);
+                            folder.pending.clear();
+                        }
+                    })
+                };
+                (0..=folder.pending.len()).map(settle).collect()
+            }
+        }
+    }
+
+    /// After what is kept has been chosen: everything else is gone.
+    pub(super) fn lose_the_rest(&mut self) {
+        for (inode, _) in self.unsynced() {
+            self.keep_all_or_nothing(inode, false);
+        }
+        for thing in &mut self.things {
+            if let Thing::Folder(folder) = thing {
+                folder.entries.clone_from(&folder.durable);
+            }
+        }
+        self.recount();
+    }
+
+    /// All folders, as programs see them.
+    pub(super) fn all_folders(&self) -> BTreeSet<String> {
+        let mut found = BTreeSet::new();
+        let mut open = vec![(String::new(), ROOT)];
+        while let Some((path, inode)) = open.pop() {
+            if let Thing::Folder(folder) = &self.things[inode.0 as usize] {
+                open.extend(folder.entries.iter().map(|(name, &inode)| (format!("{path}/{name}"), inode)));
+                found.insert(path);
+            }
+        }
+        found
+    }
+
     /// Every file and folder keeps what happens to be on the disk already.
     pub(super) fn power_lost(&mut self, rng: &mut ChaCha8Rng) -> Lost {
         let mut lost = Lost::default();
@@ -312,7 +399,7 @@ impl Tree {
         }
         self.used_bytes = 0;
         for (position, thing) in self.things.iter_mut().enumerate() {
-            let inode = Inode(u32::try_from(position).expect("inodes are counted in 32 bits"));
+            let inode = Inode::nth(position);
             match thing {
                 Thing::File(content) if reachable.contains(&inode) => {
                     content.names = names.get(&inode).copied().unwrap_or(0);

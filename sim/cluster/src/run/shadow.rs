@@ -23,6 +23,8 @@ use std::time::Duration;
 const NAME: &str = "restorability";
 /// Nothing goes wrong, so it takes a few seconds at most.
 const BOUND: Duration = Duration::from_secs(60);
+/// No shadow lasts longer.
+pub(super) const LIMIT: Duration = Duration::from_secs(180);
 /// Sources wait so long before they read anything: for ever.
 const NEVER: Duration = Duration::from_secs(600);
 
@@ -38,9 +40,9 @@ pub(super) struct Image {
 
 /// What a shadow is built with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Shape {
-    parallelism: u32,
-    backend: BackendKind,
+pub(super) struct Shape {
+    pub(super) parallelism: u32,
+    pub(super) backend: BackendKind,
 }
 
 impl Run {
@@ -75,7 +77,7 @@ fn draw(scenario: &Scenario, seed: u64, checkpoint: CheckpointId) -> Shape {
 }
 
 /// The same job where nothing goes wrong; it takes no checkpoint but the savepoint that it is asked for.
-fn shadow_of(scenario: &Scenario, shape: Shape) -> Scenario {
+pub(super) fn shadow_of(scenario: &Scenario, shape: Shape) -> Scenario {
     let mut shadow = scenario.clone();
     shadow.job.parallelism = shape.parallelism;
     shadow.job.pace_ms = u64::try_from(NEVER.as_millis()).expect("minutes fit");
@@ -112,7 +114,7 @@ pub(super) fn restore(seed: u64, image: Image, keep: Keep) -> Result<(), (Violat
         run.shadow = true;
         run.play_shadow(image).await;
     };
-    let result = world::run(seed, 3 * BOUND, play);
+    let result = world::run(seed, LIMIT, play);
     let mut seen = lock(&seen);
     if let Err(panicked) = result {
         let last = seen.last;
@@ -127,13 +129,8 @@ pub(super) fn restore(seed: u64, image: Image, keep: Keep) -> Result<(), (Violat
 impl Run {
     async fn play_shadow(mut self, image: Image) {
         self.build_storage();
+        self.never_end();
         let disk = self.world.storage(self.storage);
-        // More in each part, that is never read: sources do not come to their end.
-        for (path, _) in self.logs.iter().flat_map(|log| &log.partitions) {
-            let mut text = disk.read_now(View::Durable, path).expect("the input is there");
-            text.extend_from_slice(b"0\n");
-            disk.write_now(path, &text).expect("a fresh disk takes the input");
-        }
         for (path, bytes) in &image.files {
             disk.write_now(path, bytes).expect("a fresh disk takes the copy");
         }
@@ -141,6 +138,21 @@ impl Run {
         let origin = Some(Origin { path, checkpoint: image.checkpoint, claim: ClaimMode::NoClaim });
         self.job = JobPlace { name: "shadow", root: "/shared/checkpoints/shadow", output: "/shared/output-shadow", network: 0, origin };
         self.play_job().await;
+        self.judge_shadow();
+    }
+
+    /// More in each part of the input, that is never read: sources do not come to their end.
+    pub(super) fn never_end(&self) {
+        let disk = self.world.storage(self.storage);
+        for (path, _) in self.logs.iter().flat_map(|log| &log.partitions) {
+            let mut text = disk.read_now(View::Durable, path).expect("the input is there");
+            text.extend_from_slice(b"0\n");
+            disk.write_now(path, &text).expect("a fresh disk takes the input");
+        }
+    }
+
+    /// Whoever was restored has been asked for a savepoint.
+    pub(super) fn judge_shadow(&self) {
         if self.savepoints.is_empty() && lock(&self.seen).violation.is_none() {
             let ended = self.ended.as_ref().map_or("it is not running".into(), |ended| format!("it ended as {ended:?}"));
             self.violated(NAME, format!("no savepoint of what was restored, {ended}"));

@@ -30,6 +30,10 @@ impl Sink {
         Self { time, watcher: Mutex::new(None), faults: Mutex::default() }
     }
 
+    pub(crate) fn now(&self) -> Duration {
+        self.time.elapsed()
+    }
+
     pub(crate) fn set_watcher(&self, watcher: Option<Box<dyn Watcher>>) -> Option<Box<dyn Watcher>> {
         std::mem::replace(&mut *lock(&self.watcher), watcher)
     }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::SystemTime;
 
-const EVERYTHING: Keep = Keep { trace: true, hashes: true };
+const EVERYTHING: Keep = Keep { trace: true, hashes: true, outcome: false };
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 const PINNED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/golden/hashes.txt");
 
@@ -158,7 +158,7 @@ fn hash_in_another_process(binary: &Path, name: &str, seed: u64) -> u64 {
 
 /// Compares with another process, and shows where the runs part if they do.
 fn assert_same_in_another_process(binary: &Path, name: &str, seed: u64) {
-    let here = run(name, seed, Keep { trace: true, hashes: false });
+    let here = run(name, seed, Keep { trace: true, ..Keep::default() });
     if hash_in_another_process(binary, name, seed) == here.hash {
         return;
     }

@@ -6,3 +6,5 @@ pub mod decode;
 pub mod output;
 pub mod reference;
 pub mod restore;
+#[cfg(feature = "rocksdb")]
+mod tables;

@@ -45,6 +45,7 @@ impl Run {
                 if let Err(contradiction) = cut::judge(kind, mode, &self.logs, &read) {
                     self.violated("consistent-cut", format!("savepoint {checkpoint}: {contradiction}"));
                 }
+                self.keep_checkpoint(&read);
                 let inside = read.files.iter().all(|path| !path.contains('/'));
                 if !inside {
                     self.violated("restorability", format!("savepoint {checkpoint} needs files outside of its folder: {:?}", read.files));
@@ -84,9 +85,16 @@ impl Run {
                 if let Err(contradiction) = cut::judge(kind, mode, &self.logs, &read) {
                     self.violated("consistent-cut", format!("{checkpoint}: {contradiction}"));
                 }
+                self.keep_checkpoint(&read);
             }
         }
         self.judge_retained();
+    }
+
+    fn keep_checkpoint(&self, read: &decode::Checkpoint) {
+        if self.keep.outcome {
+            lock(&self.seen).checkpoints.push(read.clone());
+        }
     }
 
     pub(super) fn retain(&mut self, checkpoint: CheckpointId) {
@@ -165,6 +173,9 @@ impl Run {
         let rows = output::rows(parts.map(|(path, bytes)| (path.as_str(), bytes.as_slice())));
         let (kind, mode) = (self.scenario.job.kind, self.scenario.checkpoints.mode);
         let undisturbed = self.scenario.is_undisturbed();
+        if let (true, Ok(rows)) = (self.keep.outcome, &rows) {
+            lock(&self.seen).output.clone_from(rows);
+        }
         match rows.and_then(|rows| output::judge(kind, mode, undisturbed, &self.logs, &rows)) {
             Ok(recounted) => lock(&self.seen).recounted = recounted,
             Err(witness) => self.violated("exactly-once-output", witness),

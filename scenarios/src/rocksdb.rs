@@ -23,9 +23,9 @@ stories! {
     };
     "rocksdb-worker-crashes", "Workers die with state in RocksDB: what was on their disks is gone, and comes back from shared tables." => |tale| {
         tale.rocksdb()
-            .when(nth("snapshot-taken", 7), crash("acting", 500))
-            .when(nth("snapshot-durable", 20), crash("acting", 500))
-            .when(nth("restore-done", 13), crash("acting", 500))
+            .when(nth("snapshot-taken", 37), crash("acting", 500))
+            .when(nth("snapshot-durable", 75), crash("acting", 500))
+            .when(nth("restore-done", 33), crash("acting", 500))
     };
     "rocksdb-spills", "RocksDB takes changes in at every batch, between checkpoints that overlap, and workers die." => |tale| {
         tale.rocksdb()
@@ -34,13 +34,13 @@ stories! {
                 scenario.checkpoints.max_concurrent = 3;
                 scenario.checkpoints.retained = 2;
             })
-            .when(nth("snapshot-taken", 14), crash("acting", 500))
-            .when(nth("snapshot-taken", 40), crash("acting", 500))
+            .when(nth("snapshot-taken", 44), crash("acting", 500))
+            .when(nth("snapshot-taken", 90), crash("acting", 500))
     };
     "rocksdb-full-snapshots", "State in RocksDB, written whole each time, while workers die." => |tale| {
         tale.rocksdb()
             .with(|scenario| scenario.cluster.incremental = false)
-            .when(nth("snapshot-durable", 9), crash("acting", 500))
+            .when(nth("snapshot-durable", 35), crash("acting", 500))
     };
     "rocksdb-incremental-lost-notices", "Notices of completion get lost: which tables workers share does not depend on them." => |tale| {
         tale.rocksdb()
@@ -51,7 +51,7 @@ stories! {
     "rocksdb-power-loss", "Machines lose power, the storage and the coordinator in the middle of publishing: every table that a checkpoint names is durable." => |tale| {
         tale.rocksdb()
             .when(nth("metadata-written", 3), power_loss("storage", 400))
-            .when(nth("snapshot-taken", 16), power_loss("worker-1", 600))
+            .when(nth("snapshot-taken", 46), power_loss("worker-1", 600))
             .when(nth("metadata-durable", 8), power_loss("coordinator", 400))
     };
     "rocksdb-rescale-out", "A job is cancelled and its last checkpoint kept; the next one clips its tables to more subtasks." => |tale| {
@@ -94,7 +94,7 @@ stories! {
         tale.rocksdb()
             .in_objects()
             .when(When::AtMs(500), What::LostAnswers { per_mille: 300, for_ms: 3000 })
-            .when(nth("snapshot-durable", 12), crash("acting", 500))
+            .when(nth("snapshot-durable", 45), crash("acting", 500))
     };
     "rocksdb-under-fire", "RocksDB, and everything fails now and then." => |tale| {
         tale.rocksdb()

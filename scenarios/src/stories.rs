@@ -120,6 +120,7 @@ macro_rules! stories {
         }
     };
 }
+#[cfg(feature = "rocksdb")]
 pub(crate) use stories;
 
 stories! {

@@ -216,4 +216,30 @@ mod tests {
         assert!(stripped(&[4, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3]).is_err());
         assert!(stripped(&[u8::MAX; 12]).is_err());
     }
+
+    /// Files of very different sizes look the same.
+    #[test]
+    fn the_engine_sees_nothing_of_what_the_bytes_are() {
+        use cofferdam_protocol::{KeyGroup, KeyGroupRange};
+        let place = ColdPlace { name: "place".into(), columns: 1, groups: KeyGroupRange { first: KeyGroup(0), last: KeyGroup(9) } };
+        let seen = |value: &dyn Fn(u32) -> u8| {
+            let scratch = super::super::scratch::Scratch::new();
+            let backend = Neutral::new(scratch.of_a_life(), 0);
+            let store = backend.create(&place).expect("there is room");
+            let mut checkpoints = Vec::new();
+            for round in 0..6_u32 {
+                let change = |n: u32| {
+                    let bytes = (0..100).map(|byte| value(n * 1000 + byte + round)).collect();
+                    Change { column: ColumnIndex(0), key: [&[0, 0][..], &n.to_be_bytes()].concat(), value: Some(bytes) }
+                };
+                store.apply(&mut (0..100).map(change)).expect("there is room");
+                let checkpoint = store.checkpoint().expect("there is room");
+                checkpoints.push(checkpoint.files.iter().map(|file| (file.name.clone(), file.shared, file.size_bytes)).collect::<Vec<_>>());
+            }
+            checkpoints
+        };
+        let (plain, random) = (seen(&|_| 7), seen(&|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8));
+        assert_eq!(plain, random);
+        assert!(plain.iter().flatten().all(|(_, _, size_bytes)| *size_bytes == SIZE_BYTES), "{plain:?}");
+    }
 }

@@ -24,6 +24,9 @@ pub enum ScenarioError {
     /// A backend that this build lacks. Build with the feature.
     #[error("backend rocksdb needs a build with it: {BUILD_WITH_ROCKSDB}")]
     NoRocksDb,
+    /// Incremental checkpoints share files, and there are none.
+    #[error("cluster.storage memory has no files for incremental checkpoints to share; set cluster.incremental to false")]
+    IncrementalInMemory,
     /// A number out of its range.
     #[error("{field} is {value}, it must be from {least} to {most}")]
     OutOfRange {
@@ -113,6 +116,9 @@ impl Scenario {
         let cluster = &self.cluster;
         if self.uses_rocksdb() && !cfg!(feature = "rocksdb") {
             return Err(ScenarioError::NoRocksDb);
+        }
+        if cluster.storage == StorageKind::Memory && cluster.backend != BackendKind::HashMap && cluster.incremental {
+            return Err(ScenarioError::IncrementalInMemory);
         }
         within("cluster.workers", cluster.workers.into(), 1, 200)?;
         within("cluster.slots", cluster.slots.into(), 1, 64)?;

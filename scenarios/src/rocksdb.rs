@@ -75,7 +75,7 @@ stories! {
             .when(nth("savepoint-completed", 1), What::Cancel {})
             .resume(ResumeFrom::Savepoint, false, 3, BackendKind::HashMap)
     };
-    "hash-map-savepoint-to-rocksdb", "A canonical savepoint of tables in memory becomes RocksDB on one subtask." => |tale| {
+    "rocksdb-from-hash-map", "A canonical savepoint of tables in memory becomes RocksDB on one subtask." => |tale| {
         tale.rocksdb()
             .with(|scenario| scenario.cluster.backend = BackendKind::HashMap)
             .when(nth("checkpoint-completed", 3), What::Savepoint { native: false })

@@ -414,6 +414,15 @@ stories! {
             .when(nth("checkpoint-completed", 5), What::Cancel {})
             .resume(ResumeFrom::Checkpoint, false, 2, BackendKind::SortedRuns)
     };
+    "cancelled-in-an-incremental-checkpoint", "A job is cancelled while it uploads, and its last checkpoint kept: what the checkpoint under way has added goes." => |tale| {
+        tale.job(JobKind::Ledger)
+            .sorted_runs()
+            .with(|scenario| {
+                scenario.checkpoints.retention = Retention::RetainOnCancellation;
+                scenario.expect = Expect::Cancelled;
+            })
+            .when(nth("ack-received", 59), What::Cancel {})
+    };
     "hooks-that-fail", "The coordinator calls a hook before each checkpoint, which fails now and then: that checkpoint fails, and the job goes on." => |tale| {
         tale.with(|scenario| scenario.job.hook_fails_every = 3).when(nth("checkpoint-completed", 4), crash("worker-1", 400))
     };

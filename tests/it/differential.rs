@@ -80,7 +80,12 @@ fn states(scenario: &Scenario, report: &Report) -> BTreeMap<Positions, BTreeMap<
     for checkpoint in &report.checkpoints {
         let state = decided(scenario.job.kind, &checkpoint.keyed);
         let before = states.insert(checkpoint.positions.clone(), state.clone());
-        assert!(before.is_none_or(|before| same(scenario.job.kind, &before, &state)), "c{} has another state: {}", checkpoint.number, told(report));
+        assert!(
+            before.is_none_or(|before| same(scenario.job.kind, &before, &state)),
+            "c{} has another state: {}",
+            checkpoint.number,
+            told(report)
+        );
     }
     states
 }
@@ -127,7 +132,13 @@ fn compare(name: &str, seed: u64, scenario: &Scenario) -> (usize, usize) {
     let end = expected.keys().max_by_key(|positions| positions.values().flat_map(BTreeMap::values).sum::<u64>());
     let (mut compared, mut midway) = (0, 0);
     for (variant, report) in VARIANTS.iter().zip(&reports).skip(1) {
-        assert_eq!(verdict(report), verdict(first), "{variant:?} of {name} with seed {seed}: {:?}, {:?}", report.violation, first.violation);
+        assert_eq!(
+            verdict(report),
+            verdict(first),
+            "{variant:?} of {name} with seed {seed}: {:?}, {:?}",
+            report.violation,
+            first.violation
+        );
         assert_eq!(output(kind, report), output(kind, first), "{variant:?} of {name} with seed {seed}");
         for (positions, state) in states(scenario, report) {
             let Some(expected) = expected.get(&positions) else { continue };
@@ -157,7 +168,10 @@ fn every_backend_has_the_same_state_output_and_verdict_in_stories() {
     let runs: Vec<_> = seeds.map(|(name, seed)| (name.to_owned(), seed, punctual(scenario(name, seed)))).collect();
     let (compared, midway) = all_agree(&runs);
     let pairs = runs.len() * (VARIANTS.len() - 1);
-    assert!(compared >= 2 * pairs && midway >= pairs, "only {compared} pairs of checkpoints, {midway} of them midway, in {pairs} pairs of runs");
+    assert!(
+        compared >= 2 * pairs && midway >= pairs,
+        "only {compared} pairs of checkpoints, {midway} of them midway, in {pairs} pairs of runs"
+    );
 }
 
 #[test]

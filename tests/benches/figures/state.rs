@@ -3,9 +3,7 @@
 
 use crate::{cpu, quantile, table, w1};
 use cofferdam_engine::state::backend::StateTable;
-use cofferdam_engine::state::cold::{
-    Change, ColdBackend, ColdCheckpoint, ColdPart, ColdPlace, ColdStore, ColumnIndex, LoadedFile,
-};
+use cofferdam_engine::state::cold::{Change, ColdBackend, ColdCheckpoint, ColdPart, ColdPlace, ColdStore, ColumnIndex, LoadedFile};
 use cofferdam_engine::state::table::{Cold, FirstError, FrozenChanges};
 use cofferdam_engine::state::{Key, ValueState};
 use cofferdam_engine::task::StateBackend;
@@ -51,7 +49,15 @@ fn sums(filter: &str, record_count: u64) {
         ("rocksdb-full", |folder| StateBackend::Store { backend: Arc::new(rocksdb(folder)), incremental: false }),
     ];
     let mut out = table(&[
-        "row", "records/s", "records/CPU s", "of hash-map", "checkpoints", "bytes, at most", "e2e p50 ms", "e2e max ms", "sync max us",
+        "row",
+        "records/s",
+        "records/CPU s",
+        "of hash-map",
+        "checkpoints",
+        "bytes, at most",
+        "e2e p50 ms",
+        "e2e max ms",
+        "sync max us",
     ]);
     let mut rows = 0;
     for key_count in [10_000, 1_000_000] {
@@ -67,7 +73,8 @@ fn sums(filter: &str, record_count: u64) {
                 let row = w1::Row { key_count, interval, worker_count: 1, backend: make };
                 let mut measured = w1::measure(&row, record_count);
                 let base = *of_hash_map.get_or_insert(measured.cpu);
-                let ms = |duration: Option<Duration>| duration.map_or(String::new(), |duration| format!("{:.1}", duration.as_secs_f64() * 1e3));
+                let ms =
+                    |duration: Option<Duration>| duration.map_or(String::new(), |duration| format!("{:.1}", duration.as_secs_f64() * 1e3));
                 out.add_row([
                     name,
                     w1::millions(record_count, measured.elapsed),
@@ -102,7 +109,15 @@ fn changes(filter: &str) {
     const KEYS: u64 = 1_000_000;
     const CHECKPOINTS: usize = 24;
     let mut out = table(&[
-        "row", "changed bytes", "new bytes", "ratio", "full bytes", "checkpoint p50 ms", "max ms", "stall p50 ms", "max ms",
+        "row",
+        "changed bytes",
+        "new bytes",
+        "ratio",
+        "full bytes",
+        "checkpoint p50 ms",
+        "max ms",
+        "stall p50 ms",
+        "max ms",
         "max ms without waiting for a processor",
     ]);
     let mut rows = 0;

@@ -34,7 +34,9 @@ pub(super) fn rows<'a>(files: impl Iterator<Item = (&'a String, &'a Vec<u8>)>, c
     let read = |name: &String| {
         let family = database.cf_handle(name).ok_or_else(|| format!("there is no column {name}"))?;
         let entries = database.iterator_cf(family, IteratorMode::Start);
-        entries.map(|entry| entry.map(|(key, value)| (key.into_vec(), value.into_vec())).map_err(broken)).collect::<Result<BTreeMap<_, _>, _>>()
+        entries
+            .map(|entry| entry.map(|(key, value)| (key.into_vec(), value.into_vec())).map_err(broken))
+            .collect::<Result<BTreeMap<_, _>, _>>()
     };
     names.iter().map(read).collect()
 }

@@ -4,11 +4,12 @@
 //! draws everything from it.
 
 pub mod file;
+#[cfg(feature = "rocksdb")]
+mod rocksdb;
 mod stories;
 mod swarm;
 
 pub use cofferdam_sim::scenario::Scenario;
-pub use stories::all;
 
 /// A built-in scenario.
 #[derive(Clone, Copy)]
@@ -19,6 +20,19 @@ pub struct Story {
     pub story: &'static str,
     /// The whole of it, for a seed.
     pub expand: fn(u64) -> Scenario,
+}
+
+/// All built-in scenarios. Those with RocksDB come last, where this was built with it.
+#[must_use]
+pub fn all() -> Vec<Story> {
+    let mut all = stories::all();
+    all.extend([swarm::STORY, swarm::OBJECT_STORY]);
+    #[cfg(feature = "rocksdb")]
+    {
+        all.extend(rocksdb::all());
+        all.push(swarm::ROCKSDB_STORY);
+    }
+    all
 }
 
 /// A built-in scenario by its name.

@@ -1,6 +1,6 @@
 //! The built-in stories. Faults are pinned to protocol moments, or drawn by time from the seed; none sleeps.
 
-use crate::{swarm, Story};
+use crate::Story;
 use cofferdam_protocol::settings::{Mode, RestartStrategy, Retention};
 use cofferdam_sim::scenario::{
     BackendKind, ChaosSpec, CheckpointSpec, ClockSpec, ClusterSpec, DiskSpec, Expect, FaultSpec, JobKind, JobSpec, NetworkSpec, ObjectSpec,
@@ -9,7 +9,7 @@ use cofferdam_sim::scenario::{
 use std::time::Duration;
 
 /// The beginning of every story: a healthy cluster that counts words.
-fn tale(name: &str, story: &str) -> Scenario {
+pub(crate) fn tale(name: &str, story: &str) -> Scenario {
     let ms = Duration::from_millis;
     Scenario {
         name: name.to_owned(),
@@ -43,22 +43,22 @@ fn at(moment: &str) -> When {
 }
 
 /// The how-manieth such moment.
-fn nth(moment: &str, nth: u32) -> When {
+pub(crate) fn nth(moment: &str, nth: u32) -> When {
     When::Moment { moment: moment.to_owned(), checkpoint: None, nth }
 }
 
-fn crash(node: &str, down_ms: u64) -> What {
+pub(crate) fn crash(node: &str, down_ms: u64) -> What {
     What::Crash { node: node.to_owned(), down_ms }
 }
 
-fn power_loss(node: &str, down_ms: u64) -> What {
+pub(crate) fn power_loss(node: &str, down_ms: u64) -> What {
     What::PowerLoss { node: node.to_owned(), down_ms }
 }
 
 impl Tale for Scenario {}
 
 /// The words that stories are told in.
-trait Tale: Sized + Into<Scenario> {
+pub(crate) trait Tale: Sized + Into<Scenario> {
     fn when(self, when: When, what: What) -> Scenario {
         let mut scenario: Scenario = self.into();
         scenario.faults.push(FaultSpec { when, what });
@@ -116,10 +116,12 @@ macro_rules! stories {
                     $body
                 }
                 Story { name: $name, story: $story, expand }
-            },)* swarm::STORY, swarm::OBJECT_STORY]
+            },)*]
         }
     };
 }
+#[cfg(feature = "rocksdb")]
+pub(crate) use stories;
 
 stories! {
     "steady-run", "Nothing goes wrong: checkpoints complete one after the other, and the counts are right." => |tale| tale;
@@ -419,6 +421,15 @@ stories! {
             .with(|scenario| scenario.checkpoints.retention = Retention::RetainOnCancellation)
             .when(nth("checkpoint-completed", 5), What::Cancel {})
             .resume(ResumeFrom::Checkpoint, false, 2, BackendKind::SortedRuns)
+    };
+    "cancelled-in-an-incremental-checkpoint", "A job is cancelled while it uploads, and its last checkpoint kept: what the checkpoint under way has added goes." => |tale| {
+        tale.job(JobKind::Ledger)
+            .sorted_runs()
+            .with(|scenario| {
+                scenario.checkpoints.retention = Retention::RetainOnCancellation;
+                scenario.expect = Expect::Cancelled;
+            })
+            .when(nth("ack-received", 59), What::Cancel {})
     };
     "hooks-that-fail", "The coordinator calls a hook before each checkpoint, which fails now and then: that checkpoint fails, and the job goes on." => |tale| {
         tale.with(|scenario| scenario.job.hook_fails_every = 3).when(nth("checkpoint-completed", 4), crash("worker-1", 400))

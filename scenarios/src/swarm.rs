@@ -21,6 +21,13 @@ pub(crate) const OBJECT_STORY: Story = Story { name: "object-swarm", story: OBJE
 
 const OBJECT_TEXT: &str = "As swarm, with checkpoints as objects, and every kind of fault of the object store.";
 
+/// RocksDB takes its time, so it has a swarm of its own.
+#[cfg(feature = "rocksdb")]
+pub(crate) const ROCKSDB_STORY: Story = Story { name: "rocksdb-swarm", story: ROCKSDB_TEXT, expand: expand_in_rocksdb };
+
+#[cfg(feature = "rocksdb")]
+const ROCKSDB_TEXT: &str = "As swarm, or as object-swarm, with state in RocksDB.";
+
 /// Two numbers in order.
 fn range(rng: &mut impl Rng, most: u64) -> (u64, u64) {
     let (a, b) = (rng.gen_range(0..=most), rng.gen_range(0..=most));
@@ -145,5 +152,20 @@ fn expand_in_objects(seed: u64) -> Scenario {
     if let Some(chaos) = &mut scenario.chaos {
         chaos.kinds.extend(kinds);
     }
+    scenario
+}
+
+#[cfg(feature = "rocksdb")]
+fn expand_in_rocksdb(seed: u64) -> Scenario {
+    let rng = &mut Streams::new(seed ^ 0x005e_ed0f_0c0c_50db).stream(Concern::Swarm);
+    let mut scenario = if rng.gen_bool(0.2) { expand_in_objects(seed) } else { expand(seed) };
+    scenario.name = ROCKSDB_STORY.name.into();
+    scenario.story = ROCKSDB_TEXT.into();
+    if scenario.cluster.storage == StorageKind::Memory {
+        scenario.cluster.storage = StorageKind::FileSystem;
+    }
+    scenario.cluster.backend = BackendKind::RocksDb;
+    scenario.cluster.incremental = rng.gen_bool(0.8);
+    scenario.cluster.hot_bytes = *[0, 2_000, 1 << 20].choose(rng).expect("there are three");
     scenario
 }

@@ -10,12 +10,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::SystemTime;
 
-const EVERYTHING: Keep = Keep { trace: true, hashes: true };
+const EVERYTHING: Keep = Keep { trace: true, hashes: true, outcome: true };
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 const PINNED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/golden/hashes.txt");
+#[cfg(feature = "rocksdb")]
+const PINNED_ROCKSDB: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/golden/hashes-rocksdb.txt");
 
 /// Runs that differ in job, faults and storage.
-const SAMPLE: [(&str, u64); 8] = [
+const SAMPLE: &[(&str, u64)] = &[
     ("steady-run", 1),
     ("steady-windows", 2),
     ("skewed-clocks", 3),
@@ -24,6 +26,16 @@ const SAMPLE: [(&str, u64); 8] = [
     ("failing-disk", 6),
     ("in-memory", 7),
     ("swarm", 8),
+    #[cfg(feature = "rocksdb")]
+    ("rocksdb-steady", 1),
+    #[cfg(feature = "rocksdb")]
+    ("rocksdb-spills", 2),
+    #[cfg(feature = "rocksdb")]
+    ("rocksdb-rescale-in", 3),
+    #[cfg(feature = "rocksdb")]
+    ("rocksdb-under-fire", 4),
+    #[cfg(feature = "rocksdb")]
+    ("rocksdb-swarm", 5),
 ];
 
 fn scenario(name: &str, seed: u64) -> Scenario {
@@ -80,7 +92,7 @@ fn assert_same(name: &str, seed: u64, one: &Report, other: &Report) {
 
 #[test]
 fn the_same_seed_is_the_same_run() {
-    parallel::map(&SAMPLE, |(name, seed)| {
+    parallel::map(SAMPLE, |(name, seed)| {
         assert_same(name, *seed, &run(name, *seed, EVERYTHING), &run(name, *seed, EVERYTHING));
     });
 }
@@ -158,7 +170,7 @@ fn hash_in_another_process(binary: &Path, name: &str, seed: u64) -> u64 {
 
 /// Compares with another process, and shows where the runs part if they do.
 fn assert_same_in_another_process(binary: &Path, name: &str, seed: u64) {
-    let here = run(name, seed, Keep { trace: true, hashes: false });
+    let here = run(name, seed, Keep { trace: true, ..Keep::default() });
     if hash_in_another_process(binary, name, seed) == here.hash {
         return;
     }
@@ -176,32 +188,42 @@ fn assert_same_in_another_process(binary: &Path, name: &str, seed: u64) {
 #[test]
 fn other_processes_give_the_same_run() {
     let binary = binary::path();
-    parallel::map(&SAMPLE, |(name, seed)| assert_same_in_another_process(binary, name, *seed));
+    parallel::map(SAMPLE, |(name, seed)| assert_same_in_another_process(binary, name, *seed));
 }
 
 /// The pairs whose hashes are pinned, and the hashes.
-fn pinned() -> Vec<(String, u64, u64)> {
-    let text = std::fs::read_to_string(PINNED).expect("tests/golden/hashes.txt is there");
+fn pinned(file: &str) -> Vec<(String, u64, u64)> {
+    let text = std::fs::read_to_string(file).expect("the file of tests/golden is there");
     let lines = text.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty());
     let parse = |line: &str| {
         let mut words = line.split_whitespace();
         let (name, seed, hash) = (words.next()?, words.next()?, words.next()?);
         Some((name.to_owned(), seed.parse().ok()?, u64::from_str_radix(hash, 16).ok()?))
     };
-    lines.map(|line| parse(line).unwrap_or_else(|| panic!("{PINNED}: {line:?} is not `scenario seed hash`"))).collect()
+    lines.map(|line| parse(line).unwrap_or_else(|| panic!("{file}: {line:?} is not `scenario seed hash`"))).collect()
 }
 
 /// Debug or release, this machine or another: the same hashes. `REWRITE=1` pins those of this build.
 #[test]
 fn every_build_gives_the_pinned_hashes() {
-    let pinned = pinned();
-    assert!(pinned.len() >= 6, "{PINNED} is nearly empty");
+    gives_the_hashes_pinned_in(PINNED);
+}
+
+#[cfg(feature = "rocksdb")]
+#[test]
+fn every_build_with_rocksdb_gives_its_pinned_hashes() {
+    gives_the_hashes_pinned_in(PINNED_ROCKSDB);
+}
+
+fn gives_the_hashes_pinned_in(file: &str) {
+    let pinned = pinned(file);
+    assert!(pinned.len() >= 6, "{file} is nearly empty");
     let found = parallel::map(&pinned, |(name, seed, _)| run(name, *seed, Keep::default()).hash);
     if std::env::var_os("REWRITE").is_some() {
-        let text = std::fs::read_to_string(PINNED).expect("it was read before");
+        let text = std::fs::read_to_string(file).expect("it was read before");
         let mut lines: Vec<String> = text.lines().filter(|line| line.starts_with('#')).map(str::to_owned).collect();
         lines.extend(pinned.iter().zip(&found).map(|((name, seed, _), hash)| format!("{name} {seed} {hash:016x}")));
-        std::fs::write(PINNED, lines.join("\n") + "\n").expect("tests/golden can be written");
+        std::fs::write(file, lines.join("\n") + "\n").expect("tests/golden can be written");
         return;
     }
     let moved: Vec<String> = pinned
@@ -231,6 +253,11 @@ fn sources_written() -> SystemTime {
     parts.iter().map(|part| newest(&Path::new(ROOT).join(part))).max().expect("there are sources")
 }
 
+fn knows(binary: &Path, name: &str) -> bool {
+    let listed = Command::new(binary).arg("scenarios").output().expect("the binary can be started");
+    binary::stdout(&listed).lines().any(|line| line.split(' ').next() == Some(name))
+}
+
 /// The release binary, if there is a current one. A release build takes minutes: it is made only where `CI` is set.
 fn release_binary() -> Result<PathBuf, String> {
     let built_for = binary::path().parent().expect("a binary is in a folder");
@@ -241,7 +268,7 @@ fn release_binary() -> Result<PathBuf, String> {
     let release = target.join("release/cofferdam");
     if std::env::var_os("CI").is_some() {
         let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        build.args(["build", "--release", "--bin", "cofferdam", "--target-dir"]).arg(target).current_dir(ROOT);
+        build.args(["build", "--release", "--bin", "cofferdam"]).args(binary::FEATURES).arg("--target-dir").arg(target).current_dir(ROOT);
         let built = build.output().expect("cargo can be started");
         assert!(built.status.success(), "cofferdam does not build:\n{}", String::from_utf8_lossy(&built.stderr));
         return Ok(release);
@@ -249,6 +276,8 @@ fn release_binary() -> Result<PathBuf, String> {
     match release.metadata().and_then(|metadata| metadata.modified()) {
         Err(_) => Err(format!("{} is not there", release.display())),
         Ok(built) if built < sources_written() => Err(format!("{} is older than the sources", release.display())),
+        // Another command may have built it without RocksDB.
+        Ok(_) if !SAMPLE.iter().all(|(name, _)| knows(&release, name)) => Err(format!("{} lacks scenarios", release.display())),
         Ok(_) => Ok(release),
     }
 }
@@ -257,7 +286,7 @@ fn release_binary() -> Result<PathBuf, String> {
 fn a_release_build_gives_the_same_run() {
     match release_binary() {
         Ok(release) => {
-            parallel::map(&SAMPLE, |(name, seed)| assert_same_in_another_process(&release, name, *seed));
+            parallel::map(SAMPLE, |(name, seed)| assert_same_in_another_process(&release, name, *seed));
         }
         Err(why) => eprintln!("not compared with a release build: {why}; the pinned hashes stand in for it"),
     }

@@ -19,7 +19,7 @@ fn short(name: &str, change: impl FnOnce(&mut Scenario)) -> Scenario {
 }
 
 fn assert_golden(scenario: &Scenario) {
-    let report = simulate(scenario, SEED, Keep { trace: true, hashes: false });
+    let report = simulate(scenario, SEED, Keep { trace: true, ..Keep::default() });
     assert_eq!(report.violation, None, "{} with seed {SEED}, shortened to {:?}", scenario.name, scenario.job);
     let lines = report.trace.len();
     assert!(lines < MOST_LINES, "{} has a trace of {lines} lines", scenario.name);

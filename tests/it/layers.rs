@@ -14,11 +14,11 @@ const LEVELS: &[(&str, u32)] = &[
     ("cofferdam-engine", 1),
     ("cofferdam-explore", 1),
     ("cofferdam-rocksdb", 2),
-    ("cofferdam-sim", 2),
-    ("cofferdam-scenarios", 3),
-    ("cofferdam", 4),
+    ("cofferdam-sim", 3),
+    ("cofferdam-scenarios", 4),
+    ("cofferdam", 5),
     // Knows everybody, and nobody knows it.
-    ("cofferdam-tests", 5),
+    ("cofferdam-tests", 6),
 ];
 
 /// The packages of the workspace, as cargo sees them.

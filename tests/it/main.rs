@@ -3,12 +3,15 @@
 mod bad_input;
 mod binary;
 mod determinism;
+mod differential;
 mod golden;
 mod kill_for_real;
 mod layers;
 mod object_store_for_real;
 mod parallel;
 mod power_loss;
+#[cfg(feature = "rocksdb")]
+mod rocksdb_for_real;
 mod s3_server;
 mod savepoints;
 mod scenario_files;

@@ -12,13 +12,13 @@ const TEXT_SIZE_BYTES: usize = 3 << 20;
 const SLOWLY: [&str; 2] = ["--throttle", "250"];
 
 /// Several jobs over one text.
-struct Jobs {
+pub struct Jobs {
     folder: tempfile::TempDir,
     text: Vec<u8>,
 }
 
 impl Jobs {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let text = text::generate(TEXT_SIZE_BYTES);
         std::fs::write(folder.path().join("text"), &text).expect("written");
@@ -228,34 +228,48 @@ fn what_is_no_snapshot_is_refused(jobs: &Jobs) {
 
 #[test]
 fn a_canonical_savepoint_of_hash_tables_is_begun_from_on_sorted_runs_with_other_subtasks_and_workers() {
+    a_canonical_savepoint_is_begun_from("hash-map", &["--backend", "sorted-runs", "--parallelism", "3", "--workers", "1"]);
+}
+
+/// Of one backend, by a job with these options.
+pub fn a_canonical_savepoint_is_begun_from(backend: &str, other: &[&str]) {
     let jobs = Jobs::new();
-    let savepoint = jobs.savepoint("before", "canonical", &["--backend", "hash-map"]);
+    let savepoint = jobs.savepoint("before", "canonical", &["--backend", backend]);
     let files = tree(&savepoint);
     is_of_a_word_count_in_the_middle(&savepoint, "savepoint", "canonical");
-    jobs.finishes_from("after", &savepoint, &["--backend", "sorted-runs", "--parallelism", "3", "--workers", "1"]);
+    jobs.finishes_from("after", &savepoint, other);
     unchanged(&savepoint, &files);
 }
 
 #[test]
 fn a_native_savepoint_is_for_its_own_backend_and_whoever_claims_it_deletes_it() {
+    a_native_savepoint_is_for("sorted-runs");
+}
+
+pub fn a_native_savepoint_is_for(backend: &str) {
     let jobs = Jobs::new();
-    let savepoint = jobs.savepoint("before", "native", &["--backend", "sorted-runs"]);
+    let savepoint = jobs.savepoint("before", "native", &["--backend", backend]);
     let files = tree(&savepoint);
-    is_of_a_word_count_in_the_middle(&savepoint, "savepoint", "sorted-runs");
+    is_of_a_word_count_in_the_middle(&savepoint, "savepoint", backend);
     let (status, _, log) = jobs.start("refused", &["--from", path(&savepoint), "--backend", "hash-map"]).finish();
     assert_eq!(status.code(), Some(1), "{log}");
     let why = log.lines().last().expect("a last line");
-    assert!(why.starts_with("cofferdam: the job failed: ") && why.contains("sorted-runs"), "{why}");
+    assert!(why.starts_with("cofferdam: the job failed: ") && why.contains(backend), "{why}");
     unchanged(&savepoint, &files);
-    let other = ["--backend", "sorted-runs", "--parallelism", "3", "--workers", "3", "--claim"];
+    let other = ["--backend", backend, "--parallelism", "3", "--workers", "3", "--claim"];
     jobs.finishes_from("after", &savepoint, &other);
     assert!(!savepoint.exists(), "nobody needs it any more: {:?}", tree(&savepoint).keys());
 }
 
 #[test]
 fn a_retained_checkpoint_of_an_incremental_job_is_begun_from_and_has_no_orphans_but_those_put_there() {
+    a_retained_checkpoint_is_begun_from("sorted-runs");
+}
+
+/// With more subtasks, and again with fewer.
+pub fn a_retained_checkpoint_is_begun_from(backend: &str) {
     let jobs = Jobs::new();
-    let retained = ["--backend", "sorted-runs", "--retention", "retain-on-cancellation"];
+    let retained = ["--backend", backend, "--retention", "retain-on-cancellation"];
     let mut launcher = jobs.start("before", &[&SLOWLY[..], &retained].concat());
     let address = launcher.wait_for_address();
     launcher.wait_for_checkpoints(3);
@@ -266,16 +280,15 @@ fn a_retained_checkpoint_of_an_incremental_job_is_begun_from_and_has_no_orphans_
     let mut below = std::fs::read_dir(jobs.folder.path().join("before/checkpoints")).expect("readable");
     let job = below.next().expect("one job").expect("readable").path();
     let kept = job.join(chk);
-    is_of_a_word_count_in_the_middle(&kept, "checkpoint", "sorted-runs");
+    is_of_a_word_count_in_the_middle(&kept, "checkpoint", backend);
     let shared = json(["inspect", path(&kept), "--json"]);
     assert!(number(&shared["shared_bytes"]) > 0, "it was incremental: {shared}");
     let files = tree(&job);
     what_a_test_puts_there_is_all_that_is_deleted(&job, &kept);
     unchanged(&job, &files);
-    let other = ["--backend", "sorted-runs", "--parallelism", "6", "--workers", "3"];
-    jobs.finishes_from("beside", &kept, &other);
+    jobs.finishes_from("beside", &kept, &["--backend", backend, "--parallelism", "6", "--workers", "3"]);
     unchanged(&job, &files);
-    jobs.finishes_from("instead", &kept, &[&other[..], &["--claim"]].concat());
+    jobs.finishes_from("instead", &kept, &["--backend", backend, "--parallelism", "3", "--claim"]);
     assert!(!kept.exists(), "nobody needs it any more: {:?}", tree(&kept).keys());
     let left = json(["inspect", "--orphans", "--json", path(&job)]);
     assert!(number(&left["snapshots"]) == 0 && list(&left["orphans"]).is_empty(), "{left}");
@@ -306,8 +319,12 @@ fn what_a_test_puts_there_is_all_that_is_deleted(job: &Path, kept: &Path) {
 
 #[test]
 fn a_worker_killed_between_incremental_checkpoints_leaves_the_counts_exact() {
+    a_killed_worker_leaves_the_counts_exact("sorted-runs");
+}
+
+pub fn a_killed_worker_leaves_the_counts_exact(backend: &str) {
     let jobs = Jobs::new();
-    let mut launcher = jobs.start("killed", &["--backend", "sorted-runs", "--throttle", "150", "--interval", "200ms"]);
+    let mut launcher = jobs.start("killed", &["--backend", backend, "--throttle", "150", "--interval", "200ms"]);
     let worker = launcher.wait_for_pid("worker 1");
     launcher.wait_for_checkpoints(2);
     kill_nine(worker);

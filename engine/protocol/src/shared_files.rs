@@ -8,7 +8,9 @@
 //! c9 is the oldest retained      -->  f goes, unless c9 or a later one has named it as well
 //! ```
 //!
-//! Lives here: last uses. Never here: deleting, and which checkpoint is retained (`coordinator/retention`).
+//! A job that ends leaves no later user of what a checkpoint under way has added: that goes by its first use.
+//!
+//! Lives here: first and last uses. Never here: deleting, and which checkpoint is retained (`coordinator/retention`).
 //!
 //! Why this is safe: an attempt uploads a file of its store once, and names it by that path in each of its acknowledgements until
 //! the store drops it; a store never brings a dropped file back; and no checkpoint completes without the acknowledgement of
@@ -29,19 +31,19 @@ pub fn is_foreign(file: &str) -> bool {
     file.starts_with('/') || file.contains("://")
 }
 
-/// Last uses of shared files.
+/// First and last uses of shared files.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct SharedFiles {
-    last_used: BTreeMap<FileId, CheckpointId>,
+    used: BTreeMap<FileId, (CheckpointId, CheckpointId)>,
 }
 
 impl SharedFiles {
     /// A checkpoint uses a file. Repeated, late and out of order: all the same.
     pub fn register(&mut self, file: &str, checkpoint: CheckpointId) {
-        match self.last_used.get_mut(file) {
-            Some(last) => *last = checkpoint.max(*last),
+        match self.used.get_mut(file) {
+            Some((first, last)) => (*first, *last) = (checkpoint.min(*first), checkpoint.max(*last)),
             None => {
-                self.last_used.insert(file.into(), checkpoint);
+                self.used.insert(file.into(), (checkpoint, checkpoint));
             }
         }
     }
@@ -49,32 +51,38 @@ impl SharedFiles {
     /// Takes out all files whose last user is older than `oldest`. `None`: nothing is retained, so all of them go.
     pub fn release_below(&mut self, oldest: Option<CheckpointId>) -> BTreeSet<FileId> {
         let unneeded = |last: &CheckpointId| oldest.is_none_or(|oldest| *last < oldest);
-        let released = self.last_used.iter().filter(|(_, last)| unneeded(last)).map(|(file, _)| file.clone()).collect();
-        self.last_used.retain(|_, last| !unneeded(last));
+        let released = self.used.iter().filter(|(_, (_, last))| unneeded(last)).map(|(file, _)| file.clone()).collect();
+        self.used.retain(|_, (_, last)| !unneeded(last));
         released
+    }
+
+    /// Nothing later than `newest` will ever complete: forgets the files that only later ones have named. One that was uploaded
+    /// for `newest`, or before it and still was in the store, is named by it.
+    pub fn forget_after(&mut self, newest: CheckpointId) {
+        self.used.retain(|_, (first, _)| *first <= newest);
     }
 
     /// Whether the file is known, and so must not be deleted by anybody.
     #[must_use]
     pub fn knows(&self, file: &str) -> bool {
-        self.last_used.contains_key(file)
+        self.used.contains_key(file)
     }
 
     /// All files, in order.
     pub fn files(&self) -> impl Iterator<Item = &FileId> {
-        self.last_used.keys()
+        self.used.keys()
     }
 
     /// How many.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.last_used.len()
+        self.used.len()
     }
 
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.last_used.is_empty()
+        self.used.is_empty()
     }
 }
 
@@ -115,6 +123,16 @@ mod tests {
         shared.register("a", c(5));
         assert_eq!(shared.release_below(None).len(), 1);
         assert!(shared.is_empty());
+    }
+
+    #[test]
+    fn at_the_end_what_only_a_checkpoint_under_way_has_named_is_not_needed() {
+        let mut shared = SharedFiles::default();
+        shared.register("a", c(4));
+        shared.register("a", c(5));
+        shared.register("b", c(5));
+        shared.forget_after(c(4));
+        assert!(shared.knows("a") && !shared.knows("b"));
     }
 
     proptest! {

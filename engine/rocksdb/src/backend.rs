@@ -1,6 +1,7 @@
 //! Makes stores, and holds what they share.
 
 use crate::failure::BACKEND;
+use crate::memory::MemoryUse;
 use crate::options::OptionsOfStores;
 use crate::place::PlaceFolder;
 use crate::restore;
@@ -53,6 +54,12 @@ impl RocksDbBackend {
         let root = settings.folder.join("rocksdb");
         PlaceFolder::clear(&root)?;
         Ok(Self { options: OptionsOfStores::new(settings), root })
+    }
+
+    /// What the stores of this worker take now, all together.
+    #[must_use]
+    pub fn memory(&self) -> MemoryUse {
+        self.options.memory()
     }
 }
 

@@ -23,6 +23,8 @@ mod checkpoint;
 #[cfg(feature = "rocksdb")]
 mod failure;
 #[cfg(feature = "rocksdb")]
+mod memory;
+#[cfg(feature = "rocksdb")]
 mod options;
 #[cfg(feature = "rocksdb")]
 mod place;
@@ -35,3 +37,5 @@ mod store;
 
 #[cfg(feature = "rocksdb")]
 pub use backend::{RocksDbBackend, RocksDbMode, RocksDbSettings};
+#[cfg(feature = "rocksdb")]
+pub use memory::MemoryUse;

@@ -2,6 +2,7 @@
 
 use crate::backend::{RocksDbMode, RocksDbSettings};
 use crate::failure::cannot;
+use crate::memory::MemoryUse;
 use cofferdam_engine::state::cold::{ColdError, ColumnIndex};
 use rocksdb::{BlockBasedOptions, Cache, DBCompressionType, LogLevel, Options, WriteBufferManager, WriteOptions};
 
@@ -35,6 +36,16 @@ impl OptionsOfStores {
 
     pub fn settings(&self) -> &RocksDbSettings {
         &self.settings
+    }
+
+    /// What all stores take now.
+    pub fn memory(&self) -> MemoryUse {
+        MemoryUse {
+            budget_bytes: self.settings.memory_budget_bytes,
+            cache_bytes: self.cache.get_usage(),
+            pinned_bytes: self.cache.get_pinned_usage(),
+            buffer_bytes: self.buffers.as_ref().map(WriteBufferManager::get_usage),
+        }
     }
 
     /// What concerns a database as a whole.

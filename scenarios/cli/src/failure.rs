@@ -4,6 +4,7 @@ use cofferdam_engine::cluster::coordinator::CoordinatorError;
 use cofferdam_engine::job::JobError;
 use cofferdam_protocol::settings::SettingsError;
 use cofferdam_scenarios::file::FileError;
+use cofferdam_sim::scenario::BUILD_WITH_ROCKSDB;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -32,6 +33,12 @@ pub enum Failure {
         name: String,
         /// What may have been meant.
         nearest: Option<String>,
+    },
+    /// Its stories are not in this build.
+    #[error("{name:?} needs a build with RocksDB: {BUILD_WITH_ROCKSDB}")]
+    NoRocksDb {
+        /// What was asked for.
+        name: String,
     },
     /// Not a glob.
     #[error("{glob:?} is not a glob: {source}")]
@@ -194,6 +201,7 @@ impl Failure {
         match self {
             Self::Usage(_)
             | Self::UnknownScenario { .. }
+            | Self::NoRocksDb { .. }
             | Self::BadGlob { .. }
             | Self::ScenarioFile(_)
             | Self::SeedMissing { .. }

@@ -121,7 +121,7 @@ fn plant(workspace: &Workspace, planted: &Planted, jobs: Option<usize>) -> Resul
         problem: None,
     };
     let begun = Instant::now();
-    match workspace.build_with(&planted.patch)? {
+    match workspace.build_with(&planted.patch, &planted.features)? {
         Ok(()) => console::note(format_args!("{}: built in {:.0} s", planted.id, begun.elapsed().as_secs_f64())),
         Err(broken) => {
             (row.verdict, row.problem) = match broken {

@@ -16,7 +16,7 @@ pub fn replay(arguments: &ReplayArguments) -> Result<Outcome, Failure> {
     let Some(seed) = arguments.seed.or(target.seed()) else {
         return Err(Failure::SeedMissing { target: arguments.target.clone() });
     };
-    let report = simulate(&target.expand(seed), seed, Keep { trace: arguments.trace, hashes: false });
+    let report = simulate(&target.expand(seed), seed, Keep { trace: arguments.trace, ..Keep::default() });
     for line in &report.trace {
         console::say(line);
     }

@@ -2,6 +2,7 @@
 
 use crate::failure::Failure;
 use cofferdam_scenarios::{file, Scenario, Story};
+use cofferdam_sim::scenario::BUILD_WITH_ROCKSDB;
 use globset::Glob;
 use std::path::Path;
 
@@ -51,7 +52,8 @@ impl Target {
         let name = self.name();
         let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c));
         let quoted = if plain { name.to_owned() } else { format!("'{}'", name.replace('\'', r"'\''")) };
-        format!("cargo run --release -- replay {quoted} --seed {seed}")
+        let build = if self.expand(seed).uses_rocksdb() { BUILD_WITH_ROCKSDB } else { "cargo run --release" };
+        format!("{build} -- replay {quoted} --seed {seed}")
     }
 }
 
@@ -102,6 +104,9 @@ fn is_file(text: &str) -> bool {
 }
 
 fn unknown(name: &str) -> Failure {
+    if name.starts_with("rocksdb-") && !cfg!(feature = "rocksdb") {
+        return Failure::NoRocksDb { name: name.to_owned() };
+    }
     let stories = cofferdam_scenarios::all();
     let nearest = stories.iter().map(|story| (distance(name, story.name), story.name)).min();
     let nearest = nearest.filter(|(distance, known)| distance * 3 <= known.len()).map(|(_, known)| known.to_owned());

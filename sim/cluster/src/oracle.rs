@@ -7,3 +7,5 @@ pub mod efficiency;
 pub mod output;
 pub mod reference;
 pub mod restore;
+#[cfg(feature = "rocksdb")]
+mod tables;

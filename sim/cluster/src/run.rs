@@ -6,7 +6,7 @@ use crate::jobs::{Log, OUTPUT};
 use crate::network::LinkSettings;
 use crate::object_store::ObjectSettings;
 use crate::oracle::{decode, efficiency};
-use crate::scenario::{BackendKind, Expect, ResumeFrom, ResumeSpec, Scenario, StorageKind, When};
+use crate::scenario::{Expect, ResumeFrom, ResumeSpec, Scenario, StorageKind, When};
 use crate::streams::Concern;
 use crate::trace::{lock, nothing_seen, SharedSeen, Signal, Witness};
 use crate::verdict::{Keep, Report};
@@ -18,7 +18,6 @@ use cofferdam_engine::cluster::worker::WorkerSettings;
 use cofferdam_engine::cluster::{client, coordinator, worker, Heartbeats};
 use cofferdam_engine::env::Env;
 use cofferdam_engine::job::JobGraph;
-use cofferdam_engine::state::sorted_runs::SortedRuns;
 use cofferdam_engine::storage::{CheckpointStorage, CheckpointStore};
 use cofferdam_engine::task::StateBackend;
 use cofferdam_protocol::coordinator::{ClaimMode, Ended, Origin, Plan};
@@ -33,9 +32,16 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
+mod backend;
 mod judge;
 pub mod power_loss;
+#[cfg(feature = "rocksdb")]
+mod rocksdb;
+#[cfg(feature = "rocksdb")]
+pub(crate) mod scratch;
 mod shadow;
+
+use backend::Backends;
 
 /// The job's folder on the storage node.
 pub const ROOT: &str = "/shared/checkpoints/job";
@@ -95,6 +101,8 @@ pub fn simulate(scenario: &Scenario, seed: u64, keep: Keep) -> Report {
         violation: seen.violation.clone(),
         trace: std::mem::take(&mut seen.trace),
         hashes: std::mem::take(&mut seen.hashes),
+        checkpoints: std::mem::take(&mut seen.checkpoints),
+        output: std::mem::take(&mut seen.output),
     }
 }
 
@@ -399,13 +407,7 @@ impl Run {
             }
         });
         let mode = checkpoints.mode;
-        let backend = match cluster.backend {
-            BackendKind::HashMap => StateBackend::InMemory,
-            BackendKind::SortedRuns => {
-                let hot_bytes = usize::try_from(cluster.hot_bytes).unwrap_or(usize::MAX);
-                StateBackend::Store { backend: Arc::new(SortedRuns::new(hot_bytes)), incremental: cluster.incremental }
-            }
-        };
+        let backends = Backends::new(cluster);
         let worker = |number: u32| {
             let address = address(1 + number);
             let settings = WorkerSettings {
@@ -416,11 +418,12 @@ impl Run {
                 heartbeats,
                 storage: storage.clone(),
                 mode,
-                backend: backend.clone(),
+                backend: StateBackend::InMemory,
             };
-            let graph = graph.clone();
+            let (graph, backends) = (graph.clone(), backends.clone());
             self.world.add_node(&format!("worker-{number}{again}"), address, move |env| {
-                let (settings, graph) = (settings.clone(), graph.clone());
+                let settings = WorkerSettings { backend: backends.of_a_life(), ..settings.clone() };
+                let graph = graph.clone();
                 async move {
                     // The port is free on a node of its own; everything else is tried for ever.
                     let _ = worker::run(env, settings, graph).await;

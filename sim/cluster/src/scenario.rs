@@ -8,7 +8,7 @@ use std::time::Duration;
 mod check;
 mod fault;
 
-pub use check::ScenarioError;
+pub use check::{ScenarioError, BUILD_WITH_ROCKSDB};
 pub use fault::{ChaosSpec, FaultSpec, What, When};
 
 /// One run, but for its seed.
@@ -205,6 +205,9 @@ pub enum BackendKind {
     HashMap,
     /// Hot entries in memory, the rest in sorted runs.
     SortedRuns,
+    /// Hot entries in memory, the rest in RocksDB: for builds with the feature `rocksdb`.
+    #[serde(rename = "rocksdb")]
+    RocksDb,
 }
 
 /// Where snapshots go.

@@ -2,13 +2,14 @@
 //! pinned to.
 
 use crate::invariant::Invariant;
+use crate::oracle::decode::Checkpoint;
 use crate::scenario::When;
 use crate::verdict::{Keep, Violation};
 use crate::world::{NodeIndex, Watcher, WorldEvent};
 use cofferdam_engine::observe::{Actor, Detail, Event, Moment};
 use cofferdam_protocol::coordinator::Ended;
 use cofferdam_protocol::{AttemptId, CheckpointId, TaskId};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -100,6 +101,10 @@ pub struct Seen {
     pub trace: Vec<String>,
     /// The rolling hashes, if kept.
     pub hashes: Vec<u64>,
+    /// What completed checkpoints say, if kept.
+    pub checkpoints: Vec<Checkpoint>,
+    /// The rows of the output, if kept.
+    pub output: BTreeMap<String, String>,
     /// When the last event was.
     pub last: Duration,
 }
@@ -139,6 +144,8 @@ pub fn nothing_seen() -> SharedSeen {
         violation: None,
         trace: Vec::new(),
         hashes: Vec::new(),
+        checkpoints: Vec::new(),
+        output: BTreeMap::new(),
         last: Duration::ZERO,
     }))
 }

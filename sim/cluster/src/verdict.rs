@@ -1,5 +1,6 @@
 //! What came of a run.
 
+use crate::oracle::decode::Checkpoint;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -50,6 +51,12 @@ pub struct Report {
     /// The rolling hash after each event, if asked for.
     #[serde(skip)]
     pub hashes: Vec<u64>,
+    /// What each completed checkpoint and savepoint says, in the order of their completion, if asked for.
+    #[serde(skip)]
+    pub checkpoints: Vec<Checkpoint>,
+    /// The rows of the output, if asked for; none if the job did not finish.
+    #[serde(skip)]
+    pub output: BTreeMap<String, String>,
 }
 
 /// What a run keeps beside its verdict.
@@ -59,4 +66,6 @@ pub struct Keep {
     pub trace: bool,
     /// All rolling hashes, to find where two runs part.
     pub hashes: bool,
+    /// What each checkpoint says and what came out, to be compared with a run of another backend.
+    pub outcome: bool,
 }

@@ -4,10 +4,14 @@
 //! cargo bench -p cofferdam-tests --bench figures [-- [FILTER] [--records N] [--seeds N]]
 //! ```
 //!
+//! With `--features rocksdb` there are the rows of `state/` too; `COFFERDAM_STATE_MB` says how much state is restored (256).
+//!
 //! `FILTER` is a part of a row's name. Times of a shared machine say little: the figures per CPU second are the ones to compare.
 
 mod cpu;
 mod stall;
+#[cfg(feature = "rocksdb")]
+mod state;
 mod swarm;
 mod w1;
 
@@ -25,6 +29,8 @@ fn main() -> ExitCode {
         Ok(settings) => {
             w1::run(&settings.filter, settings.record_count);
             stall::run(&settings.filter);
+            #[cfg(feature = "rocksdb")]
+            state::run(&settings.filter, settings.record_count);
             swarm::run(&settings.filter, settings.seed_count);
             ExitCode::SUCCESS
         }

@@ -20,6 +20,7 @@ use cofferdam_protocol::coordinator::{Ended, FailureReason, Plan};
 use cofferdam_protocol::restore::UnclaimedState;
 use cofferdam_protocol::{CheckpointSettings, MaxParallelism, Mode, RestartStrategy, VertexId, WorkerId};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -32,10 +33,12 @@ const BATCH: usize = 1024;
 const SUMMING: VertexId = VertexId(1);
 
 /// One row.
-struct Row {
-    key_count: u64,
-    interval: Option<Duration>,
-    worker_count: u32,
+pub struct Row {
+    pub key_count: u64,
+    pub interval: Option<Duration>,
+    pub worker_count: u32,
+    /// For each worker, in a folder of its own.
+    pub backend: fn(&Path) -> StateBackend,
 }
 
 impl Row {
@@ -51,7 +54,7 @@ pub fn run(filter: &str, record_count: u64) {
     for key_count in [10_000, 1_000_000] {
         for worker_count in [1, 2] {
             for interval in [None, Some(Duration::from_secs(1))] {
-                rows.push(Row { key_count, interval, worker_count });
+                rows.push(Row { key_count, interval, worker_count, backend: |_| StateBackend::InMemory });
             }
         }
     }
@@ -80,7 +83,7 @@ pub fn run(filter: &str, record_count: u64) {
     println!("{record_count} records, parallelism {PARALLELISM}\n{out}\n");
 }
 
-fn millions(count: u64, duration: Duration) -> String {
+pub fn millions(count: u64, duration: Duration) -> String {
     #[allow(clippy::cast_precision_loss)] // Three digits are shown.
     let per_second = count as f64 / duration.as_secs_f64() / 1e6;
     format!("{per_second:.2} M")
@@ -163,18 +166,19 @@ impl Seen {
     }
 }
 
-struct Measured {
-    /// Of all sums.
-    total: u64,
-    elapsed: Duration,
-    cpu: Duration,
+pub struct Measured {
+    /// Of all sums that are in memory at the end.
+    pub total: u64,
+    pub elapsed: Duration,
+    pub cpu: Duration,
     /// Of each checkpoint that was triggered while records flowed.
-    end_to_end: Vec<Duration>,
-    size_bytes: Option<u64>,
-    sync_max: Option<Duration>,
+    pub end_to_end: Vec<Duration>,
+    pub size_bytes: Option<u64>,
+    pub sync_max: Option<Duration>,
 }
 
-fn measure(row: &Row, record_count: u64) -> Measured {
+/// Runs the job once.
+pub fn measure(row: &Row, record_count: u64) -> Measured {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("threads can be had");
     let seen = Arc::new(Mutex::new(Seen::default()));
     let observer = {
@@ -240,7 +244,7 @@ async fn cluster(env: &RealEnv, row: &Row, graph: Arc<JobGraph<RealEnv>>, folder
                 heartbeats,
                 storage: storage.clone(),
                 mode: Mode::ExactlyOnce,
-                backend: StateBackend::InMemory,
+                backend: (row.backend)(&Path::new(folder).join(format!("worker-{number}"))),
             };
             tokio::spawn(worker::run(env.clone(), settings, graph.clone()))
         })

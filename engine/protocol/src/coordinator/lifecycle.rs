@@ -400,6 +400,10 @@ impl<S: Acknowledged> Coordinator<S> {
         if self.ledger.durable.completed.is_empty() && self.ledger.durable.origin.is_none() {
             self.release_foreign(out);
         }
+        let kept = &self.ledger.durable;
+        if let Some(newest) = kept.completed.last().copied().or(kept.origin.as_ref().map(|origin| origin.checkpoint)) {
+            self.shared.forget_after(newest);
+        }
         self.sweep_shared(None, out);
         self.set_status(Status::Ended(ended), out);
     }

@@ -35,6 +35,33 @@ pub struct Planted {
     pub scenarios: Vec<String>,
     /// Over which seeds.
     pub seeds: String,
+    /// What the binary must be built with, beside its defaults.
+    #[serde(default)]
+    pub features: Vec<Feature>,
+}
+
+/// A cargo feature that scenarios need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Feature {
+    /// For scenarios with RocksDB.
+    Rocksdb,
+}
+
+impl Feature {
+    /// As cargo knows it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Rocksdb => "rocksdb",
+        }
+    }
+
+    /// Whether this binary has it too: runs are compared with its own.
+    fn is_here(self) -> bool {
+        match self {
+            Self::Rocksdb => cfg!(feature = "rocksdb"),
+        }
+    }
 }
 
 impl Planted {
@@ -65,18 +92,20 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// Those with these ids, or all.
+    /// Those with these ids, or all that can be planted with this build.
     ///
     /// # Errors
-    /// There is no such id.
+    /// There is no such id, or it needs another build.
     pub fn select(&self, ids: &[String]) -> Result<Vec<&Planted>, Failure> {
+        let possible = |planted: &&Planted| planted.features.iter().all(|feature| feature.is_here());
         if ids.is_empty() {
-            return Ok(self.planted.iter().collect());
+            return Ok(self.planted.iter().filter(possible).collect());
         }
         let known = || self.planted.iter().map(|planted| planted.id.as_str()).collect::<Vec<_>>().join(", ");
         let find = |id: &String| {
             let found = self.planted.iter().find(|planted| planted.id == *id);
-            found.ok_or_else(|| Failure::UnknownPlanted { id: id.clone(), known: known() })
+            let found = found.ok_or_else(|| Failure::UnknownPlanted { id: id.clone(), known: known() })?;
+            Some(found).filter(possible).ok_or_else(|| Failure::NoRocksDb { name: id.clone() })
         };
         ids.iter().map(find).collect()
     }

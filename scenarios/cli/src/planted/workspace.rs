@@ -3,6 +3,7 @@
 //! There is one copy for all bugs, `target/planted/workspace`, so that cargo finds it where it was the last time. It is brought
 //! up to date by writing only those files whose content differs: what was not touched is not compiled again.
 
+use super::manifest::Feature;
 use crate::failure::Failure;
 use std::collections::BTreeSet;
 use std::io;
@@ -64,7 +65,7 @@ impl Workspace {
     ///
     /// # Errors
     /// Files cannot be copied, or a tool cannot be started.
-    pub fn build_with(&self, patch: &Path) -> Result<Result<(), Broken>, Failure> {
+    pub fn build_with(&self, patch: &Path, features: &[Feature]) -> Result<Result<(), Broken>, Failure> {
         let copy = self.planted.join("workspace");
         self.synchronise(&copy)?;
         let mut apply = Command::new("git");
@@ -77,6 +78,7 @@ impl Workspace {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut build = Command::new(cargo);
         build.args(["build", "--release", "--package", "cofferdam"]).current_dir(&copy);
+        build.args(features.iter().flat_map(|feature| ["--features", feature.name()]));
         build.env("CARGO_TARGET_DIR", self.planted.join("build")).envs(PROFILE);
         let built = output_of(&mut build)?;
         if !built.status.success() {

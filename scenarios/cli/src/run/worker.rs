@@ -16,21 +16,21 @@ use std::sync::Arc;
 /// The store's share of a worker's memory.
 #[cfg(feature = "rocksdb")]
 const ROCKSDB_BYTES: usize = 512 << 20;
-/// Hot entries of one operator's subtask.
+/// Hot entries of the subtasks of one operator, all together: each gets its slot's share.
 const HOT_BYTES: usize = 256 << 20;
 
 fn backend(arguments: &WorkerArguments) -> Result<StateBackend, Failure> {
     let incremental = !arguments.job.full_checkpoints;
+    let hot_bytes = HOT_BYTES / (arguments.slots.max(1) as usize);
     match arguments.job.backend {
         BackendName::HashMap => Ok(StateBackend::InMemory),
-        BackendName::SortedRuns => Ok(StateBackend::Store { backend: Arc::new(SortedRuns::new(HOT_BYTES)), incremental }),
+        BackendName::SortedRuns => Ok(StateBackend::Store { backend: Arc::new(SortedRuns::new(hot_bytes)), incremental }),
         #[cfg(feature = "rocksdb")]
         BackendName::Rocksdb => {
             let folder = std::path::PathBuf::from(&arguments.job.local).join(format!("worker-{}", arguments.id));
             let made = std::fs::create_dir_all(&folder);
             made.map_err(|source| Failure::Path { purpose: "write to", path: folder.clone(), source })?;
-            let settings =
-                RocksDbSettings { folder, memory_budget_bytes: ROCKSDB_BYTES, hot_bytes: HOT_BYTES, mode: RocksDbMode::Automatic };
+            let settings = RocksDbSettings { folder, memory_budget_bytes: ROCKSDB_BYTES, hot_bytes, mode: RocksDbMode::Automatic };
             let backend = RocksDbBackend::new(settings).map_err(|error| Failure::Snapshot(error.to_string()))?;
             Ok(StateBackend::Store { backend: Arc::new(backend), incremental })
         }

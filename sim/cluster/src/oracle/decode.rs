@@ -97,16 +97,24 @@ impl<'a> Bytes<'a> {
     }
 }
 
-/// The CRC-32 of IEEE 802.3, bit by bit.
+/// The CRC-32 of IEEE 802.3, byte by byte.
 fn crc32(parts: &[&[u8]]) -> u32 {
-    let mut crc = u32::MAX;
-    for byte in parts.iter().flat_map(|part| part.iter()) {
-        crc ^= u32::from(*byte);
-        for _ in 0..8 {
-            crc = if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 };
+    const BITWISE: [u32; 256] = {
+        let mut table = [0; 256];
+        let mut byte = 0;
+        while byte < 256 {
+            let (mut crc, mut bit) = (byte as u32, 0);
+            while bit < 8 {
+                crc = if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 };
+                bit += 1;
+            }
+            table[byte] = crc;
+            byte += 1;
         }
-    }
-    !crc
+        table
+    };
+    let bytes = parts.iter().flat_map(|part| part.iter());
+    !bytes.fold(u32::MAX, |crc, byte| crc >> 8 ^ BITWISE[usize::from(crc.to_le_bytes()[0] ^ byte)])
 }
 
 /// The payloads of a framed file.
@@ -187,6 +195,7 @@ fn state_file(file: &[u8], shapes: &dyn Fn(&str) -> Option<Shape>, into: &mut St
 
 /// The shared part of a handle in a backend's own format.
 struct Store {
+    backend: String,
     columns: Vec<String>,
     files: BTreeMap<String, Vec<u8>>,
 }
@@ -201,11 +210,8 @@ fn sized(read: &dyn Fn(&str) -> Result<Vec<u8>, Broken>, path: &str, size: u64) 
 
 fn store(bytes: &mut Bytes<'_>, read: &dyn Fn(&str) -> Result<Vec<u8>, Broken>, files: &mut Vec<String>) -> Result<Store, Broken> {
     let backend = bytes.text()?;
-    if backend != "sorted-runs" {
-        return Err(format!("state in the format of {backend}"));
-    }
     let columns = (0..bytes.count()?).map(|_| bytes.text()).collect::<Result<_, _>>()?;
-    let mut store = Store { columns, files: BTreeMap::new() };
+    let mut store = Store { backend, columns, files: BTreeMap::new() };
     for _ in 0..bytes.count()? {
         let (name, path, size) = (bytes.text()?, bytes.text()?, bytes.number(8)?);
         let content = blocks(b"CFDSTATE", &sized(read, &path, size)?).map_err(|broken| format!("{path}: {broken}"))?.concat();
@@ -215,8 +221,11 @@ fn store(bytes: &mut Bytes<'_>, read: &dyn Fn(&str) -> Result<Vec<u8>, Broken>, 
     Ok(store)
 }
 
-/// Adds what a store of sorted runs holds, and tells how many entries: for each column, newer runs over older ones.
-fn runs(
+/// What a column of a store holds: key group and key, value.
+pub(super) type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// Adds what a store holds, and tells how many entries.
+fn stored(
     own: &[u8],
     store: &Store,
     groups: std::ops::RangeInclusive<u64>,
@@ -225,14 +234,43 @@ fn runs(
 ) -> Result<u64, Broken> {
     let private = blocks(b"CFDSTATE", own)?.concat();
     let mut bytes = Bytes { bytes: &private, at: 0 };
-    let (name, length) = (bytes.text()?, bytes.count()?);
-    let manifest = std::str::from_utf8(bytes.take(length)?).map_err(|_| "a manifest that is not UTF-8".to_owned())?;
-    if name != "MANIFEST" || !bytes.is_empty() {
-        return Err("something else than one manifest".into());
+    let mut files = BTreeMap::new();
+    while !bytes.is_empty() {
+        let (name, length) = (bytes.text()?, bytes.count()?);
+        files.insert(name, bytes.take(length)?.to_vec());
     }
+    let columns = match store.backend.as_str() {
+        "sorted-runs" => runs(files, store)?,
+        #[cfg(feature = "rocksdb")]
+        "rocksdb" => super::tables::rows(files.iter().chain(&store.files), store.columns.len())?,
+        other => return Err(format!("state in the format of {other}")),
+    };
     let mut entries = 0;
-    for (line, name) in manifest.lines().zip(&store.columns) {
+    for (rows, name) in columns.into_iter().zip(&store.columns) {
         let shape = shapes(name).ok_or_else(|| format!("a state {name:?} that the job does not have"))?;
+        for (key, stored) in rows {
+            let (group, key) = key.split_at_checked(2).ok_or("a key without a key group")?;
+            let group = u64::from(group[0]) << 8 | u64::from(group[1]);
+            if !groups.contains(&group) {
+                return Err(format!("an entry of key group {group}, which the handle does not hold"));
+            }
+            let key = Bytes { bytes: key, at: 0 }.text()?;
+            let value = value(shape, &mut Bytes { bytes: &stored, at: 0 })?;
+            if into.entry(name.clone()).or_default().insert(key.clone(), value).is_some() {
+                return Err(format!("key {key} of state {name} is there twice"));
+            }
+            entries += 1;
+        }
+    }
+    Ok(entries)
+}
+
+/// What a store of sorted runs holds: for each column, newer runs over older ones.
+fn runs(mut own: BTreeMap<String, Vec<u8>>, store: &Store) -> Result<Vec<Rows>, Broken> {
+    let manifest = own.remove("MANIFEST").filter(|_| own.is_empty()).ok_or("something else than one manifest")?;
+    let manifest = std::str::from_utf8(&manifest).map_err(|_| "a manifest that is not UTF-8".to_owned())?;
+    let mut columns = Vec::new();
+    for line in manifest.lines() {
         let mut rows: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
         for run in line.split(' ').skip(1).filter(|run| !run.is_empty()) {
             let file = store.files.get(run).ok_or_else(|| format!("{run} is not among the shared files"))?;
@@ -253,22 +291,9 @@ fn runs(
                 rows.insert(key, value);
             }
         }
-        for (key, stored) in rows {
-            let Some(stored) = stored else { continue };
-            let (group, key) = key.split_at_checked(2).ok_or("a key without a key group")?;
-            let group = u64::from(group[0]) << 8 | u64::from(group[1]);
-            if !groups.contains(&group) {
-                return Err(format!("an entry of key group {group}, which the handle does not hold"));
-            }
-            let key = Bytes { bytes: key, at: 0 }.text()?;
-            let value = value(shape, &mut Bytes { bytes: &stored, at: 0 })?;
-            if into.entry(name.clone()).or_default().insert(key.clone(), value).is_some() {
-                return Err(format!("key {key} of state {name} is there twice"));
-            }
-            entries += 1;
-        }
+        columns.push(rows.into_iter().filter_map(|(key, value)| Some((key, value?))).collect());
     }
-    Ok(entries)
+    Ok(columns)
 }
 
 /// Reads a whole checkpoint. `read` gives a file by its path below the job's folder; `shapes` knows how states are written.
@@ -343,7 +368,7 @@ fn metadata(
                     part += state_file(&own, shapes, state).map_err(|broken| format!("{named}: {broken}"))?;
                 } else {
                     let store = store(bytes, read, &mut checkpoint.files)?;
-                    part += runs(&own, &store, first..=last, shapes, state).map_err(|broken| format!("{named}: {broken}"))?;
+                    part += stored(&own, &store, first..=last, shapes, state).map_err(|broken| format!("{named}: {broken}"))?;
                 }
             }
             for _ in 0..bytes.count()? {

@@ -45,6 +45,7 @@ impl Run {
                 if let Err(contradiction) = cut::judge(kind, mode, &self.logs, &read) {
                     self.violated("consistent-cut", format!("savepoint {checkpoint}: {contradiction}"));
                 }
+                self.keep_checkpoint(&read);
                 let inside = read.files.iter().all(|path| !path.contains('/'));
                 if !inside {
                     self.violated("restorability", format!("savepoint {checkpoint} needs files outside of its folder: {:?}", read.files));
@@ -86,6 +87,7 @@ impl Run {
                 }
                 self.judge_efficiency(checkpoint, &read);
                 self.take_image(checkpoint, &read);
+                self.keep_checkpoint(&read);
             }
         }
         self.judge_retained();
@@ -95,7 +97,7 @@ impl Run {
     fn judge_efficiency(&mut self, checkpoint: CheckpointId, read: &decode::Checkpoint) {
         let Scenario { cluster, job, .. } = &self.scenario;
         // Windows that open and close between two checkpoints leave deletions in the files, and nothing in the state.
-        if cluster.backend == BackendKind::HashMap || !cluster.incremental || job.kind == JobKind::Windows {
+        if cluster.backend != BackendKind::SortedRuns || !cluster.incremental || job.kind == JobKind::Windows {
             return;
         }
         let mut account = std::mem::take(&mut self.account);
@@ -103,6 +105,12 @@ impl Run {
             self.violated("efficiency", format!("{checkpoint}: {contradiction}"));
         }
         self.account = account;
+    }
+
+    fn keep_checkpoint(&self, read: &decode::Checkpoint) {
+        if self.keep.outcome {
+            lock(&self.seen).checkpoints.push(read.clone());
+        }
     }
 
     pub(super) fn retain(&mut self, checkpoint: CheckpointId) {
@@ -182,6 +190,9 @@ impl Run {
         let rows = output::rows(parts.map(|(path, bytes)| (path.as_str(), bytes.as_slice())));
         let (kind, mode) = (self.scenario.job.kind, self.scenario.checkpoints.mode);
         let undisturbed = self.scenario.is_undisturbed();
+        if let (true, Ok(rows)) = (self.keep.outcome, &rows) {
+            lock(&self.seen).output.clone_from(rows);
+        }
         match rows.and_then(|rows| output::judge(kind, mode, undisturbed, &self.logs, &rows)) {
             Ok(recounted) => lock(&self.seen).recounted = recounted,
             Err(witness) => self.violated("exactly-once-output", witness),

@@ -1,6 +1,6 @@
 //! Whether a scenario can be run.
 
-use super::{JobKind, Scenario, StorageKind, What, When};
+use super::{BackendKind, JobKind, Scenario, StorageKind, What, When};
 use crate::fault::{KINDS, OBJECT_KINDS};
 use cofferdam_engine::observe::Moment;
 use cofferdam_protocol::settings::{Mode, SettingsError};
@@ -21,6 +21,12 @@ pub enum ScenarioError {
     /// A fault of something that is not there.
     #[error("faults of the object store need cluster.storage object")]
     NoObjectStore,
+    /// A backend that this build lacks. Build with the feature.
+    #[error("backend rocksdb needs a build with it: {BUILD_WITH_ROCKSDB}")]
+    NoRocksDb,
+    /// Incremental checkpoints share files, and there are none.
+    #[error("cluster.storage memory has no files for incremental checkpoints to share; set cluster.incremental to false")]
+    IncrementalInMemory,
     /// A number out of its range.
     #[error("{field} is {value}, it must be from {least} to {most}")]
     OutOfRange {
@@ -43,6 +49,9 @@ pub enum ScenarioError {
     #[error("the storage node's disk cannot be wiped")]
     WipedStorage,
 }
+
+/// How to get a build that knows RocksDB.
+pub const BUILD_WITH_ROCKSDB: &str = r#"eval "$(.ci/rocksdb)" && cargo run --release -p cofferdam --features rocksdb"#;
 
 /// No run is longer, so nothing in it needs to be: an hour.
 const MOST_TIME_MS: u64 = 3_600_000;
@@ -105,6 +114,12 @@ impl Scenario {
         within("job.chunk_bytes", job.chunk_bytes.into(), 1, 1 << 20)?;
         within("job.pace_ms", job.pace_ms, 0, 60_000)?;
         let cluster = &self.cluster;
+        if self.uses_rocksdb() && !cfg!(feature = "rocksdb") {
+            return Err(ScenarioError::NoRocksDb);
+        }
+        if cluster.storage == StorageKind::Memory && cluster.backend != BackendKind::HashMap && cluster.incremental {
+            return Err(ScenarioError::IncrementalInMemory);
+        }
         within("cluster.workers", cluster.workers.into(), 1, 200)?;
         within("cluster.slots", cluster.slots.into(), 1, 64)?;
         within("cluster.workers times slots", u64::from(cluster.workers) * u64::from(cluster.slots), job.parallelism.into(), u64::MAX)?;
@@ -148,6 +163,13 @@ impl Scenario {
         }
         within("chaos.every_ms", self.chaos.as_ref().map_or(1, |chaos| chaos.every_ms), 1, MOST_TIME_MS)?;
         within("chaos.kinds", self.chaos.as_ref().map_or(1, |chaos| chaos.kinds.len() as u64), 1, u64::MAX)
+    }
+
+    /// Whether any of its jobs keeps state in RocksDB.
+    #[must_use]
+    pub fn uses_rocksdb(&self) -> bool {
+        let resumed = self.resume.as_ref().map(|resume| resume.backend);
+        self.cluster.backend == BackendKind::RocksDb || resumed == Some(BackendKind::RocksDb)
     }
 
     /// Whether the user does something.

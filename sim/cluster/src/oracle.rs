@@ -3,6 +3,8 @@
 
 pub mod cut;
 pub mod decode;
+pub mod expiry;
 pub mod output;
 pub mod reference;
 pub mod restore;
+pub mod rules;

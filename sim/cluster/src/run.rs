@@ -6,7 +6,7 @@ use crate::jobs::{Log, OUTPUT};
 use crate::network::LinkSettings;
 use crate::object_store::ObjectSettings;
 use crate::oracle::decode;
-use crate::scenario::{BackendKind, Expect, ResumeFrom, ResumeSpec, Scenario, StorageKind, When};
+use crate::scenario::{BackendKind, ResumeFrom, ResumeSpec, Scenario, StorageKind, When};
 use crate::streams::Concern;
 use crate::trace::{lock, nothing_seen, SharedSeen, Signal, Witness};
 use crate::verdict::{Keep, Report};
@@ -113,6 +113,8 @@ struct Run {
     retained: BTreeSet<CheckpointId>,
     /// What the tasks of an attempt begin from; nothing, where it is not on disk.
     restoring: BTreeMap<AttemptId, decode::Checkpoint>,
+    /// How many subtasks have begun with state, in all attempts of this job.
+    restored_tasks: u64,
     /// The users', by their folders. Nobody but they may delete them.
     savepoints: BTreeMap<CheckpointId, String>,
     job: JobPlace,
@@ -136,7 +138,8 @@ impl Run {
         let logs = workload::logs(&scenario.job, &mut world.streams().stream(Concern::Workload));
         let (retained, restoring) = (BTreeSet::new(), BTreeMap::new());
         let (savepoints, job) = (BTreeMap::new(), FIRST_JOB);
-        Self { world, scenario, seen, keep, logs, storage: NodeIndex(0), ended: None, retained, restoring, savepoints, job }
+        let (storage, ended, restored_tasks) = (NodeIndex(0), None, 0);
+        Self { world, scenario, seen, keep, logs, storage, ended, retained, restoring, restored_tasks, savepoints, job }
     }
 
     async fn play(mut self) -> BTreeMap<&'static str, u64> {
@@ -169,8 +172,9 @@ impl Run {
         scenario.job.parallelism = resume.parallelism;
         scenario.cluster.backend = resume.backend;
         scenario.checkpoints.retention = Retention::Never;
-        (scenario.faults, scenario.chaos, scenario.expect) = (Vec::new(), None, Expect::Finished);
-        self.ended = None;
+        (scenario.faults, scenario.chaos, scenario.expect) = (Vec::new(), None, resume.expect);
+        scenario.job.schema = resume.schema;
+        (self.ended, self.restored_tasks) = (None, 0);
         self.retained.clear();
         self.restoring.clear();
         true
@@ -227,7 +231,10 @@ impl Run {
                     Signal::Completed(checkpoint) => self.judge_checkpoint(checkpoint),
                     Signal::Savepoint(checkpoint, folder) => self.judge_savepoint(checkpoint, folder),
                     Signal::Restoring(attempt, checkpoint) => self.judge_restore(attempt, checkpoint),
-                    Signal::Restored(attempt, task, held) => self.judge_restored(attempt, task, held),
+                    Signal::Restored(attempt, task, held) => {
+                        self.restored_tasks += 1;
+                        self.judge_restored(attempt, task, held);
+                    }
                     Signal::Fault(number, node) if !calm => {
                         if number < pinned {
                             let what = self.scenario.faults[number].what.clone();

@@ -104,6 +104,7 @@ impl Scenario {
         within("job.keys", job.keys.into(), 1, 1_000_000)?;
         within("job.chunk_bytes", job.chunk_bytes.into(), 1, 1 << 20)?;
         within("job.pace_ms", job.pace_ms, 0, 60_000)?;
+        within("job.schema", job.schema.into(), 1, 2)?;
         let cluster = &self.cluster;
         within("cluster.workers", cluster.workers.into(), 1, 200)?;
         within("cluster.slots", cluster.slots.into(), 1, 64)?;
@@ -148,6 +149,14 @@ impl Scenario {
         }
         within("chaos.every_ms", self.chaos.as_ref().map_or(1, |chaos| chaos.every_ms), 1, MOST_TIME_MS)?;
         within("chaos.kinds", self.chaos.as_ref().map_or(1, |chaos| chaos.kinds.len() as u64), 1, u64::MAX)
+    }
+
+    /// Whether all nodes have the same wall clock, and it never jumps.
+    #[must_use]
+    pub fn clocks_agree(&self) -> bool {
+        let jumps = self.faults.iter().any(|fault| matches!(fault.what, What::ClockJump { .. }));
+        let may_jump = self.chaos.as_ref().is_some_and(|chaos| chaos.kinds.iter().any(|kind| kind == "clock-jump"));
+        self.clocks.is_empty() && !jumps && !may_jump
     }
 
     /// Whether the user does something.

@@ -13,6 +13,7 @@
 //! groups is a range of keys. A store is written by one flush at a time, in the order of the checkpoints.
 
 use cofferdam_protocol::KeyGroupRange;
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 
@@ -137,6 +138,8 @@ pub struct ColdPlace {
     pub columns: u16,
     /// What the subtask owns.
     pub groups: KeyGroupRange,
+    /// The states with time-to-live: see [`ColdStore::expire`].
+    pub expiring: BTreeSet<ColumnIndex>,
 }
 
 /// One former store that a subtask takes over, whole or in part.

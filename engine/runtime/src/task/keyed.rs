@@ -334,13 +334,15 @@ async fn open_store<E: Env, O: Operator>(
 ) -> Result<OperatorStore, TaskError> {
     let cold = |source| TaskError::Cold { uid: uid.into(), source };
     let mut declared: Vec<(&'static str, StateKind)> = Vec::new();
-    with_keyed(operator, uid, |states| declared = states.declared());
+    let mut expiries = Vec::new();
+    with_keyed(operator, uid, |states| (declared, expiries) = (states.declared(), states.expiries()));
     declared.sort_unstable();
     let (names, kinds): (Vec<_>, Vec<_>) = declared.into_iter().unzip();
     let place = ColdPlace {
         name: format!("{uid}-{}-{}", context.subtask, context.attempt),
         columns: u16::try_from(names.len()).expect("an operator has few states"),
         groups: context.groups,
+        expiring: (0..).map(ColumnIndex).zip(&expiries).filter(|(_, expiry)| expiry.is_some()).map(|(column, _)| column).collect(),
     };
     let uploaded = Uploaded::default();
     let mut parts = Vec::new();

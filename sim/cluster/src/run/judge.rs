@@ -173,7 +173,7 @@ impl Run {
 
     /// A job that cannot begin from what another one left says why, before any of its tasks starts.
     fn judge_refusal(&self, cause: &str) {
-        let wanted = ["state tally", "tally v2", "tally v1"];
+        let wanted = ["state marks of visits", "mark v2", "mark v1"];
         if let Some(missing) = wanted.iter().find(|wanted| !cause.contains(*wanted)) {
             self.violated("expected-end", format!("the job is refused, but the reason does not say {missing:?}: {cause}"));
         }

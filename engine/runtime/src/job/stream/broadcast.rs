@@ -27,6 +27,69 @@ fn broadcast_edge<E: Env, T: Record, B: Record>(broadcast: &Sealed<E, B>) -> Pen
 
 impl<E: Env, T: Record, K: StateKey, S: Selector<T, K> + Clone> Keyed<E, T, K, S> {
     /// Pairs this stream with one whose every record goes to every subtask, such as rules.
+    ///
+    /// ```
+    /// use cofferdam_engine::connector::{discard::Discard, generator::Generator};
+    /// use cofferdam_engine::env::Env;
+    /// use cofferdam_engine::job::{Job, JobError, JobGraph};
+    /// use cofferdam_engine::operator::{BroadcastContext, Context, KeyedBroadcastProcess};
+    /// use cofferdam_engine::record::Collect;
+    /// use cofferdam_engine::state::{BroadcastState, Key, StateVisitor, ValueState};
+    /// use std::sync::Arc;
+    ///
+    /// /// Counts the records of a key, each by the weight that the key has just then.
+    /// #[derive(Default)]
+    /// struct Weighed {
+    ///     sum: ValueState<u64, u64>,
+    /// }
+    ///
+    /// impl KeyedBroadcastProcess for Weighed {
+    ///     type Key = u64;
+    ///     type In = u64;
+    ///     type Broadcast = (u64, u64);
+    ///     type State = BroadcastState<u64, u64>;
+    ///     type Out = (u64, u64);
+    ///
+    ///     fn process(
+    ///         &mut self,
+    ///         key: &Key<'_, u64>,
+    ///         record: u64,
+    ///         weights: &BroadcastState<u64, u64>, // no `&mut`: this side only reads
+    ///         _: &mut Context<'_, u64>,
+    ///         out: &mut impl Collect<(u64, u64)>,
+    ///     ) {
+    ///         let weight = weights.get(&record).copied().unwrap_or(1);
+    ///         self.sum.update(key, |sum| {
+    ///             *sum += weight;
+    ///             out.collect((record, *sum));
+    ///         });
+    ///     }
+    ///
+    ///     fn broadcast(
+    ///         &mut self,
+    ///         (key, weight): (u64, u64),
+    ///         weights: &mut BroadcastState<u64, u64>,
+    ///         _: &BroadcastContext,
+    ///         _: &mut impl Collect<(u64, u64)>,
+    ///     ) {
+    ///         weights.insert(key, weight);
+    ///     }
+    ///
+    ///     fn states(&mut self, visit: &mut dyn StateVisitor<u64>) {
+    ///         visit.visit("sum", &mut self.sum); // the weights are shown by the engine
+    ///     }
+    /// }
+    ///
+    /// fn weighed<E: Env>(job: Job<E>) -> Result<JobGraph<E>, JobError> {
+    ///     let weights = job.source("weights", || Generator::new(3, 1, Arc::new(|number| (number, 10 * number))));
+    ///     job.source("records", || Generator::new(1000, 100, Arc::new(|number| number % 3)))
+    ///         .key_by(|record: &u64| *record)
+    ///         .connect_broadcast(weights.seal())
+    ///         .process("weighed", Weighed::default)
+    ///         .sink("nowhere", Discard::default);
+    ///     job.build()
+    /// }
+    /// ```
     pub fn connect_broadcast<B: Record>(self, broadcast: Sealed<E, B>) -> KeyedBroadcast<E, T, K, S, B> {
         KeyedBroadcast { keyed: self, broadcast }
     }

@@ -135,7 +135,7 @@ fn a_snapshot_of_an_older_version_is_read_by_its_migration() {
 #[test]
 fn a_store_of_an_older_version_is_written_anew() {
     let (max, groups) = everything();
-    let place = ColdPlace { name: "test".into(), columns: 1, groups };
+    let place = ColdPlace { name: "test".into(), columns: 1, groups, expiring: Default::default() };
     let store = SortedRuns::default().create(&place).expect("it is in memory");
     let cold = || Cold { store: store.clone(), column: ColumnIndex(0), max, errors: FirstError::default() };
     let mut old = MapState::<u64, u64, First>::new();

@@ -303,7 +303,7 @@ fn both_are_called_twins_in_the_plan() {
 /// A store behind the state, which is told what may go.
 #[test]
 fn a_store_drops_what_has_expired_when_it_merges() {
-    let place = ColdPlace { name: "test".into(), columns: 1, groups: all_groups() };
+    let place = ColdPlace { name: "test".into(), columns: 1, groups: all_groups(), expiring: [ColumnIndex(0)].into() };
     let store = SortedRuns::default().create(&place).expect("it is in memory");
     let mut map = MapState::<u64, u64, u64>::new().with_ttl(ttl(TtlUpdate::OnCreateAndWrite));
     let clock = Clock::default();
@@ -336,7 +336,7 @@ fn a_store_drops_what_has_expired_when_it_merges() {
 /// Both ways, in a store, where old and new stand in one column.
 #[test]
 fn what_is_in_a_store_gets_times_or_loses_them() {
-    let place = ColdPlace { name: "test".into(), columns: 1, groups: all_groups() };
+    let place = ColdPlace { name: "test".into(), columns: 1, groups: all_groups(), expiring: [ColumnIndex(0)].into() };
     let store = SortedRuns::default().create(&place).expect("it is in memory");
     let cold = || table::Cold { store: store.clone(), column: ColumnIndex(0), max: max(), errors: FirstError::default() };
     let mut plain = ListState::<u64, u64>::new();

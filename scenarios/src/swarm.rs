@@ -53,6 +53,7 @@ fn expand(seed: u64) -> Scenario {
         pace_ms: rng.gen_range(5..=40),
         backlog_bytes: 0,
         hook_fails_every: 0,
+        schema: 1,
     };
     let heartbeat_ms = rng.gen_range(100..=300);
     let in_memory = rng.gen_bool(0.1);
@@ -130,6 +131,32 @@ fn expand(seed: u64) -> Scenario {
         expect: Expect::Finished,
         resume: None,
     }
+}
+
+/// Apart from `swarm`, so that its runs stay what they are.
+pub(crate) const STATE_STORY: Story = Story { name: "state-swarm", story: STATE_TEXT, expand: expand_state };
+
+const STATE_TEXT: &str = "As swarm, with jobs whose state expires or is broadcast, and clocks that are wrong and jump.";
+
+fn expand_state(seed: u64) -> Scenario {
+    let mut scenario = expand(seed);
+    let rng = &mut Streams::new(seed ^ 0x005e_ed0f_57a7_e000).stream(Concern::Swarm);
+    scenario.name = STATE_STORY.name.into();
+    scenario.story = STATE_TEXT.into();
+    scenario.job.kind = *[JobKind::Expiring, JobKind::Expiring, JobKind::Rules, JobKind::Visits].choose(rng).expect("there are four");
+    scenario.job.schema = rng.gen_range(1..=2);
+    scenario.job.lines *= rng.gen_range(1..=3);
+    if rng.gen_bool(0.5) {
+        // Only with one clock it is exact what must not be lost.
+        scenario.clocks.clear();
+        if let Some(chaos) = &mut scenario.chaos {
+            chaos.kinds.retain(|kind| kind != "clock-jump");
+            if chaos.kinds.is_empty() {
+                chaos.kinds.push("crash".into());
+            }
+        }
+    }
+    scenario
 }
 
 fn expand_in_objects(seed: u64) -> Scenario {

@@ -35,6 +35,9 @@ pub struct DeclaredState {
     pub shape: StateShape,
     /// The oldest version of its value's type that it reads.
     pub oldest_readable: u32,
+    /// The name that its value's type would have with time-to-live switched on, or off, which it reads as well. `None` where there is
+    /// no such thing, as for timers.
+    pub twin: Option<String>,
 }
 
 /// What kind of snapshot it is, and with that whose.

@@ -192,7 +192,8 @@ fn compatible(checkpoint: CheckpointId, state: &OperatorState, shape: &OperatorS
 fn readable(checkpoint: CheckpointId, uid: &str, stored: &StateShape, declared: &DeclaredState) -> Result<(), RestoreError> {
     let wanted = &declared.shape;
     let versions = declared.oldest_readable..=wanted.value.version;
-    let same_types = stored.key == wanted.key && stored.value.name == wanted.value.name && stored.kind == wanted.kind;
+    let same_value = stored.value.name == wanted.value.name || Some(&stored.value.name) == declared.twin.as_ref();
+    let same_types = stored.key == wanted.key && same_value && stored.kind == wanted.kind;
     if same_types && versions.contains(&stored.value.version) {
         return Ok(());
     }

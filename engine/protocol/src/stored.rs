@@ -51,26 +51,65 @@ pub enum StoredError {
 pub struct Reader<'a> {
     bytes: &'a [u8],
     offset: u64,
-    version: Option<u32>,
+    written: Written,
+}
+
+/// How values were written, where that may differ from how the program writes them now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// The version of the type; `None` stands for the present one.
+    pub version: Option<u32>,
+    /// Times of last access.
+    pub stamps: Stamps,
+}
+
+/// Whether each value has the time of its last access before it, as those of state with time-to-live have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stamps {
+    /// As the program writes them now.
+    #[default]
+    AsNow,
+    /// They have none, and the program wants some: this one, in milliseconds.
+    Missing(i64),
+    /// They have some, and the program wants none.
+    Unwanted,
 }
 
 impl<'a> Reader<'a> {
     /// Reads `bytes`, of which the first stands at `offset` of the file.
     #[must_use]
     pub fn new(bytes: &'a [u8], offset: u64) -> Self {
-        Self { bytes, offset, version: None }
+        Self { bytes, offset, written: Written::default() }
     }
 
-    /// The values were written by a program whose type had this version. Types that have changed since ask for it.
+    /// The values were written by another program, perhaps. Types that have changed since ask for it.
     #[must_use]
-    pub fn with_version(self, version: Option<u32>) -> Self {
-        Self { version, ..self }
+    pub fn written(self, written: Written) -> Self {
+        Self { written, ..self }
     }
 
     /// The version of the type that is being read; `None` stands for the present one.
     #[must_use]
     pub fn version(&self) -> Option<u32> {
-        self.version
+        self.written.version
+    }
+
+    /// Whether there are times of last access.
+    #[must_use]
+    pub fn stamps(&self) -> Stamps {
+        self.written.stamps
+    }
+
+    /// Reads a part whose type is at its present version, whatever is said of the whole: parts that may differ are named with their
+    /// version in the name of the whole.
+    ///
+    /// # Errors
+    /// Those of the part.
+    pub fn at_present<T: Stored>(&mut self) -> Result<T, StoredError> {
+        let written = core::mem::take(&mut self.written);
+        let part = T::read(self);
+        self.written = written;
+        part
     }
 
     /// Where the next byte stands.
@@ -240,21 +279,23 @@ impl<T: Stored> Stored for Option<T> {
     }
 }
 
+/// The version of a tuple is that of its last part.
 macro_rules! tuples {
-    ($(($($name:ident),+))*) => {$(
-        impl<$($name: Stored),+> Stored for ($($name,)+) {
+    ($(($($name:ident),*; $last:ident))*) => {$(
+        impl<$($name: Stored,)* $last: Stored> Stored for ($($name,)* $last,) {
             fn write(&self, out: &mut Vec<u8>) {
                 #[allow(non_snake_case)]
-                let ($($name,)+) = self;
-                $($name.write(out);)+
+                let ($($name,)* $last,) = self;
+                $($name.write(out);)*
+                $last.write(out);
             }
             fn read(input: &mut Reader<'_>) -> Result<Self, StoredError> {
-                Ok(($($name::read(input)?,)+))
+                Ok(($(input.at_present::<$name>()?,)* $last::read(input)?,))
             }
         }
     )*};
 }
-tuples!((A)(A, B)(A, B, C)(A, B, C, D));
+tuples!((; A)(A; B)(A, B; C)(A, B, C; D));
 
 #[cfg(test)]
 mod tests;

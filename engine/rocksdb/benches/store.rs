@@ -32,7 +32,7 @@ fn held(last: u16) -> KeyGroupRange {
 }
 
 fn place(name: &str) -> ColdPlace {
-    ColdPlace { name: name.to_owned(), columns: 1, groups: held(GROUPS - 1) }
+    ColdPlace { name: name.to_owned(), columns: 1, groups: held(GROUPS - 1), expiring: Default::default() }
 }
 
 fn fetch(backend: &RocksDbBackend, place: &ColdPlace, checkpoint: &ColdCheckpoint) -> Vec<LoadedFile> {

@@ -70,7 +70,7 @@ impl ColdBackend for RocksDbBackend {
 
     fn create(&self, place: &ColdPlace) -> Result<Arc<dyn ColdStore>, ColdError> {
         let folder = PlaceFolder::empty(&self.root, place)?;
-        Ok(Arc::new(RocksDbStore::create(&self.options, folder, place.columns)?))
+        Ok(Arc::new(RocksDbStore::create(&self.options, folder, place)?))
     }
 
     fn sink(&self, place: &ColdPlace, part: usize, name: &str) -> Result<Box<dyn LoadSink>, ColdError> {

@@ -21,6 +21,8 @@ mod backend;
 #[cfg(feature = "rocksdb")]
 mod checkpoint;
 #[cfg(feature = "rocksdb")]
+mod expiry;
+#[cfg(feature = "rocksdb")]
 mod failure;
 #[cfg(feature = "rocksdb")]
 mod memory;

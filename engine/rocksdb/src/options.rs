@@ -73,7 +73,7 @@ impl OptionsOfStores {
         Ok(options)
     }
 
-    /// What concerns the tables of one state. Here is the place for a filter that drops what has expired.
+    /// What concerns the tables of one state, but for the filter of one that expires.
     pub fn column(&self, _column: ColumnIndex) -> Options {
         let mut options = self.tables();
         match self.settings.mode {

@@ -2,6 +2,7 @@
 
 use crate::backend::RocksDbMode;
 use crate::checkpoint::is_table;
+use crate::expiry::Deadlines;
 use crate::failure::{cannot, cannot_at, BACKEND};
 use crate::options::{without_log, OptionsOfStores};
 use crate::place::PlaceFolder;
@@ -29,7 +30,7 @@ pub fn restore(
 ) -> Result<(RocksDbStore, bool), ColdError> {
     let base = base(&parts, place.columns).map(|index| (index, parts.remove(index)));
     let Some((base_index, mut base)) = base else {
-        let store = RocksDbStore::create(options, folder, place.columns)?;
+        let store = RocksDbStore::create(options, folder, place)?;
         take_in(&store, options, parts.into_iter().enumerate())?;
         return Ok((store, false));
     };
@@ -38,7 +39,8 @@ pub fn restore(
 
     let landed = Landed::land(folder.database(), std::mem::take(&mut base.files))?;
     remove(&folder.fetched(base_index))?;
-    let mut database = landed.open(options, base.column_count)?;
+    let deadlines = Deadlines::of(place);
+    let mut database = landed.open(options, base.column_count, &deadlines)?;
     let whole = base.groups == base.held && base.column_count == place.columns && others.len() == 0;
     for column in base.column_count..place.columns {
         database.create_cf(column_name(ColumnIndex(column)), &options.column(ColumnIndex(column))).map_err(cannot("add a column"))?;
@@ -49,7 +51,7 @@ pub fn restore(
     if base.groups != base.held {
         clip(&database, place.columns, &base, options.settings().mode)?;
     }
-    let store = RocksDbStore::over(options, folder, database, place.columns);
+    let store = RocksDbStore::over(options, folder, database, place.columns, deadlines);
     take_in(&store, options, others)?;
     store.begin_compactions()?;
     Ok((store, whole))
@@ -102,11 +104,12 @@ impl Landed {
     }
 
     /// Nothing is compacted yet, so that the tables can be compared with those that came.
-    fn open(&self, options: &OptionsOfStores, columns: u16) -> Result<DB, ColdError> {
+    fn open(&self, options: &OptionsOfStores, columns: u16, deadlines: &Deadlines) -> Result<DB, ColdError> {
         let at_rest = |column| {
-            let mut column = options.column(column);
-            column.set_disable_auto_compactions(true);
-            column
+            let mut family = options.column(column);
+            family.set_disable_auto_compactions(true);
+            deadlines.filter(column, &mut family);
+            family
         };
         let families = families(columns, at_rest, options);
         self.checked(DB::open_cf_with_opts(&options.database()?, &self.folder, families))

@@ -2,10 +2,11 @@
 
 use crate::backend::RocksDbMode;
 use crate::checkpoint;
+use crate::expiry::Deadlines;
 use crate::failure::cannot;
 use crate::options::{without_log, OptionsOfStores};
 use crate::place::PlaceFolder;
-use cofferdam_engine::state::cold::{Change, ColdCheckpoint, ColdError, ColdStore, ColumnIndex, Entry};
+use cofferdam_engine::state::cold::{Change, ColdCheckpoint, ColdError, ColdPlace, ColdStore, ColumnIndex, Entry};
 use rocksdb::{ColumnFamily, DBRawIterator, FlushOptions, Options, ReadOptions, WriteBatch, WriteOptions, DB};
 use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,6 +23,7 @@ pub struct RocksDbStore {
     reading: ReadOptions,
     writing: WriteOptions,
     mode: RocksDbMode,
+    deadlines: Deadlines,
     /// How many checkpoints this store has taken.
     checkpoints: AtomicU64,
     folder: PlaceFolder,
@@ -29,23 +31,30 @@ pub struct RocksDbStore {
 
 impl RocksDbStore {
     /// An empty store in an empty folder.
-    pub fn create(options: &OptionsOfStores, folder: PlaceFolder, columns: u16) -> Result<Self, ColdError> {
+    pub fn create(options: &OptionsOfStores, folder: PlaceFolder, place: &ColdPlace) -> Result<Self, ColdError> {
+        let (columns, deadlines) = (place.columns, Deadlines::of(place));
         let mut database_options = options.database()?;
         database_options.create_if_missing(true);
         database_options.create_missing_column_families(true);
-        let families = families(columns, |column| options.column(column), options);
+        let with_filter = |column| {
+            let mut family = options.column(column);
+            deadlines.filter(column, &mut family);
+            family
+        };
+        let families = families(columns, with_filter, options);
         let database = DB::open_cf_with_opts(&database_options, folder.database(), families).map_err(cannot("create a database"))?;
-        Ok(Self::over(options, folder, database, columns))
+        Ok(Self::over(options, folder, database, columns, deadlines))
     }
 
     /// A store over a database that is open, with these columns.
-    pub fn over(options: &OptionsOfStores, folder: PlaceFolder, database: DB, columns: u16) -> Self {
+    pub fn over(options: &OptionsOfStores, folder: PlaceFolder, database: DB, columns: u16, deadlines: Deadlines) -> Self {
         Self {
             database,
             columns: (0..columns).map(|column| column_name(ColumnIndex(column))).collect(),
             reading: ReadOptions::default(),
             writing: without_log(),
             mode: options.settings().mode,
+            deadlines,
             checkpoints: AtomicU64::new(0),
             folder,
         }
@@ -127,6 +136,10 @@ impl ColdStore for RocksDbStore {
 
     fn scan<'a>(&'a self, column: ColumnIndex, from: &[u8], to: Option<&[u8]>) -> Box<dyn Iterator<Item = Entry> + Send + 'a> {
         Box::new(Scan::new(&self.database, self.family(column), from, to))
+    }
+
+    fn expire(&self, column: ColumnIndex, deadline_ms: i64) {
+        self.deadlines.set(column, deadline_ms);
     }
 
     fn checkpoint(&self) -> Result<ColdCheckpoint, ColdError> {

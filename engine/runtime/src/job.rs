@@ -18,7 +18,9 @@ use std::sync::Arc;
 
 mod stream;
 
-pub use stream::{ClosedEdge, Connected, EitherSelector, GateSpec, HeadSpec, Keyed, MakeInput, Sealed, SourceSpec, Stream};
+pub use stream::{
+    ClosedEdge, Connected, EitherSelector, GateSpec, HeadSpec, Keyed, KeyedBroadcast, MakeInput, PlainBroadcast, Sealed, SourceSpec, Stream,
+};
 
 /// How records of an edge find their subtask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,6 +193,14 @@ pub enum JobError {
     /// Records can only stay at their index if there are as many subtasks on both sides.
     #[error("{0} is fed index by index from a chain of another parallelism; rebalance in between")]
     ForwardMismatch(String),
+    /// Two states of one operator share a name: they could not be told apart.
+    #[error("two states of {uid} have the name {name}")]
+    DuplicateState {
+        /// The operator.
+        uid: String,
+        /// Of both.
+        name: String,
+    },
     /// A job without a source does nothing.
     #[error("the job has no source")]
     NoSource,
@@ -264,6 +274,11 @@ impl<E: Env> Job<E> {
                 if !seen.insert(uid.clone()) {
                     return Err(JobError::DuplicateUid(uid.clone()));
                 }
+            }
+        }
+        for (uid, states) in building.vertices.iter().flat_map(|vertex| &vertex.states) {
+            if let Some(pair) = states.windows(2).find(|pair| pair[0].shape.name == pair[1].shape.name) {
+                return Err(JobError::DuplicateState { uid: uid.clone(), name: pair[0].shape.name.clone() });
             }
         }
         for edge in building.edges.iter().filter(|edge| edge.partitioning == Partitioning::Forward) {

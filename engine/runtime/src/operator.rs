@@ -3,16 +3,19 @@
 use crate::record::{Collect, EventTime};
 use crate::state::cold::{ColdError, ColdStore};
 use crate::state::table::{FirstError, FrozenChanges};
-use crate::state::{KeyedSnapshot, RestoreStateError, StateKind};
+use crate::state::ttl::Expiry;
+use crate::state::{KeyedSnapshot, OperatorListError, RestoreStateError, StateKind};
 use cofferdam_protocol::metadata::DeclaredState;
 use cofferdam_protocol::snapshot::{ListState, StateShape};
 use cofferdam_protocol::{KeyGroupRange, MaxParallelism};
 
 use std::sync::Arc;
 
+mod broadcast;
 mod keyed;
 mod stateless;
 
+pub use broadcast::{BroadcastContext, BroadcastOperator, BroadcastProcess, KeyedBroadcastOperator, KeyedBroadcastProcess};
 pub use keyed::{CoProcess, Context, Firing, KeyedOperator, KeyedProcess, Selector, TimeDomain, TwoInputs};
 pub use stateless::{Filter, FlatMap, Identity, Map, Then};
 
@@ -36,6 +39,11 @@ pub trait Operator: Send + 'static {
         let _ = (now_ms, out);
     }
 
+    /// It is `now_ms` by the wall clock: what state with time-to-live goes by. Fires nothing.
+    fn set_clock(&mut self, now_ms: i64) {
+        let _ = now_ms;
+    }
+
     /// When the next processing-time timer is due.
     fn next_processing_timer(&self) -> Option<i64> {
         None
@@ -54,7 +62,19 @@ pub trait Stateful {
     /// Its keyed state, if it has any.
     fn keyed(&mut self) -> Option<&mut dyn KeyedStates>;
     /// Its operator state.
-    fn lists(&self) -> Vec<ListState>;
+    fn lists(&mut self) -> Vec<ListState>;
+    /// Takes its part of the operator state of a checkpoint; `stored` says with which types it was written.
+    ///
+    /// # Errors
+    /// State that is not what it should be.
+    fn restore_lists(&mut self, lists: &[ListState], stored: &[StateShape]) -> Result<(), OperatorListError> {
+        let _ = (lists, stored);
+        Ok(())
+    }
+    /// The types of its operator state, where they are kept, by name.
+    fn list_types(&mut self) -> Vec<DeclaredState> {
+        Vec::new()
+    }
     /// How much it holds: keys of each keyed state, items of each list.
     fn entry_count(&mut self) -> u64 {
         self.lists().iter().map(|list| list.items.len() as u64).sum()
@@ -76,6 +96,8 @@ pub trait KeyedStates {
     /// # Errors
     /// The store cannot be read.
     fn rebuild(&mut self) -> Result<(), ColdError>;
+    /// What a store may leave out of each state now, by column.
+    fn expiries(&mut self) -> Vec<Option<Expiry>>;
     /// The changes since the last freeze, by column.
     fn freeze(&mut self) -> Vec<Arc<dyn FrozenChanges>>;
     /// Takes one block of a snapshot in, written with the `stored` types; returns how many entries.

@@ -7,6 +7,7 @@
 
 pub mod aggregating;
 pub mod backend;
+pub mod broadcast;
 pub mod cold;
 pub mod key;
 pub mod list;
@@ -19,6 +20,7 @@ pub mod sorted_runs;
 pub mod table;
 pub mod text;
 pub mod timers;
+pub mod ttl;
 pub mod value;
 
 pub use aggregating::{Aggregate, AggregatingState};
@@ -27,6 +29,7 @@ pub use backend::restore::{restore_block, restore_block_as, RestoreStateError};
 pub use backend::{
     clear_all, declared_states, entry_count, DuplicateState, StateKind, StateTable, StateValue, StateVisitor, TableSnapshot,
 };
+pub use broadcast::{BroadcastState, BroadcastStates, BroadcastTable};
 pub use key::{Key, StateKey};
 pub use list::ListState;
 pub use map::MapState;
@@ -36,4 +39,5 @@ pub use reducing::{Reduce, ReducingState};
 pub use schema::Typed;
 pub use text::Text;
 pub use timers::{TimerQueue, Timers};
+pub use ttl::{Expiring, Forever, Ttl, TtlUpdate};
 pub use value::ValueState;

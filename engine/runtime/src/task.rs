@@ -17,7 +17,7 @@ use crate::job::JobGraph;
 use crate::observe::{Actor, Detail, Event, Moment};
 use crate::record::SnapshotRequest;
 use crate::state::cold::{ColdBackend, ColdError};
-use crate::state::{BlockError, RestoreStateError};
+use crate::state::{BlockError, OperatorListError, RestoreStateError};
 use crate::storage::{CheckpointStorage, StorageError};
 use cofferdam_protocol::coordinator::FailureReason;
 use cofferdam_protocol::restore::TaskRestore;
@@ -190,6 +190,14 @@ pub enum TaskError {
         uid: String,
         /// Why.
         source: BlockError,
+    },
+    /// Its operator state cannot be read.
+    #[error("state of {uid}: {source}")]
+    Lists {
+        /// The operator.
+        uid: String,
+        /// Why.
+        source: OperatorListError,
     },
     /// Its state does not fit the operator.
     #[error("state of {uid}: {source}")]

@@ -8,9 +8,12 @@ use cofferdam_protocol::MaxParallelism;
 use std::sync::Arc;
 use std::time::Duration;
 
+mod expiring;
 mod hook;
 mod ledger;
 mod patient;
+mod rules;
+mod visits;
 mod windows;
 mod word_count;
 
@@ -33,6 +36,9 @@ pub fn sources(kind: JobKind) -> &'static [&'static str] {
         JobKind::WordCount => &["lines"],
         JobKind::Windows => &["events"],
         JobKind::Ledger => &["orders-a", "orders-b", "payments"],
+        JobKind::Expiring => &["uses"],
+        JobKind::Rules => &["records", "weights"],
+        JobKind::Visits => &["log"],
     }
 }
 
@@ -47,6 +53,9 @@ pub fn build<E: Env>(spec: &JobSpec, logs: &[Log], output: &str) -> JobGraph<E> 
         JobKind::WordCount => word_count::build(spec, max, logs, output),
         JobKind::Windows => windows::build(spec, max, logs, output),
         JobKind::Ledger => ledger::build(spec, max, logs, output),
+        JobKind::Expiring => expiring::build(spec, max, logs, output),
+        JobKind::Rules => rules::build(spec, max, logs, output),
+        JobKind::Visits => visits::build(spec, max, logs, output),
     };
     graph.expect("a checked scenario makes a job that can be built")
 }

@@ -4,8 +4,10 @@
 pub mod cut;
 pub mod decode;
 pub mod efficiency;
+pub mod expiry;
 pub mod output;
 pub mod reference;
 pub mod restore;
+pub mod rules;
 #[cfg(feature = "rocksdb")]
 mod tables;

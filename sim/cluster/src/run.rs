@@ -6,7 +6,7 @@ use crate::jobs::{Log, OUTPUT};
 use crate::network::LinkSettings;
 use crate::object_store::ObjectSettings;
 use crate::oracle::{decode, efficiency};
-use crate::scenario::{Expect, ResumeFrom, ResumeSpec, Scenario, StorageKind, When};
+use crate::scenario::{ResumeFrom, ResumeSpec, Scenario, StorageKind, When};
 use crate::streams::Concern;
 use crate::trace::{lock, nothing_seen, SharedSeen, Signal, Witness};
 use crate::verdict::{Keep, Report};
@@ -136,6 +136,8 @@ struct Run {
     retained: BTreeSet<CheckpointId>,
     /// What the tasks of an attempt begin from; nothing, where it is not on disk.
     restoring: BTreeMap<AttemptId, decode::Checkpoint>,
+    /// How many subtasks have begun with state, in all attempts of this job.
+    restored_tasks: u64,
     /// The users', by their folders. Nobody but they may delete them.
     savepoints: BTreeMap<CheckpointId, String>,
     job: JobPlace,
@@ -177,6 +179,7 @@ impl Run {
             ended: None,
             retained,
             restoring,
+            restored_tasks: 0,
             savepoints,
             job,
             account: efficiency::Account::default(),
@@ -216,8 +219,9 @@ impl Run {
         scenario.job.parallelism = resume.parallelism;
         scenario.cluster.backend = resume.backend;
         scenario.checkpoints.retention = Retention::Never;
-        (scenario.faults, scenario.chaos, scenario.expect) = (Vec::new(), None, Expect::Finished);
-        self.ended = None;
+        (scenario.faults, scenario.chaos, scenario.expect) = (Vec::new(), None, resume.expect);
+        scenario.job.schema = resume.schema;
+        (self.ended, self.restored_tasks) = (None, 0);
         self.retained.clear();
         self.restoring.clear();
         self.account = efficiency::Account::default();
@@ -289,7 +293,10 @@ impl Run {
                         }
                     }
                     Signal::Restoring(attempt, checkpoint) => self.judge_restore(attempt, checkpoint),
-                    Signal::Restored(attempt, task, held) => self.judge_restored(attempt, task, held),
+                    Signal::Restored(attempt, task, held) => {
+                        self.restored_tasks += 1;
+                        self.judge_restored(attempt, task, held);
+                    }
                     Signal::Fault(number, node) if !calm => {
                         if number < pinned {
                             let what = self.scenario.faults[number].what.clone();

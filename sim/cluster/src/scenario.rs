@@ -77,6 +77,8 @@ pub enum Expect {
     Failed,
     /// By its user.
     Cancelled,
+    /// With its types not being able to read what it is to begin from, before any task starts.
+    Refused,
 }
 
 /// Which of the built-in jobs.
@@ -90,6 +92,12 @@ pub enum JobKind {
     Windows,
     /// Two unions of logs, connected by key: all five kinds of state, processing-time timers.
     Ledger,
+    /// State with time-to-live beside notes of what was done to it.
+    Expiring,
+    /// Records that are counted by rules that every subtask gets: broadcast state.
+    Rules,
+    /// Visits of pages, in two versions with different types of state.
+    Visits,
 }
 
 /// What runs.
@@ -116,6 +124,8 @@ pub struct JobSpec {
     pub backlog_bytes: u64,
     /// The coordinator has a hook that fails each time so many calls have been made; 0: it has none.
     pub hook_fails_every: u64,
+    /// The version of the program, where there are several: of visits.
+    pub schema: u32,
 }
 
 impl Default for JobSpec {
@@ -131,6 +141,7 @@ impl Default for JobSpec {
             pace_ms: 50,
             backlog_bytes: 0,
             hook_fails_every: 0,
+            schema: 1,
         }
     }
 }
@@ -184,6 +195,16 @@ pub struct ResumeSpec {
     pub parallelism: u32,
     /// What keyed state is kept in.
     pub backend: BackendKind,
+    /// The version of its program.
+    #[serde(default = "first_schema")]
+    pub schema: u32,
+    /// How it must end.
+    #[serde(default)]
+    pub expect: Expect,
+}
+
+fn first_schema() -> u32 {
+    JobSpec::default().schema
 }
 
 /// Which snapshot.
@@ -364,7 +385,7 @@ impl CheckpointSpec {
     #[must_use]
     pub fn keeps_after(&self, end: Expect) -> bool {
         match end {
-            Expect::Finished => false,
+            Expect::Finished | Expect::Refused => false,
             Expect::Failed => self.retention != Retention::Never,
             Expect::Cancelled => self.retention == Retention::RetainOnCancellation,
         }

@@ -14,6 +14,22 @@ pub const RIPE_MS: i64 = 400;
 /// How long the ledger's sources wait behind their logs: by then every account has ripened, wherever it had to be restored.
 pub const RIPE_WAIT_MS: u64 = 2 * RIPE_MS.unsigned_abs();
 
+/// How long what expires lives.
+pub const TTL_MS: i64 = 400;
+/// How many groups of keys have a weight.
+const GROUPS: u32 = 3;
+/// The rank of every page, in the second version of its visits.
+pub const RANK: u64 = 9;
+/// The weight of every mark, in the second version of visits.
+pub const WEIGHT: u64 = 5;
+
+/// The group of a key that is a letter and a number.
+#[must_use]
+pub fn group_of(key: &str) -> String {
+    let number: u32 = key.get(1..).and_then(|number| number.parse().ok()).unwrap_or(0);
+    format!("g{}", number % GROUPS)
+}
+
 /// Where the logs are.
 pub const INPUT: &str = "/shared/input";
 
@@ -23,7 +39,7 @@ fn key(rng: &mut ChaCha8Rng, keys: u32) -> u32 {
     a.min(b)
 }
 
-fn line(kind: JobKind, index: u32, keys: u32, rng: &mut ChaCha8Rng) -> String {
+fn line(kind: JobKind, source: &str, index: u32, keys: u32, rng: &mut ChaCha8Rng) -> String {
     match kind {
         JobKind::WordCount => {
             let words = rng.gen_range(1..=4);
@@ -34,6 +50,10 @@ fn line(kind: JobKind, index: u32, keys: u32, rng: &mut ChaCha8Rng) -> String {
             format!("{} k{} {}", time.max(0), key(rng, keys), rng.gen_range(1..10))
         }
         JobKind::Ledger => format!("a{} {}", key(rng, keys), rng.gen_range(1..20)),
+        JobKind::Rules if source == "weights" => format!("g{} {}", rng.gen_range(0..GROUPS), rng.gen_range(1..5)),
+        JobKind::Rules => format!("k{}", key(rng, keys)),
+        JobKind::Expiring => format!("k{} {}", key(rng, keys), rng.gen_range(0..40)),
+        JobKind::Visits => format!("p{} {}", key(rng, keys), rng.gen_range(0..60)),
     }
 }
 
@@ -44,7 +64,7 @@ pub fn logs(spec: &JobSpec, rng: &mut ChaCha8Rng) -> Vec<Log> {
         let partition = |index: u32, rng: &mut ChaCha8Rng| {
             // Unequal parts: some partitions end early.
             let lines = spec.lines / 2 + rng.gen_range(0..=spec.lines / 2);
-            let lines = (0..lines).map(|number| line(spec.kind, number, spec.keys, rng)).collect();
+            let lines = (0..lines).map(|number| line(spec.kind, source, number, spec.keys, rng)).collect();
             (format!("{INPUT}/{source}-{index}"), lines)
         };
         Log { source, partitions: (0..spec.partitions).map(|index| partition(index, rng)).collect() }

@@ -82,6 +82,8 @@ pub(crate) struct WorldInner {
     pub(crate) objects: ObjectStore,
     nodes: Mutex<Vec<Arc<Node>>>,
     clock_rng: Mutex<ChaCha8Rng>,
+    /// As of the last jump.
+    latest_wall_ms: Mutex<i64>,
     failure: Mutex<Failure>,
 }
 
@@ -137,6 +139,7 @@ impl World {
                 sink,
                 nodes: Mutex::default(),
                 clock_rng: Mutex::new(streams.stream(Concern::Clock)),
+                latest_wall_ms: Mutex::new(i64::MIN),
                 failure: Mutex::default(),
             }),
         };
@@ -361,8 +364,18 @@ impl World {
         lock(&self.entry(node).clock).wall_ms(self.now())
     }
 
+    /// The latest time that the wall clock of any node has shown so far.
+    #[must_use]
+    pub fn latest_wall_clock_ms(&self) -> i64 {
+        let before = *lock(&self.inner.latest_wall_ms);
+        self.nodes().into_iter().map(|node| self.wall_clock_ms(node)).fold(before, i64::max)
+    }
+
     /// Lets the wall clock of a node jump.
     pub fn jump(&self, node: NodeIndex, delta_ms: i64) {
+        // It may never be as late again.
+        let latest_ms = self.latest_wall_clock_ms();
+        *lock(&self.inner.latest_wall_ms) = latest_ms;
         lock(&self.entry(node).clock).jump_ms(delta_ms);
         self.inner.sink.fault("clock-jump");
         self.note(&WorldEvent::ClockJumped(node, delta_ms));

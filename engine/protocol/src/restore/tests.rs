@@ -231,12 +231,13 @@ fn a_state_of_another_type_is_refused_with_both_versions_before_anything_starts(
     };
     let job = |oldest_readable| {
         let mut shape = shape("a", 1, 8, 0);
-        shape.states = vec![DeclaredState { shape: of("Account", 3), oldest_readable }];
+        shape.states = vec![DeclaredState { shape: of("Account", 3), oldest_readable, twin: Some("expiring<Account>".into()) }];
         vec![shape]
     };
     assert!(plan(&taken("Account", 3), &job(3)).is_ok());
     assert!(plan(&taken("Account", 2), &job(2)).is_ok(), "there is a migration");
-    for metadata in [taken("Account", 2), taken("Account", 4), taken("Balance", 3)] {
+    assert!(plan(&taken("expiring<Account>", 2), &job(2)).is_ok(), "time-to-live may be switched off");
+    for metadata in [taken("Account", 2), taken("Account", 4), taken("Balance", 3), taken("expiring<Account>", 2)] {
         let error = plan(&metadata, &job(3)).expect_err("it would be misread").to_string();
         assert!(error.contains("state total of a") && error.contains("Account v3"), "{error}");
     }

@@ -3,6 +3,7 @@
 mod checkpoint;
 mod damage;
 mod determinism;
+mod expiry;
 mod model;
 mod rescale;
 mod stores;

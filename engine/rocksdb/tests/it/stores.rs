@@ -24,7 +24,7 @@ pub fn groups(first: u16, last: u16) -> KeyGroupRange {
 }
 
 pub fn place(name: &str, columns: u16, groups: KeyGroupRange) -> ColdPlace {
-    ColdPlace { name: name.to_owned(), columns, groups }
+    ColdPlace { name: name.to_owned(), columns, groups, expiring: Default::default() }
 }
 
 pub fn key(group: u16, name: &str) -> Vec<u8> {

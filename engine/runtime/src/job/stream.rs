@@ -5,7 +5,7 @@ use crate::channel::{BoxFuture, Broadcast, Carrying, EdgeType, Exchange, Forward
 use crate::connector::{Sink, Source};
 use crate::env::Env;
 use crate::operator::{
-    CoProcess, Filter, FlatMap, Identity, KeyedOperator, KeyedProcess, Map, Operator, Selector, Stateful, Then, TwoInputs,
+    CoProcess, Filter, FlatMap, Identity, KeyedOperator, KeyedProcess, KeyedStates, Map, Operator, Selector, Stateful, Then, TwoInputs,
 };
 use crate::record::{Either, Record};
 use crate::task::{Input, Outputs, SinkTail, SourceHead, TaskContext, TaskError};
@@ -17,6 +17,10 @@ use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::rc::Rc;
 use std::sync::Arc;
+
+mod broadcast;
+
+pub use broadcast::{KeyedBroadcast, PlainBroadcast};
 
 /// An edge whose receiver is not known yet.
 struct PendingEdge<E: Env, X> {
@@ -240,8 +244,11 @@ fn declared<O: Operator>(operator: &mut O) -> BTreeMap<String, Vec<DeclaredState
     let mut states = BTreeMap::new();
     operator.stateful(&mut |stateful: &mut dyn Stateful| {
         let uid = stateful.uid().to_owned();
-        if let Some(keyed) = stateful.keyed() {
-            states.insert(uid, keyed.types());
+        let mut types = stateful.list_types();
+        types.extend(stateful.keyed().map_or_else(Vec::new, KeyedStates::types));
+        types.sort_by(|a, b| a.shape.name.cmp(&b.shape.name));
+        if !types.is_empty() {
+            states.insert(uid, types);
         }
     });
     states

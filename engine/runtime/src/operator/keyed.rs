@@ -7,6 +7,7 @@ use crate::state::key::{Key, StateKey};
 use crate::state::schema::Typed;
 use crate::state::table::{Cold, FirstError, FrozenChanges};
 use crate::state::timers::Timers;
+use crate::state::ttl::{Clock, Expiry};
 use crate::state::{entry_count, restore_block_as, KeyedSnapshot, RestoreStateError, StateKind, StateTable, StateVisitor};
 use cofferdam_protocol::metadata::DeclaredState;
 use cofferdam_protocol::snapshot::{ListState, StateShape};
@@ -174,18 +175,23 @@ impl<P: CoProcess> KeyedProcess for TwoInputs<P> {
 /// A keyed function at work: extracts the key, hashes it once, calls the function, fires its timers.
 pub struct KeyedOperator<P: KeyedProcess, S> {
     uid: String,
-    function: P,
+    pub(super) function: P,
     selector: S,
     timers: Timers<P::Key>,
-    watermark: EventTime,
-    now_ms: i64,
+    pub(super) watermark: EventTime,
+    pub(super) now_ms: i64,
+    clock: Clock,
     marker: PhantomData<fn(P::In)>,
 }
 
 impl<P: KeyedProcess, S: Selector<P::In, P::Key>> KeyedOperator<P, S> {
     /// `uid` is the stable name that its state is found by after a restore.
     pub fn new(uid: String, function: P, selector: S) -> Self {
-        Self { uid, function, selector, timers: Timers::default(), watermark: EventTime::MIN, now_ms: 0, marker: PhantomData }
+        let (timers, clock) = (Timers::default(), Clock::default());
+        let mut operator = Self { uid, function, selector, timers, watermark: EventTime::MIN, now_ms: 0, clock, marker: PhantomData };
+        let clock = operator.clock.clone();
+        operator.each(|_, state| state.table().set_clock(&clock));
+        operator
     }
 }
 
@@ -210,11 +216,16 @@ impl<P: KeyedProcess, S: Selector<P::In, P::Key>> Operator for KeyedOperator<P, 
     }
 
     fn on_processing_time(&mut self, now_ms: i64, out: &mut impl Collect<P::Out>) {
-        self.now_ms = now_ms;
+        self.set_clock(now_ms);
         while let Some((time_ms, key)) = self.timers.pop_due_processing(now_ms) {
             let mut context = Context { timers: &mut self.timers, watermark: self.watermark, now_ms };
             self.function.on_timer(&Key::new(&key), Firing { time_ms, domain: TimeDomain::Processing }, &mut context, out);
         }
+    }
+
+    fn set_clock(&mut self, now_ms: i64) {
+        self.now_ms = now_ms;
+        self.clock.set_ms(now_ms);
     }
 
     fn next_processing_timer(&self) -> Option<i64> {
@@ -235,7 +246,7 @@ impl<P: KeyedProcess, S: Send + 'static> Stateful for KeyedOperator<P, S> {
         Some(self)
     }
 
-    fn lists(&self) -> Vec<ListState> {
+    fn lists(&mut self) -> Vec<ListState> {
         Vec::new()
     }
 
@@ -276,9 +287,7 @@ impl<P: KeyedProcess, S: Send + 'static> KeyedStates for KeyedOperator<P, S> {
     fn types(&mut self) -> Vec<DeclaredState> {
         let mut types: Vec<DeclaredState> = Vec::new();
         self.each(|name, state| {
-            let (key, value) = (P::Key::type_version(), state.value_type());
-            let shape = StateShape { name: name.to_owned(), kind: state.kind().code(), key, value };
-            types.push(DeclaredState { shape, oldest_readable: state.oldest_readable() });
+            types.push(state.value_type().declared(name, state.kind().code(), P::Key::type_version()));
         });
         types.sort_by(|a, b| a.shape.name.cmp(&b.shape.name));
         types
@@ -306,6 +315,14 @@ impl<P: KeyedProcess, S: Send + 'static> KeyedStates for KeyedOperator<P, S> {
         outcome
     }
 
+    fn expiries(&mut self) -> Vec<Option<Expiry>> {
+        let mut expiries = BTreeMap::new();
+        self.each(|name, state| {
+            expiries.insert(name, state.table().expiry());
+        });
+        expiries.into_values().collect()
+    }
+
     fn freeze(&mut self) -> Vec<Arc<dyn FrozenChanges>> {
         let mut frozen = BTreeMap::new();
         self.each(|name, state| {
@@ -328,9 +345,11 @@ impl<P: KeyedProcess, S: Send + 'static> KeyedStates for KeyedOperator<P, S> {
     fn migrate(&mut self, stored: &[StateShape]) -> Result<(), ColdError> {
         let mut outcome = Ok(());
         self.each(|name, state| {
-            let older = stored.iter().find(|shape| shape.name == name && shape.value.version < state.value_type().version);
-            if let (Some(older), Ok(())) = (older, &outcome) {
-                outcome = state.table().migrate(older.value.version);
+            let own = state.value_type();
+            let changed = stored.iter().find(|shape| shape.name == name && shape.value != own.own);
+            if let (Some(stored), Ok(())) = (changed, &outcome) {
+                let now_ms = state.table().now_ms();
+                outcome = state.table().migrate(own.written(stored, now_ms));
             }
         });
         outcome

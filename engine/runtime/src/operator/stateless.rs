@@ -137,6 +137,11 @@ impl<A: Operator, B: Operator<In = A::Out>> Operator for Then<A, B> {
         self.second.on_processing_time(now_ms, out);
     }
 
+    fn set_clock(&mut self, now_ms: i64) {
+        self.first.set_clock(now_ms);
+        self.second.set_clock(now_ms);
+    }
+
     fn next_processing_timer(&self) -> Option<i64> {
         self.first.next_processing_timer().into_iter().chain(self.second.next_processing_timer()).min()
     }

@@ -2,10 +2,9 @@
 
 use super::backend::{StateKind, StateTable, StateValue};
 use super::key::{Key, StateKey};
-use super::schema::Typed;
-use super::table::{AnyTable, Codec, Table};
-use cofferdam_protocol::snapshot::TypeVersion;
-use cofferdam_protocol::stored::Stored;
+use super::schema::ValueType;
+use super::table::AnyTable;
+use super::ttl::{Expiring, Forever, Kept, Lifetime, Ttl};
 
 /// How values are aggregated (Flink: `AggregateFunction`).
 pub trait Aggregate {
@@ -23,8 +22,8 @@ pub trait Aggregate {
 
 /// What the values of a key aggregate to (Flink: `AggregatingState`).
 #[derive(Debug)]
-pub struct AggregatingState<K, A: Aggregate> {
-    table: Table<K, A::Accumulator>,
+pub struct AggregatingState<K, A: Aggregate, L: Lifetime = Forever> {
+    kept: Kept<K, L::Timed<A::Accumulator>, L>,
     aggregate: A,
 }
 
@@ -38,38 +37,43 @@ impl<K: StateKey, A: Aggregate> AggregatingState<K, A> {
     /// Empty.
     #[must_use]
     pub fn new(aggregate: A) -> Self {
-        Self { table: Table::new(Codec { write: A::Accumulator::write, read: A::Accumulator::read }), aggregate }
+        Self { kept: Kept::new(Forever), aggregate }
     }
 
+    /// Empty, and what the values of a key aggregate to expires as a whole.
+    #[must_use]
+    pub fn with_ttl(self, ttl: Ttl) -> AggregatingState<K, A, Expiring> {
+        AggregatingState { kept: Kept::new(Expiring::new(ttl)), aggregate: self.aggregate }
+    }
+}
+
+impl<K: StateKey, A: Aggregate, L: Lifetime> AggregatingState<K, A, L> {
     /// Takes a value in.
     #[inline]
     pub fn add(&mut self, key: &Key<'_, K>, value: A::In) {
-        self.aggregate.add(self.table.entry_or_insert_with(key, A::Accumulator::default), value);
+        self.aggregate.add(self.kept.entry(key, A::Accumulator::default), value);
     }
 
     /// What the values so far amount to, if there were any.
     #[inline]
     pub fn get(&mut self, key: &Key<'_, K>) -> Option<A::Out> {
-        self.table.get(key).map(|accumulator| self.aggregate.get(accumulator))
+        self.kept.value(key).map(|accumulator| self.aggregate.get(accumulator))
     }
 
     /// Forgets the values so far.
     pub fn clear(&mut self, key: &Key<'_, K>) {
-        self.table.remove(key);
+        self.kept.table.remove(key);
     }
 }
 
-impl<K: StateKey, A: Aggregate + Send> StateTable<K> for AggregatingState<K, A> {
+impl<K: StateKey, A: Aggregate + Send, L: Lifetime> StateTable<K> for AggregatingState<K, A, L> {
     fn kind(&self) -> StateKind {
         StateKind::Aggregating
     }
-    fn value_type(&self) -> TypeVersion {
-        A::Accumulator::type_version()
-    }
-    fn oldest_readable(&self) -> u32 {
-        A::Accumulator::OLDEST_READABLE
+    fn value_type(&self) -> ValueType {
+        ValueType::of::<A::Accumulator, L>()
     }
     fn table(&mut self) -> &mut dyn AnyTable<K> {
-        &mut self.table
+        &mut self.kept
     }
 }

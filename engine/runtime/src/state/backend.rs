@@ -6,11 +6,10 @@ pub mod hashmap;
 pub mod restore;
 
 use super::cold::ColdError;
-use super::schema::Typed;
+use super::schema::{Typed, ValueType};
 use super::table::AnyTable;
 use cofferdam_protocol::ids::KeyGroup;
 use cofferdam_protocol::key_group::MaxParallelism;
-use cofferdam_protocol::snapshot::TypeVersion;
 use cofferdam_protocol::stored::Stored;
 use core::fmt;
 use std::collections::BTreeSet;
@@ -35,11 +34,13 @@ pub enum StateKind {
     Aggregating = 5,
     /// [`Timers`](super::Timers), of either kind of time.
     Timers = 6,
+    /// [`BroadcastState`](super::BroadcastState), which is operator state.
+    Broadcast = 7,
 }
 
 impl StateKind {
     /// All of them.
-    pub const ALL: [Self; 6] = [Self::Value, Self::List, Self::Map, Self::Reducing, Self::Aggregating, Self::Timers];
+    pub const ALL: [Self; 7] = [Self::Value, Self::List, Self::Map, Self::Reducing, Self::Aggregating, Self::Timers, Self::Broadcast];
 
     /// The stored number.
     #[must_use]
@@ -63,6 +64,7 @@ impl fmt::Display for StateKind {
             Self::Reducing => "reducing",
             Self::Aggregating => "aggregating",
             Self::Timers => "timers",
+            Self::Broadcast => "broadcast",
         })
     }
 }
@@ -72,9 +74,7 @@ pub trait StateTable<K>: Send {
     /// What it is.
     fn kind(&self) -> StateKind;
     /// The type of what is kept under a key.
-    fn value_type(&self) -> TypeVersion;
-    /// The oldest version of it that can still be read.
-    fn oldest_readable(&self) -> u32;
+    fn value_type(&self) -> ValueType;
     /// What its entries are in.
     fn table(&mut self) -> &mut dyn AnyTable<K>;
     /// Makes what else it keeps in memory from its entries, after they have come with a store.

@@ -13,6 +13,7 @@
 //! groups is a range of keys. A store is written by one flush at a time, in the order of the checkpoints.
 
 use cofferdam_protocol::KeyGroupRange;
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 
@@ -46,6 +47,12 @@ pub struct Change {
 /// An entry of a scan, or why it ends early.
 pub type Entry = Result<(Vec<u8>, Vec<u8>), ColdError>;
 
+/// Whether a value of a column with time-to-live is expired.
+#[must_use]
+pub fn is_expired(value: &[u8], deadline_ms: i64) -> bool {
+    value.first_chunk::<8>().is_some_and(|stamp| i64::from_le_bytes(*stamp) <= deadline_ms)
+}
+
 /// An ordered store of bytes, one column per state. Reads see everything that was applied. One writer at a time; it may be on
 /// another thread than the reader.
 pub trait ColdStore: Send + Sync + 'static {
@@ -69,6 +76,12 @@ pub trait ColdStore: Send + Sync + 'static {
     /// How many entries there are in all columns, if that is known without reading them.
     fn entry_count(&self) -> Option<u64> {
         None
+    }
+
+    /// The values of this column begin with the time of their last access (`i64`, little-endian), and those of `deadline_ms` or
+    /// before are expired: whenever files are merged from now on, they may be left out. Never goes back on what is gone.
+    fn expire(&self, column: ColumnIndex, deadline_ms: i64) {
+        let _ = (column, deadline_ms);
     }
 
     /// All that was applied, as immutable files. Returns fast: hard links, or references.
@@ -125,6 +138,8 @@ pub struct ColdPlace {
     pub columns: u16,
     /// What the subtask owns.
     pub groups: KeyGroupRange,
+    /// The states with time-to-live: see [`ColdStore::expire`].
+    pub expiring: BTreeSet<ColumnIndex>,
 }
 
 /// One former store that a subtask takes over, whole or in part.

@@ -1,7 +1,7 @@
 //! State of a subtask rather than of a key: a list whose elements can be handed out to any subtask.
 
 use cofferdam_protocol::snapshot::{ListState, Redistribution};
-use cofferdam_protocol::stored::{Reader, Stored, StoredError};
+use cofferdam_protocol::stored::{Reader, Stored, StoredError, Written};
 
 /// A list under a name (Flink: operator list state). Who gets which elements after a change of parallelism is decided
 /// elsewhere; here they are just elements.
@@ -22,6 +22,18 @@ pub enum OperatorListError {
         stored: String,
         /// Of this list.
         declared: String,
+    },
+    /// A map that is kept as a list has a key twice: two copies were given to one subtask. File a bug.
+    #[error("list state {name} has an entry twice")]
+    EntryTwice {
+        /// Of the list.
+        name: String,
+    },
+    /// The operator has no such state any more. Restore with the program that wrote it, or give the state back.
+    #[error("the checkpoint has operator state {name}, the operator has none of that name")]
+    Unknown {
+        /// Of the list.
+        name: String,
     },
     /// An element is not what it should be: written by another program, or damaged.
     #[error("element {index} of list state {name}: {source}")]
@@ -87,19 +99,27 @@ impl<T: Stored> OperatorList<T> {
     /// # Errors
     /// Another name, or an element that cannot be read.
     pub fn restore(&mut self, state: &ListState) -> Result<(), OperatorListError> {
+        self.restore_written(state, None)
+    }
+
+    /// The same with elements of an older version of their type, perhaps.
+    ///
+    /// # Errors
+    /// As [`restore`](Self::restore).
+    pub fn restore_written(&mut self, state: &ListState, version: Option<u32>) -> Result<(), OperatorListError> {
         if state.name != self.name {
             return Err(OperatorListError::OtherName { stored: state.name.clone(), declared: self.name.clone() });
         }
         let read = |(index, bytes): (usize, &Vec<u8>)| {
-            read_item(bytes).map_err(|source| OperatorListError::Item { name: self.name.clone(), index, source })
+            read_item(bytes, version).map_err(|source| OperatorListError::Item { name: self.name.clone(), index, source })
         };
         self.items = state.items.iter().enumerate().map(read).collect::<Result<_, _>>()?;
         Ok(())
     }
 }
 
-fn read_item<T: Stored>(bytes: &[u8]) -> Result<T, StoredError> {
-    let mut input = Reader::new(bytes, 0);
+fn read_item<T: Stored>(bytes: &[u8], version: Option<u32>) -> Result<T, StoredError> {
+    let mut input = Reader::new(bytes, 0).written(Written { version, ..Written::default() });
     let item = T::read(&mut input)?;
     input.finish("an element of list state")?;
     Ok(item)

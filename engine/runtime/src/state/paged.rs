@@ -157,6 +157,19 @@ impl<K: StateKey, V: Clone> PagedTable<K, V> {
         Some(occupied.remove().0 .1)
     }
 
+    /// Removes what `keep` does not want from one page: the `number`th, counted around. A page where all is wanted is left as it is.
+    pub fn retain_in_page(&mut self, number: usize, keep: impl Fn(&V) -> bool) {
+        let count = self.pages.len();
+        let slot = &mut self.pages[number % count];
+        let before = slot.read().len();
+        if slot.read().iter().all(|(_, value)| keep(value)) {
+            return;
+        }
+        let page = slot.write();
+        page.retain(|(_, value)| keep(value));
+        self.len -= before - page.len();
+    }
+
     #[inline]
     fn page_of(&self, hash: u64) -> usize {
         let place = place_of(hash) & (self.directory.len() - 1);

@@ -2,8 +2,9 @@
 
 use super::backend::{StateKind, StateTable, StateValue};
 use super::key::{Key, StateKey};
-use super::table::{AnyTable, Codec, Table};
-use cofferdam_protocol::snapshot::TypeVersion;
+use super::schema::ValueType;
+use super::table::AnyTable;
+use super::ttl::{Expiring, Forever, Kept, Lifetime, Ttl};
 
 /// How two values become one (Flink: `ReduceFunction`). Any `Fn(&mut T, T)` is one.
 pub trait Reduce<T> {
@@ -20,14 +21,14 @@ impl<T, F: Fn(&mut T, T)> Reduce<T> for F {
 
 /// What the values of a key reduce to (Flink: `ReducingState`).
 #[derive(Debug)]
-pub struct ReducingState<K, T, R> {
-    table: Table<K, T>,
+pub struct ReducingState<K, T: StateValue, R, L: Lifetime = Forever> {
+    kept: Kept<K, L::Timed<T>, L>,
     reduce: R,
 }
 
 impl<K, T: StateValue, R: Default> Default for ReducingState<K, T, R> {
     fn default() -> Self {
-        Self { table: Table::new(Codec { write: T::write, read: T::read }), reduce: R::default() }
+        Self { kept: Kept::new(Forever), reduce: R::default() }
     }
 }
 
@@ -35,14 +36,22 @@ impl<K: StateKey, T: StateValue, R: Reduce<T>> ReducingState<K, T, R> {
     /// Empty.
     #[must_use]
     pub fn new(reduce: R) -> Self {
-        Self { table: Table::new(Codec { write: T::write, read: T::read }), reduce }
+        Self { kept: Kept::new(Forever), reduce }
     }
 
+    /// Empty, and what the values of a key reduce to expires as a whole.
+    #[must_use]
+    pub fn with_ttl(self, ttl: Ttl) -> ReducingState<K, T, R, Expiring> {
+        ReducingState { kept: Kept::new(Expiring::new(ttl)), reduce: self.reduce }
+    }
+}
+
+impl<K: StateKey, T: StateValue, R: Reduce<T>, L: Lifetime> ReducingState<K, T, R, L> {
     /// Folds a value in. The first one is taken as it is.
     #[inline]
     pub fn add(&mut self, key: &Key<'_, K>, next: T) {
         let mut next = Some(next);
-        let current = self.table.entry_or_insert_with(key, || next.take().expect("made at most once"));
+        let current = self.kept.entry(key, || next.take().expect("made at most once"));
         if let Some(next) = next {
             self.reduce.reduce(current, next);
         }
@@ -51,27 +60,24 @@ impl<K: StateKey, T: StateValue, R: Reduce<T>> ReducingState<K, T, R> {
     /// What the values so far reduce to.
     #[inline]
     pub fn get(&mut self, key: &Key<'_, K>) -> Option<&T> {
-        self.table.get(key)
+        self.kept.value(key)
     }
 
     /// Forgets the values so far.
     pub fn clear(&mut self, key: &Key<'_, K>) {
-        self.table.remove(key);
+        self.kept.table.remove(key);
     }
 }
 
-impl<K: StateKey, T: StateValue, R: Reduce<T> + Send> StateTable<K> for ReducingState<K, T, R> {
+impl<K: StateKey, T: StateValue, R: Reduce<T> + Send, L: Lifetime> StateTable<K> for ReducingState<K, T, R, L> {
     fn kind(&self) -> StateKind {
         StateKind::Reducing
     }
-    fn value_type(&self) -> TypeVersion {
-        T::type_version()
-    }
-    fn oldest_readable(&self) -> u32 {
-        T::OLDEST_READABLE
+    fn value_type(&self) -> ValueType {
+        ValueType::of::<T, L>()
     }
     fn table(&mut self) -> &mut dyn AnyTable<K> {
-        &mut self.table
+        &mut self.kept
     }
 }
 

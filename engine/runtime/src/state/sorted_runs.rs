@@ -17,8 +17,8 @@
 //! more than [`RUNS_MAX`] runs of a state become one.
 
 use super::cold::{
-    Change, ColdBackend, ColdCheckpoint, ColdError, ColdFile, ColdPart, ColdPlace, ColdStore, ColumnIndex, Entry, LoadSink, Loaded,
-    LoadedFile,
+    is_expired, Change, ColdBackend, ColdCheckpoint, ColdError, ColdFile, ColdPart, ColdPlace, ColdStore, ColumnIndex, Entry, LoadSink,
+    Loaded, LoadedFile,
 };
 use super::table::cold_range;
 use cofferdam_protocol::stored::{read_bytes, write_bytes, Reader, Stored, StoredError};
@@ -110,6 +110,8 @@ struct Column {
     fresh: Rows,
     /// Oldest first.
     runs: Vec<Run>,
+    /// What was last accessed then or before need not be merged.
+    deadline_ms: Option<i64>,
 }
 
 impl Column {
@@ -179,6 +181,10 @@ impl ColdStore for RunStore {
         Some(self.lock().columns.iter().map(|column| column.merged().len() as u64).sum())
     }
 
+    fn expire(&self, column: ColumnIndex, deadline_ms: i64) {
+        self.lock().columns[usize::from(column.0)].deadline_ms = Some(deadline_ms);
+    }
+
     fn checkpoint(&self) -> Result<ColdCheckpoint, ColdError> {
         let mut state = self.lock();
         let State { columns, next_run } = &mut *state;
@@ -188,8 +194,12 @@ impl ColdStore for RunStore {
         };
         for (index, column) in columns.iter_mut().enumerate() {
             if column.runs.len() >= RUNS_MAX && !column.fresh.is_empty() {
-                let merged = column.merged();
-                *column = Column { fresh: Rows::new(), runs: vec![named(index, merged)] };
+                let mut merged = column.merged();
+                // All runs become one, so nothing older can come to light.
+                if let Some(deadline_ms) = column.deadline_ms {
+                    merged.retain(|_, value| !value.as_ref().is_some_and(|value| is_expired(value, deadline_ms)));
+                }
+                *column = Column { fresh: Rows::new(), runs: vec![named(index, merged)], deadline_ms: column.deadline_ms };
             } else if !column.fresh.is_empty() {
                 let rows = std::mem::take(&mut column.fresh);
                 column.runs.push(named(index, rows));

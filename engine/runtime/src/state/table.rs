@@ -16,9 +16,10 @@ use super::backend::{StateKind, TableSnapshot};
 use super::cold::{Change, ColdError, ColdStore, ColumnIndex};
 use super::key::{Key, StateKey};
 use super::paged::PagedTable;
+use super::ttl::{Clock, Expiry};
 use cofferdam_protocol::ids::KeyGroup;
 use cofferdam_protocol::key_group::{KeyGroupRange, MaxParallelism};
-use cofferdam_protocol::stored::{Reader, StoredError};
+use cofferdam_protocol::stored::{Reader, StoredError, Written};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -95,17 +96,29 @@ pub trait AnyTable<K>: Send {
     /// # Errors
     /// The bytes are wrong, or the key is there already.
     fn restore_entry(&mut self, key: K, input: &mut Reader<'_>) -> Result<(), StoredError>;
-    /// Reads every entry of the store as of an older version of its type, and writes it anew.
+    /// Reads every entry of the store as it was written, by another program, and writes it anew.
     ///
     /// # Errors
-    /// The store cannot be read.
-    fn migrate(&mut self, from: u32) -> Result<(), ColdError>;
+    /// The store cannot be read or written.
+    fn migrate(&mut self, written: Written) -> Result<(), ColdError>;
     /// Removes all entries that are in memory.
     fn clear_all(&mut self);
     /// How many entries are in memory.
     fn entry_count(&self) -> usize;
     /// About how much memory the entries take that were changed or read since the last freeze; 0 for a table in memory.
     fn hot_bytes(&self) -> usize;
+    /// The clock to go by, where anything expires.
+    fn set_clock(&mut self, clock: &Clock) {
+        let _ = clock;
+    }
+    /// How late it is by that clock, in milliseconds.
+    fn now_ms(&self) -> i64 {
+        0
+    }
+    /// What a store may leave out now; `None` where nothing expires.
+    fn expiry(&self) -> Option<Expiry> {
+        None
+    }
 }
 
 /// See the [module](self).
@@ -140,6 +153,9 @@ struct Frozen<K, V> {
     max: MaxParallelism,
     applied: AtomicBool,
 }
+
+/// Entries of an older type that are read before they are written anew.
+const MIGRATED_AT_ONCE: usize = 1024;
 
 /// Besides the entry itself: its place in the table, and what its value points to.
 const ENTRY_OVERHEAD_BYTES: usize = 40;
@@ -239,7 +255,7 @@ impl<K: StateKey, V: Clone + Send + Sync + 'static> Table<K, V> {
                 let (from, to) = cold_range(everything);
                 for entry in tiered.cold.store.clone().scan(tiered.cold.column, &from, to.as_deref()) {
                     let (key, value) = entry?;
-                    let (key, value) = tiered.decode(&key, &value, None)?;
+                    let (key, value) = tiered.decode(&key, &value, Written::default())?;
                     if tiered.in_memory(&Key::new(&key)).is_none() {
                         visit(&key, &value);
                     }
@@ -281,8 +297,8 @@ impl<K: StateKey, V: Clone + Send + Sync + 'static> Tiered<K, V> {
         self.delta.get(key).or_else(|| self.frozen.iter().rev().find_map(|frozen| frozen.entries.get(key)))
     }
 
-    fn decode(&self, key: &[u8], value: &[u8], version: Option<u32>) -> Result<(K, V), ColdError> {
-        let entry = decode_key(key).and_then(|key| Ok((key, decode_value(&self.codec, value, version)?)));
+    fn decode(&self, key: &[u8], value: &[u8], written: Written) -> Result<(K, V), ColdError> {
+        let entry = decode_key(key).and_then(|key| Ok((key, decode_value(&self.codec, value, written)?)));
         entry.map_err(|error| ColdError { backend: "store", operation: "read an entry", cause: error.to_string() })
     }
 }
@@ -295,8 +311,8 @@ fn decode_key<K: StateKey>(bytes: &[u8]) -> Result<K, StoredError> {
     Ok(key)
 }
 
-fn decode_value<V>(codec: &Codec<V>, bytes: &[u8], version: Option<u32>) -> Result<V, StoredError> {
-    let mut input = Reader::new(bytes, 0).with_version(version);
+fn decode_value<V>(codec: &Codec<V>, bytes: &[u8], written: Written) -> Result<V, StoredError> {
+    let mut input = Reader::new(bytes, 0).written(written);
     let value = (codec.read)(&mut input)?;
     input.finish("a value")?;
     Ok(value)
@@ -312,7 +328,7 @@ fn fetch<K: StateKey, V: Clone>(frozen: &[Arc<Frozen<K, V>>], codec: &Codec<V>, 
     cold_key(key.key, cold.max.group_of(key.hash), &mut stored);
     let found = cold.store.get(cold.column, &stored, &mut bytes).and_then(|found| {
         let wrong = |error: StoredError| ColdError { backend: "store", operation: "read a value", cause: error.to_string() };
-        found.then(|| decode_value(codec, &bytes, None).map_err(wrong)).transpose()
+        found.then(|| decode_value(codec, &bytes, Written::default()).map_err(wrong)).transpose()
     });
     let value = found.unwrap_or_else(|error| {
         cold.errors.keep(error);
@@ -384,16 +400,26 @@ impl<K: StateKey, V: Clone + Send + Sync + 'static> AnyTable<K> for Table<K, V> 
         }
     }
 
-    fn migrate(&mut self, from: u32) -> Result<(), ColdError> {
+    /// Goes to the store in pieces: all of it may be larger than memory. The scan shows what was there when it began.
+    fn migrate(&mut self, written: Written) -> Result<(), ColdError> {
         let Self::Tiered(tiered) = self else { return Ok(()) };
         let (start, end) = cold_range(KeyGroupRange { first: KeyGroup(0), last: KeyGroup(u16::MAX) });
-        let store = tiered.cold.store.clone();
-        for entry in store.scan(tiered.cold.column, &start, end.as_deref()) {
-            let (key, value) = entry?;
-            let (key, value) = tiered.decode(&key, &value, Some(from))?;
-            tiered.delta.insert(&Key::new(&key), Hot { value: Some(value), changed: true });
+        let (store, column) = (tiered.cold.store.clone(), tiered.cold.column);
+        let mut entries = store.scan(column, &start, end.as_deref());
+        loop {
+            let mut piece = Vec::new();
+            for entry in entries.by_ref().take(MIGRATED_AT_ONCE) {
+                let (key, value) = entry?;
+                let (_, value) = tiered.decode(&key, &value, written)?;
+                let mut bytes = Vec::new();
+                (tiered.codec.write)(&value, &mut bytes);
+                piece.push(Change { column, key, value: Some(bytes) });
+            }
+            if piece.is_empty() {
+                return Ok(());
+            }
+            store.apply(&mut piece.into_iter())?;
         }
-        Ok(())
     }
 
     fn clear_all(&mut self) {

@@ -7,9 +7,10 @@
 use super::backend::{StateKind, StateTable, StateVisitor, TableSnapshot};
 use super::cold::ColdError;
 use super::key::{Key, StateKey};
+use super::schema::ValueType;
 use super::table::{AnyTable, Codec, Cold, FrozenChanges, Table};
 use cofferdam_protocol::snapshot::TypeVersion;
-use cofferdam_protocol::stored::{Reader, Stored, StoredError};
+use cofferdam_protocol::stored::{Reader, Stored, StoredError, Written};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -171,11 +172,8 @@ impl<K: StateKey> StateTable<K> for TimerQueue<K> {
     fn kind(&self) -> StateKind {
         StateKind::Timers
     }
-    fn value_type(&self) -> TypeVersion {
-        TypeVersion { name: "timers".into(), version: 1 }
-    }
-    fn oldest_readable(&self) -> u32 {
-        1
+    fn value_type(&self) -> ValueType {
+        ValueType { own: TypeVersion { name: "timers".into(), version: 1 }, oldest_readable: 1, twin: None, expires: false }
     }
     fn table(&mut self) -> &mut dyn AnyTable<K> {
         self
@@ -205,8 +203,8 @@ impl<K: StateKey> AnyTable<K> for TimerQueue<K> {
         self.by_time.extend(restored.as_slice().iter().map(|time| (*time, key.clone())));
         Ok(())
     }
-    fn migrate(&mut self, from: u32) -> Result<(), ColdError> {
-        self.by_key.migrate(from)
+    fn migrate(&mut self, written: Written) -> Result<(), ColdError> {
+        self.by_key.migrate(written)
     }
     fn clear_all(&mut self) {
         self.by_key.clear_all();

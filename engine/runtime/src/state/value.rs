@@ -2,19 +2,20 @@
 
 use super::backend::{StateKind, StateTable, StateValue};
 use super::key::{Key, StateKey};
-use super::table::{AnyTable, Codec, Table};
-use cofferdam_protocol::snapshot::TypeVersion;
+use super::schema::ValueType;
+use super::table::AnyTable;
+use super::ttl::{Expiring, Forever, Kept, Lifetime, Timed, Ttl};
 
 /// One value per key (Flink: `ValueState`). A page of up to 448 values is cloned at its first change after a snapshot, so a
 /// value should be cheap to clone.
 #[derive(Debug)]
-pub struct ValueState<K, V> {
-    table: Table<K, V>,
+pub struct ValueState<K, V: StateValue, L: Lifetime = Forever> {
+    kept: Kept<K, L::Timed<V>, L>,
 }
 
 impl<K, V: StateValue> Default for ValueState<K, V> {
     fn default() -> Self {
-        Self { table: Table::new(Codec { write: V::write, read: V::read }) }
+        Self { kept: Kept::new(Forever) }
     }
 }
 
@@ -25,22 +26,32 @@ impl<K: StateKey, V: StateValue> ValueState<K, V> {
         Self::default()
     }
 
+    /// Empty, and each value expires.
+    #[must_use]
+    pub fn with_ttl(self, ttl: Ttl) -> ValueState<K, V, Expiring> {
+        ValueState { kept: Kept::new(Expiring::new(ttl)) }
+    }
+}
+
+impl<K: StateKey, V: StateValue, L: Lifetime> ValueState<K, V, L> {
     /// The value, if there is one.
     #[inline]
     pub fn get(&mut self, key: &Key<'_, K>) -> Option<&V> {
-        self.table.get(key)
+        self.kept.value(key)
     }
 
     /// The value, if there is one, to be changed in place.
     #[inline]
     pub fn get_mut(&mut self, key: &Key<'_, K>) -> Option<&mut V> {
-        self.table.get_mut(key)
+        self.kept.look(key, true);
+        self.kept.table.get_mut(key).map(Timed::value_mut)
     }
 
     /// Sets the value.
     #[inline]
     pub fn set(&mut self, key: &Key<'_, K>, value: V) {
-        self.table.set(key, value);
+        self.kept.sweep();
+        self.kept.table.set(key, Timed::at(value, self.kept.lifetime.now_ms()));
     }
 
     /// Changes the value in place, starting from the default if there is none. One search, and what `change` returns.
@@ -49,32 +60,29 @@ impl<K: StateKey, V: StateValue> ValueState<K, V> {
     where
         V: Default,
     {
-        change(self.table.entry_or_insert_with(key, V::default))
+        change(self.kept.entry(key, V::default))
     }
 
     /// Removes the value.
     pub fn clear(&mut self, key: &Key<'_, K>) {
-        self.table.remove(key);
+        self.kept.table.remove(key);
     }
 
     /// All that are in memory, in an order of no meaning: all there are, unless the operator has a store behind its state.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
-        self.table.iter_memory()
+        self.kept.iter_memory().map(|(key, cell)| (key, cell.value()))
     }
 }
 
-impl<K: StateKey, V: StateValue> StateTable<K> for ValueState<K, V> {
+impl<K: StateKey, V: StateValue, L: Lifetime> StateTable<K> for ValueState<K, V, L> {
     fn kind(&self) -> StateKind {
         StateKind::Value
     }
-    fn value_type(&self) -> TypeVersion {
-        V::type_version()
-    }
-    fn oldest_readable(&self) -> u32 {
-        V::OLDEST_READABLE
+    fn value_type(&self) -> ValueType {
+        ValueType::of::<V, L>()
     }
     fn table(&mut self) -> &mut dyn AnyTable<K> {
-        &mut self.table
+        &mut self.kept
     }
 }
 

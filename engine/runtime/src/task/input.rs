@@ -135,7 +135,7 @@ impl<E: Env, S: Source> Stateful for SourceHead<E, S> {
         None
     }
 
-    fn lists(&self) -> Vec<ListState> {
+    fn lists(&mut self) -> Vec<ListState> {
         self.source.lists()
     }
 }

@@ -6,6 +6,7 @@ use crate::env::Env;
 use crate::operator::{KeyedStates, Operator, Stateful};
 use crate::state::cold::{ColdBackend, ColdCheckpoint, ColdError, ColdPart, ColdPlace, ColdStore, ColumnIndex, Loaded, LoadedFile};
 use crate::state::table::{FirstError, FrozenChanges};
+use crate::state::ttl::Expiry;
 use crate::state::StateKind;
 use crate::storage::{CheckpointStorage, StorageError};
 use cofferdam_protocol::restore::{OperatorRestore, TaskRestore};
@@ -123,6 +124,8 @@ pub(super) struct StoreSnapshot {
     pub(super) names: Vec<&'static str>,
     pub(super) columns: Vec<String>,
     pub(super) kinds: Vec<StateKind>,
+    /// What is left out where the store is written as a whole, by column.
+    pub(super) expiries: Vec<Option<Expiry>>,
     pub(super) uploaded: Uploaded,
     changes: Arc<Mutex<Backlog>>,
     generation: u64,
@@ -275,6 +278,12 @@ impl Backlog {
 impl OperatorStore {
     fn take(&mut self, states: &mut dyn KeyedStates, groups: KeyGroupRange) -> StoreSnapshot {
         let generation = lock(&self.changes).push(states.freeze());
+        let expiries = states.expiries();
+        for (column, expiry) in (0..).map(ColumnIndex).zip(&expiries) {
+            if let Some(expiry) = expiry {
+                self.store.expire(column, expiry.deadline_ms);
+            }
+        }
         let (taken, store_free) = oneshot::channel();
         let (sent, all_sent) = oneshot::channel();
         StoreSnapshot {
@@ -285,6 +294,7 @@ impl OperatorStore {
             names: self.names.clone(),
             columns: self.names.iter().map(ToString::to_string).collect(),
             kinds: self.kinds.clone(),
+            expiries,
             uploaded: self.uploaded.clone(),
             changes: self.changes.clone(),
             generation,
@@ -324,13 +334,15 @@ async fn open_store<E: Env, O: Operator>(
 ) -> Result<OperatorStore, TaskError> {
     let cold = |source| TaskError::Cold { uid: uid.into(), source };
     let mut declared: Vec<(&'static str, StateKind)> = Vec::new();
-    with_keyed(operator, uid, |states| declared = states.declared());
+    let mut expiries = Vec::new();
+    with_keyed(operator, uid, |states| (declared, expiries) = (states.declared(), states.expiries()));
     declared.sort_unstable();
     let (names, kinds): (Vec<_>, Vec<_>) = declared.into_iter().unzip();
     let place = ColdPlace {
         name: format!("{uid}-{}-{}", context.subtask, context.attempt),
         columns: u16::try_from(names.len()).expect("an operator has few states"),
         groups: context.groups,
+        expiring: (0..).map(ColumnIndex).zip(&expiries).filter(|(_, expiry)| expiry.is_some()).map(|(column, _)| column).collect(),
     };
     let uploaded = Uploaded::default();
     let mut parts = Vec::new();

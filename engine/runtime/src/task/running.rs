@@ -8,9 +8,10 @@ use crate::channel::{Arrival, Control};
 use crate::connector::ConnectorError;
 use crate::env::Env;
 use crate::observe::{Detail, Moment};
-use crate::operator::{Operator, Stateful};
+use crate::operator::{KeyedStates, Operator, Stateful};
 use crate::record::{SnapshotRequest, END_OF_TIME};
-use cofferdam_protocol::snapshot::TaskSnapshot;
+use cofferdam_protocol::restore::TaskRestore;
+use cofferdam_protocol::snapshot::{StateShape, TaskSnapshot};
 use cofferdam_protocol::subtask::{self, Subtask};
 use cofferdam_protocol::{CheckpointId, Machine};
 use std::collections::BTreeMap;
@@ -99,6 +100,8 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
         let place = self.context.place();
         self.tail.open(&self.context.env, place).await?;
         self.input.open(place, restore.as_ref()).await?;
+        self.set_clock();
+        restore_lists(&mut self.operator, restore.as_ref())?;
         self.keyed = KeyedBackends::open(&Place::of(&self.context), &mut self.operator, restore.as_ref()).await?;
         let mut held = 0;
         self.input.stateful(&mut |stateful| held += stateful.entry_count());
@@ -138,6 +141,12 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
     fn drained(&mut self) {
         self.context.observe(Moment::TaskDrained, None, Detail::None);
         self.context.report(TaskReport::Drained);
+    }
+
+    /// What state with time-to-live goes by.
+    fn set_clock(&mut self) {
+        let now_ms = self.context.env.wall_clock_ms();
+        self.operator.set_clock(now_ms);
     }
 
     fn pass_processing_time(&mut self) {
@@ -195,6 +204,7 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
                 self.keyed.spill(&self.context.env, &mut self.operator).await
             }
             Arrival::Watermark(watermark) => {
+                self.set_clock();
                 self.operator.on_watermark(watermark, &mut self.made);
                 self.tail.emit(&mut self.made).await?;
                 self.tail.control(Control::Watermark(watermark)).await
@@ -209,6 +219,7 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
             Arrival::Drained => {
                 self.tell_backlog(false);
                 self.ended = true;
+                self.set_clock();
                 self.operator.on_watermark(END_OF_TIME, &mut self.made);
                 self.tail.emit(&mut self.made).await?;
                 self.tail.control(Control::Watermark(END_OF_TIME)).await?;
@@ -297,6 +308,7 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
         let env = self.context.env.clone();
         let begun = env.now();
         self.keyed.check()?;
+        self.set_clock();
         let request = self.request(checkpoint);
         self.requests = self.requests.split_off(&checkpoint.next());
         let (max, groups) = (self.context.graph.max_parallelism, self.context.groups());
@@ -305,8 +317,10 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
         let mut take = |stateful: &mut dyn Stateful| {
             let uid = stateful.uid().to_owned();
             let lists = stateful.lists();
-            let states =
-                stateful.keyed().map_or_else(Vec::new, |states| states.types().into_iter().map(|declared| declared.shape).collect());
+            let mut types = stateful.list_types();
+            types.extend(stateful.keyed().map_or_else(Vec::new, KeyedStates::types));
+            let mut states: Vec<StateShape> = types.into_iter().map(|declared| declared.shape).collect();
+            states.sort();
             let part = stateful.keyed().map(|states| keyed.take(&uid, states, max, groups));
             parts.push(Part { uid, states, keyed: part, lists });
         };
@@ -353,4 +367,17 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
             }
         }
     }
+}
+
+/// Gives each operator of the chain its part of the operator state; the head has its own already.
+fn restore_lists<O: Operator>(operator: &mut O, restore: Option<&TaskRestore>) -> Result<(), TaskError> {
+    let mut outcome = Ok(());
+    operator.stateful(&mut |stateful: &mut dyn Stateful| {
+        let planned = restore.into_iter().flat_map(|restore| &restore.operators).find(|planned| planned.uid == stateful.uid());
+        if let (Some(planned), Ok(())) = (planned, &outcome) {
+            let uid = stateful.uid().to_owned();
+            outcome = stateful.restore_lists(&planned.lists, &planned.states).map_err(|source| TaskError::Lists { uid, source });
+        }
+    });
+    outcome
 }

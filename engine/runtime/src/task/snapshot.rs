@@ -5,12 +5,13 @@ use super::TaskError;
 use crate::connector::Flush;
 use crate::env::Env;
 use crate::record::{SavepointFormat, SnapshotRequest};
-use crate::state::cold::{ColdFile, ColumnIndex};
+use crate::state::cold::{ColdError, ColdFile, ColumnIndex};
 use crate::state::table::cold_range;
+use crate::state::ttl::Expiry;
 use crate::state::{BlockBuilder, KeyedSnapshot};
 use crate::storage::{CheckpointStorage, StateWriter, StorageError};
 use cofferdam_protocol::snapshot::{KeyedHandle, Layout, ListState, OperatorSnapshot, SharedFile, StateLocation, StateShape, TaskSnapshot};
-use cofferdam_protocol::stored::{write_bytes, Stored};
+use cofferdam_protocol::stored::{write_bytes, Stored, StoredError};
 use cofferdam_protocol::{AttemptId, CheckpointId, KeyGroup};
 use std::collections::BTreeMap;
 
@@ -242,6 +243,12 @@ fn write_private(file: &ColdFile, out: &mut Vec<u8>) -> Result<(), StorageError>
     Ok(())
 }
 
+/// What is left of a stored value of a state with time-to-live.
+fn trim(expiry: &Expiry, value: &[u8], alive: &mut Vec<u8>) -> Result<bool, ColdError> {
+    let wrong = |error: StoredError| ColdError { backend: "store", operation: "read a value", cause: error.to_string() };
+    (expiry.trim)(value, expiry.deadline_ms, alive).map_err(wrong)
+}
+
 /// The canonical format, out of a store: blocks by state name and key group.
 async fn write_blocks<E: Env>(
     env: &E,
@@ -262,7 +269,14 @@ async fn write_blocks<E: Env>(
     for (index, scan) in scans {
         let mut open: Option<BlockBuilder> = None;
         for entry in scan {
-            let (key, value) = entry.map_err(cold)?;
+            let (key, mut value) = entry.map_err(cold)?;
+            if let Some(expiry) = keyed.expiries[index] {
+                let mut alive = Vec::new();
+                if !trim(&expiry, &value, &mut alive).map_err(cold)? {
+                    continue;
+                }
+                value = alive;
+            }
             let Some((group, key)) = key.split_first_chunk::<2>() else { continue };
             let group = KeyGroup(u16::from_be_bytes(*group));
             if open.as_ref().is_some_and(|block| block.group() != group || block.is_full(key.len() + value.len())) {

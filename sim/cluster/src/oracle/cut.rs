@@ -2,7 +2,9 @@
 //! record is in exactly one of state, in flight (nothing, where channels are aligned), to be replayed.
 
 use super::decode::{Checkpoint, State, Value};
+use super::expiry::{self, Clocks};
 use super::reference::{self, Prefix};
+use super::rules;
 use crate::jobs::{sources, Log};
 use crate::scenario::JobKind;
 use crate::workload::{DISORDER_MS, WINDOW_MS};
@@ -53,7 +55,7 @@ fn prefix<'a>(kind: JobKind, logs: &'a [Log], checkpoint: &Checkpoint) -> Result
 ///
 /// # Errors
 /// What contradicts it.
-pub fn judge(kind: JobKind, mode: Mode, logs: &[Log], checkpoint: &Checkpoint) -> Result<(), Contradiction> {
+pub fn judge(kind: JobKind, mode: Mode, logs: &[Log], checkpoint: &Checkpoint, clocks: &Clocks) -> Result<(), Contradiction> {
     let (prefix, watermark) = prefix(kind, logs, checkpoint)?;
     let expected = reference::state(kind, &prefix);
     let nothing = State::new();
@@ -64,6 +66,19 @@ pub fn judge(kind: JobKind, mode: Mode, logs: &[Log], checkpoint: &Checkpoint) -
         JobKind::Ledger => {
             same(mode, &expected, actual, &["ordered", "amounts", "paid", "payments"])?;
             ripening(&expected, actual, mode)
+        }
+        JobKind::Expiring => {
+            same(mode, &expected, actual, &["count"])?;
+            expiry::judge(actual, clocks)
+        }
+        JobKind::Rules => {
+            same(mode, &expected, actual, &["total"])?;
+            rules::judge(mode, &prefix, checkpoint, actual)
+        }
+        JobKind::Visits => {
+            let version = checkpoint.versions.get(&("visits".to_owned(), "tally".to_owned()));
+            let expected = if version == Some(&2) { reference::visits_of_second_version(expected) } else { expected };
+            same(mode, &expected, &without_times(actual), &["tally", "marks", "hours"])
         }
     }
 }
@@ -111,6 +126,15 @@ fn same(mode: Mode, expected: &State, actual: &State, names: &[&str]) -> Result<
         }
     }
     Ok(())
+}
+
+/// Where nothing expires, when something was accessed says nothing.
+fn without_times(state: &State) -> State {
+    let value = |value: &Value| match value {
+        Value::TimedMap(map) => Value::Map(map.iter().map(|(key, (_, value))| (*key, *value)).collect()),
+        other => other.clone(),
+    };
+    state.iter().map(|(name, keys)| (name.clone(), keys.iter().map(|(key, kept)| (key.clone(), value(kept))).collect())).collect()
 }
 
 fn show(value: &Option<Value>) -> String {

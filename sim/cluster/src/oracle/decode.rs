@@ -13,6 +13,10 @@ pub struct Checkpoint {
     pub keyed: BTreeMap<String, State>,
     /// For each operator and subtask: how many entries of keyed state and items of lists it put in.
     pub parts: BTreeMap<(String, u32), u64>,
+    /// For each operator and subtask: its copy of broadcast state.
+    pub broadcast: BTreeMap<(String, u32), BTreeMap<String, u64>>,
+    /// For each operator and state: the version of the type that it was written with.
+    pub versions: BTreeMap<(String, String), u32>,
     /// Every file that it names, by its path below the job's folder.
     pub files: Vec<String>,
 }
@@ -35,6 +39,23 @@ pub enum Value {
     Map(BTreeMap<i64, u64>),
     /// Times of timers.
     Times(Vec<i64>),
+    /// A number, and when it was last accessed.
+    Timed((i64, u64)),
+    /// The same in an order.
+    TimedList(Vec<(i64, u64)>),
+    /// The same by number.
+    TimedMap(BTreeMap<i64, (i64, u64)>),
+}
+
+/// What is said of a state beside its values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stored<'a> {
+    /// Its name.
+    pub state: &'a str,
+    /// The type of its values.
+    pub value_type: &'a str,
+    /// The version of that.
+    pub version: u32,
 }
 
 /// How the value of a state is written.
@@ -52,7 +73,26 @@ pub enum Shape {
     Map,
     /// Counted `i64`.
     Times,
+    /// So many `u64`.
+    Numbers(usize),
+    /// Counted, each so many `u64`.
+    ListOf(usize),
+    /// A time and a `u64`.
+    Timed,
+    /// Counted pairs of a time and a `u64`, led by the latest time if there is such a thing.
+    TimedList {
+        /// Whether there is.
+        led: bool,
+    },
+    /// The same by 64-bit numbers.
+    TimedMap {
+        /// Whether there is.
+        led: bool,
+    },
 }
+
+/// How the metadata says that each subtask has the same.
+const BROADCAST: u64 = 2;
 
 /// Bytes that cannot be read, and where.
 pub type Broken = String;
@@ -164,11 +204,40 @@ fn value(shape: Shape, bytes: &mut Bytes<'_>) -> Result<Value, Broken> {
             let count = bytes.count()?;
             Value::Times((0..count).map(|_| bytes.signed()).collect::<Result<_, _>>()?)
         }
+        Shape::Numbers(count) => Value::List((0..count).map(|_| bytes.number(8)).collect::<Result<_, _>>()?),
+        Shape::ListOf(numbers) => {
+            let count = bytes.count()? * numbers;
+            Value::List((0..count).map(|_| bytes.number(8)).collect::<Result<_, _>>()?)
+        }
+        Shape::Timed => Value::Timed((bytes.signed()?, bytes.number(8)?)),
+        Shape::TimedList { led } => {
+            let latest = if led { Some(bytes.signed()?) } else { None };
+            let count = bytes.count()?;
+            let list: Vec<(i64, u64)> =
+                (0..count).map(|_| Ok::<_, Broken>((bytes.signed()?, bytes.number(8)?))).collect::<Result<_, _>>()?;
+            check_latest(latest, list.iter().map(|(at, _)| *at).max())?;
+            Value::TimedList(list)
+        }
+        Shape::TimedMap { led } => {
+            let latest = if led { Some(bytes.signed()?) } else { None };
+            let count = bytes.count()?;
+            let entry = |bytes: &mut Bytes<'_>| Ok::<_, Broken>((bytes.signed()?, (bytes.signed()?, bytes.number(8)?)));
+            let map: BTreeMap<i64, (i64, u64)> = (0..count).map(|_| entry(bytes)).collect::<Result<_, _>>()?;
+            check_latest(latest, map.values().map(|(at, _)| *at).max())?;
+            Value::TimedMap(map)
+        }
         Shape::Map => {
             let count = bytes.count()?;
             Value::Map((0..count).map(|_| Ok::<_, Broken>((bytes.signed()?, bytes.number(8)?))).collect::<Result<_, _>>()?)
         }
     })
+}
+
+fn check_latest(led_by: Option<i64>, latest: Option<i64>) -> Result<(), Broken> {
+    match led_by {
+        Some(_) if led_by != latest => Err(format!("a value led by time {led_by:?} was last accessed at {latest:?}")),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// Adds the entries of one state file, and tells how many. A key that is there already is an error: two subtasks claim it.
@@ -303,7 +372,7 @@ fn runs(mut own: BTreeMap<String, Vec<u8>>, store: &Store) -> Result<Vec<Rows>, 
 pub fn checkpoint(
     number: u64,
     read: &dyn Fn(&str) -> Result<Vec<u8>, Broken>,
-    shapes: &dyn Fn(&str) -> Option<Shape>,
+    shapes: &dyn Fn(&Stored<'_>) -> Option<Shape>,
 ) -> Result<Checkpoint, Broken> {
     snapshot(&format!("chk-{number}/_metadata"), number, read, shapes)
 }
@@ -316,7 +385,7 @@ pub fn snapshot(
     path: &str,
     number: u64,
     read: &dyn Fn(&str) -> Result<Vec<u8>, Broken>,
-    shapes: &dyn Fn(&str) -> Option<Shape>,
+    shapes: &dyn Fn(&Stored<'_>) -> Option<Shape>,
 ) -> Result<Checkpoint, Broken> {
     let named = |broken: Broken| format!("{path}: {broken}");
     let encoded: Vec<u8> = blocks(b"CFDMETA\0", &read(path)?).map_err(named)?.concat();
@@ -333,7 +402,7 @@ fn metadata(
     bytes: &mut Bytes<'_>,
     checkpoint: &mut Checkpoint,
     read: &dyn Fn(&str) -> Result<Vec<u8>, Broken>,
-    shapes: &dyn Fn(&str) -> Option<Shape>,
+    shapes: &dyn Fn(&Stored<'_>) -> Option<Shape>,
 ) -> Result<(), Broken> {
     let _job = bytes.text()?;
     checkpoint.number = bytes.number(8)?;
@@ -345,10 +414,17 @@ fn metadata(
     for _ in 0..bytes.count()? {
         let uid = bytes.text()?;
         let (_parallelism, _max_parallelism) = (bytes.number(4)?, bytes.number(4)?);
+        let mut types = BTreeMap::new();
         for _ in 0..bytes.count()? {
-            let (_name, _kind) = (bytes.text()?, bytes.number(1)?);
-            let (_key, _key_version, _value, _value_version) = (bytes.text()?, bytes.number(4)?, bytes.text()?, bytes.number(4)?);
+            let (name, _kind) = (bytes.text()?, bytes.number(1)?);
+            let (_key, _key_version, value_type, version) = (bytes.text()?, bytes.number(4)?, bytes.text()?, bytes.u32()?);
+            checkpoint.versions.insert((uid.clone(), name.clone()), version);
+            types.insert(name, (value_type, version));
         }
+        let shapes = &|name: &str| {
+            let (value_type, version) = types.get(name)?;
+            shapes(&Stored { state: name, value_type, version: *version })
+        };
         for _ in 0..bytes.count()? {
             let subtask = bytes.u32()?;
             let mut part = 0;
@@ -372,11 +448,21 @@ fn metadata(
                 }
             }
             for _ in 0..bytes.count()? {
-                let (name, _redistribution) = (bytes.text()?, bytes.number(1)?);
+                let (name, redistribution) = (bytes.text()?, bytes.number(1)?);
+                let place = (uid.clone(), subtask);
+                if redistribution == BROADCAST {
+                    checkpoint.broadcast.entry(place.clone()).or_default();
+                }
                 for _ in 0..bytes.count()? {
                     let length = bytes.count()?;
                     let mut item = Bytes { bytes: bytes.take(length)?, at: 0 };
                     part += 1;
+                    if let Some(copy) = checkpoint.broadcast.get_mut(&place).filter(|_| redistribution == BROADCAST) {
+                        let (key, value) = (item.text()?, item.number(8)?);
+                        if copy.insert(key.clone(), value).is_some() {
+                            return Err(format!("{uid} {subtask} has {key} twice in its broadcast state"));
+                        }
+                    }
                     if name == "positions" {
                         let (partition, offset, _newest) = (item.u32()?, item.number(8)?, item.signed()?);
                         if checkpoint.positions.entry(uid.clone()).or_default().insert(partition, offset).is_some() {

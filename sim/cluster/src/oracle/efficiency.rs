@@ -37,6 +37,9 @@ fn size_of(key: &str, value: &Value) -> u64 {
         Value::List(list) => 4 + 8 * list.len() as u64,
         Value::Times(times) => 4 + 8 * times.len() as u64,
         Value::Map(map) => 4 + 16 * map.len() as u64,
+        Value::Timed(_) => 16,
+        Value::TimedList(list) => 4 + 16 * list.len() as u64,
+        Value::TimedMap(map) => 4 + 24 * map.len() as u64,
     };
     // Key group, three lengths, a mark.
     key.len() as u64 + value + 15

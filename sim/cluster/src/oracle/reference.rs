@@ -1,9 +1,9 @@
 //! The jobs again, sequentially, over a prefix of their input: ten lines each.
 
-use super::decode::{Shape, State, Value};
+use super::decode::{Shape, State, Stored, Value};
 use crate::jobs::Log;
 use crate::scenario::JobKind;
-use crate::workload::WINDOW_MS;
+use crate::workload::{RANK, WEIGHT, WINDOW_MS};
 use std::collections::BTreeMap;
 
 /// The lines of each source up to a cut.
@@ -22,6 +22,9 @@ pub fn keyed_operator(kind: JobKind) -> &'static str {
         JobKind::WordCount => "count",
         JobKind::Windows => "windows",
         JobKind::Ledger => "ledger",
+        JobKind::Expiring => "expiring",
+        JobKind::Rules => "rules",
+        JobKind::Visits => "visits",
     }
 }
 
@@ -32,18 +35,33 @@ pub fn vertices(kind: JobKind) -> &'static [&'static [&'static str]] {
         JobKind::WordCount => &[&["lines"], &["count", "table"]],
         JobKind::Windows => &[&["events"], &[], &["windows", "table"]],
         JobKind::Ledger => &[&["orders-a"], &["orders-b"], &[], &["payments"], &["ledger", "table"]],
+        JobKind::Expiring => &[&["uses"], &["expiring", "table"]],
+        JobKind::Rules => &[&["records"], &["weights"], &["rules", "table"]],
+        JobKind::Visits => &[&["log"], &["visits", "table"]],
     }
 }
 
 /// How its states are written.
 #[must_use]
-pub fn shape(kind: JobKind, state: &str) -> Option<Shape> {
-    Some(match (kind, state) {
+pub fn shape(kind: JobKind, stored: &Stored<'_>) -> Option<Shape> {
+    Some(match (kind, stored.state) {
         (JobKind::WordCount, "count") | (JobKind::Ledger, "ordered" | "due") => Shape::Number,
         (JobKind::Windows, "sums") | (JobKind::Ledger, "amounts") => Shape::Map,
         (JobKind::Ledger, "paid") => Shape::Pair,
         (JobKind::Ledger, "payments") => Shape::List,
         (JobKind::Ledger, "ripe") => Shape::Bool,
+        (JobKind::Expiring, "count") | (JobKind::Rules, "total") => Shape::Number,
+        (JobKind::Expiring, "value" | "noted-value") => Shape::Timed,
+        (JobKind::Expiring, "list") => Shape::TimedList { led: true },
+        (JobKind::Expiring, "noted-list" | "lost") => Shape::TimedList { led: false },
+        (JobKind::Expiring, "map") => Shape::TimedMap { led: true },
+        (JobKind::Expiring, "noted-map") => Shape::TimedMap { led: false },
+        (JobKind::Expiring, "wrong") => Shape::List,
+        (JobKind::Rules, "counts") => Shape::Map,
+        (JobKind::Visits, "tally") => Shape::Numbers(if stored.version == 1 { 2 } else { 3 }),
+        (JobKind::Visits, "marks") => Shape::ListOf(if stored.version == 1 { 1 } else { 2 }),
+        (JobKind::Visits, "hours") if stored.value_type == "(i64, u64)" => Shape::Map,
+        (JobKind::Visits, "hours") => Shape::TimedMap { led: true },
         (_, "timers/event" | "timers/processing") => Shape::Times,
         _ => return None,
     })
@@ -86,6 +104,32 @@ pub fn state(kind: JobKind, prefix: &Prefix<'_>) -> State {
                 at("sums", field(line, 1), Value::Map(BTreeMap::new()), &mut |value| bump(value, window, numeric(line, 2)));
             }
         }
+        JobKind::Expiring => {
+            for line in &prefix["uses"] {
+                at("count", field(line, 0), Value::Number(0), &mut |value| add(value, 1));
+            }
+        }
+        JobKind::Rules => {
+            for line in &prefix["records"] {
+                at("total", line, Value::Number(0), &mut |value| add(value, 1));
+            }
+        }
+        JobKind::Visits => {
+            for line in &prefix["log"] {
+                let (key, seconds) = (field(line, 0), numeric(line, 1));
+                at("tally", key, Value::List(vec![0; 2]), &mut |value| {
+                    if let Value::List(tally) = value {
+                        (tally[0], tally[1]) = (tally[0] + 1, tally[1] + seconds)
+                    }
+                });
+                at("marks", key, Value::List(Vec::new()), &mut |value| {
+                    if let Value::List(list) = value {
+                        list.push(seconds)
+                    }
+                });
+                at("hours", key, Value::Map(BTreeMap::new()), &mut |value| bump(value, (seconds % 4).cast_signed(), 1));
+            }
+        }
         JobKind::Ledger => {
             for line in prefix["orders-a"].iter().chain(&prefix["orders-b"]) {
                 let (key, amount) = (field(line, 0), numeric(line, 1));
@@ -110,6 +154,22 @@ pub fn state(kind: JobKind, prefix: &Prefix<'_>) -> State {
     state
 }
 
+/// The same state of visits as the second version of the program has it.
+#[must_use]
+pub fn visits_of_second_version(mut state: State) -> State {
+    for tally in state.get_mut("tally").into_iter().flat_map(BTreeMap::values_mut) {
+        if let Value::List(tally) = tally {
+            *tally = vec![tally[0], tally[1] * 1000, RANK]
+        }
+    }
+    for marks in state.get_mut("marks").into_iter().flat_map(BTreeMap::values_mut) {
+        if let Value::List(marks) = marks {
+            *marks = marks.iter().flat_map(|amount| [*amount, WEIGHT]).collect()
+        }
+    }
+    state
+}
+
 /// The rows that the table must have when all lines are processed; those of the ledger also say how ripe the account is.
 #[must_use]
 pub fn table(kind: JobKind, logs: &[Log]) -> BTreeMap<String, String> {
@@ -117,10 +177,14 @@ pub fn table(kind: JobKind, logs: &[Log]) -> BTreeMap<String, String> {
     let number = |name: &str, key: &str| match state.get(name).and_then(|keys| keys.get(key)) {
         Some(Value::Number(number)) => *number,
         Some(Value::Pair(_, sum)) => *sum,
+        Some(Value::List(list)) => list[0],
         _ => 0,
     };
+    let rows = |name: &str| state[name].keys().map(|key| (key.clone(), number(name, key).to_string())).collect();
     match kind {
-        JobKind::WordCount => state["count"].keys().map(|key| (key.clone(), number("count", key).to_string())).collect(),
+        JobKind::WordCount | JobKind::Expiring => rows("count"),
+        JobKind::Rules => rows("total"),
+        JobKind::Visits => rows("tally"),
         JobKind::Windows => {
             let windows = state["sums"].iter().flat_map(|(key, value)| match value {
                 Value::Map(sums) => sums.iter().map(|(window, sum)| (format!("{key}@{window}"), sum.to_string())).collect(),

@@ -2,6 +2,7 @@
 
 use super::{Run, OBJECT_ROOT};
 use crate::disk::View;
+use crate::oracle::expiry::Clocks;
 use crate::oracle::{cut, decode, output, reference, restore};
 use crate::scenario::{BackendKind, Expect, JobKind, Scenario, StorageKind};
 use crate::trace::lock;
@@ -9,6 +10,9 @@ use cofferdam_protocol::coordinator::{ClaimMode, Ended};
 use cofferdam_protocol::{AttemptId, CheckpointId, TaskId};
 use std::collections::BTreeSet;
 use std::time::Duration;
+
+/// From a subtask's snapshot to the judgement of the checkpoint, where nothing goes wrong: at most so long.
+const SNAPSHOT_MS: i64 = 1000;
 
 impl Run {
     /// Reads a file as a power loss of the storage node at this moment would leave it, at least.
@@ -29,7 +33,7 @@ impl Run {
             let full = if path.starts_with('/') { path.to_owned() } else { format!("{base}/{path}") };
             disk.read_now(View::Durable, &full).map_err(|error| format!("{full}: {error}"))
         };
-        decode::snapshot(metadata, checkpoint.0, &read, &|state| reference::shape(kind, state))
+        decode::snapshot(metadata, checkpoint.0, &read, &|stored| reference::shape(kind, stored))
     }
 
     pub(super) fn read_savepoint(&self, checkpoint: CheckpointId, folder: &str) -> Result<decode::Checkpoint, String> {
@@ -42,7 +46,7 @@ impl Run {
             Err(broken) => self.violated("retained-files", format!("savepoint {checkpoint} is complete, but {broken}")),
             Ok(read) => {
                 let (kind, mode) = (self.scenario.job.kind, self.scenario.checkpoints.mode);
-                if let Err(contradiction) = cut::judge(kind, mode, &self.logs, &read) {
+                if let Err(contradiction) = cut::judge(kind, mode, &self.logs, &read, &self.clocks()) {
                     self.violated("consistent-cut", format!("savepoint {checkpoint}: {contradiction}"));
                 }
                 self.keep_checkpoint(&read);
@@ -57,7 +61,15 @@ impl Run {
 
     pub(super) fn read_checkpoint(&self, checkpoint: CheckpointId) -> Result<decode::Checkpoint, String> {
         let kind = self.scenario.job.kind;
-        decode::checkpoint(checkpoint.0, &|path| self.durable(path), &|state| reference::shape(kind, state))
+        decode::checkpoint(checkpoint.0, &|path| self.durable(path), &|stored| reference::shape(kind, stored))
+    }
+
+    /// What state with time-to-live is judged by.
+    fn clocks(&self) -> Clocks {
+        let latest_ms = self.world.latest_wall_clock_ms();
+        let scenario = &self.scenario;
+        let whole = scenario.is_undisturbed() && scenario.cluster.backend == BackendKind::HashMap;
+        Clocks { agree: scenario.clocks_agree(), latest_ms, cleaned_ms: whole.then_some(latest_ms - SNAPSHOT_MS) }
     }
 
     pub(super) fn is_stored(&self) -> bool {
@@ -82,7 +94,7 @@ impl Run {
             Err(broken) => self.violated("retained-files", format!("{checkpoint} is complete, but {broken}")),
             Ok(read) => {
                 let (kind, mode) = (self.scenario.job.kind, self.scenario.checkpoints.mode);
-                if let Err(contradiction) = cut::judge(kind, mode, &self.logs, &read) {
+                if let Err(contradiction) = cut::judge(kind, mode, &self.logs, &read, &self.clocks()) {
                     self.violated("consistent-cut", format!("{checkpoint}: {contradiction}"));
                 }
                 self.judge_efficiency(checkpoint, &read);
@@ -96,8 +108,9 @@ impl Run {
     /// An incremental checkpoint adds what has changed, and little more.
     fn judge_efficiency(&mut self, checkpoint: CheckpointId, read: &decode::Checkpoint) {
         let Scenario { cluster, job, .. } = &self.scenario;
-        // Windows that open and close between two checkpoints leave deletions in the files, and nothing in the state.
-        if cluster.backend != BackendKind::SortedRuns || !cluster.incremental || job.kind == JobKind::Windows {
+        // Elsewhere what comes and goes between two checkpoints leaves deletions in the files, and nothing in the state.
+        let only_grows = matches!(job.kind, JobKind::WordCount | JobKind::Ledger);
+        if cluster.backend != BackendKind::SortedRuns || !cluster.incremental || !only_grows {
             return;
         }
         let mut account = std::mem::take(&mut self.account);
@@ -166,6 +179,7 @@ impl Run {
                 let bound = Duration::from_millis(self.scenario.liveness_bound_ms);
                 return self.violated("liveness", format!("{bound:?} after the faults stopped the job has not ended"));
             }
+            (Some(Ended::Failed(cause)), Expect::Refused) => return self.judge_refusal(cause),
             (Some(Ended::Finished), Expect::Finished)
             | (Some(Ended::Failed(_)), Expect::Failed)
             | (Some(Ended::Cancelled), Expect::Cancelled) => {}
@@ -181,6 +195,17 @@ impl Run {
             self.judge_output();
         }
         self.judge_files();
+    }
+
+    /// A job that cannot begin from what another one left says why, before any of its tasks starts.
+    fn judge_refusal(&self, cause: &str) {
+        let wanted = ["state marks of visits", "mark v2", "mark v1"];
+        if let Some(missing) = wanted.iter().find(|wanted| !cause.contains(*wanted)) {
+            self.violated("expected-end", format!("the job is refused, but the reason does not say {missing:?}: {cause}"));
+        }
+        if self.restored_tasks > 0 {
+            self.violated("expected-end", format!("the job is refused when {} of its tasks have started", self.restored_tasks));
+        }
     }
 
     pub(super) fn judge_output(&self) {

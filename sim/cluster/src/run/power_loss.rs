@@ -60,7 +60,7 @@ pub fn everywhere(scenario: &Scenario, seed: u64, between: Range<usize>, most: u
             break;
         }
         let announced = completed.iter().filter(|(when, _)| *when < at).map(|(_, checkpoint)| *checkpoint).next_back();
-        match begin_again(scenario, seed, image, announced) {
+        match begin_again(scenario, seed, (image, at), announced) {
             Ok(checkpoint) => *outcome.begun_from.entry(checkpoint).or_default() += 1,
             Err(witness) => outcome.violation = Some(Violation { invariant: "restorability", witness, at }),
         }
@@ -69,9 +69,14 @@ pub fn everywhere(scenario: &Scenario, seed: u64, between: Range<usize>, most: u
 }
 
 /// Starts everything on an image. Gives the checkpoint that the job began from.
-fn begin_again(scenario: &Scenario, seed: u64, image: Image, announced: Option<CheckpointId>) -> Result<Option<CheckpointId>, String> {
+fn begin_again(
+    scenario: &Scenario,
+    seed: u64,
+    (image, at): (Image, Duration),
+    announced: Option<CheckpointId>,
+) -> Result<Option<CheckpointId>, String> {
     let shape = Shape { parallelism: scenario.job.parallelism, backend: scenario.cluster.backend };
-    let (seen, story) = (nothing_seen(), shadow::shadow_of(scenario, shape));
+    let (seen, story) = (nothing_seen(), shadow::shadow_of(scenario, shape, at));
     let inner = seen.clone();
     let play = move |world: world::World| async move {
         let mut run = Run::new(world, story, inner, Keep::default());

@@ -7,7 +7,7 @@
 use super::{JobPlace, Run, ROOT};
 use crate::disk::View;
 use crate::oracle::decode;
-use crate::scenario::{BackendKind, DiskSpec, Expect, FaultSpec, NetworkSpec, Scenario, StorageKind, What, When};
+use crate::scenario::{BackendKind, ClockSpec, DiskSpec, Expect, FaultSpec, NetworkSpec, Scenario, StorageKind, What, When};
 use crate::trace::{lock, nothing_seen, StableHasher};
 use crate::verdict::{Keep, Violation};
 use crate::world::{self, World};
@@ -77,7 +77,7 @@ fn draw(scenario: &Scenario, seed: u64, checkpoint: CheckpointId) -> Shape {
 }
 
 /// The same job where nothing goes wrong; it takes no checkpoint but the savepoint that it is asked for.
-pub(super) fn shadow_of(scenario: &Scenario, shape: Shape) -> Scenario {
+pub(super) fn shadow_of(scenario: &Scenario, shape: Shape, at: Duration) -> Scenario {
     let mut shadow = scenario.clone();
     shadow.job.parallelism = shape.parallelism;
     shadow.job.pace_ms = u64::try_from(NEVER.as_millis()).expect("minutes fit");
@@ -96,7 +96,9 @@ pub(super) fn shadow_of(scenario: &Scenario, shape: Shape) -> Scenario {
     let when = When::Moment { moment: Moment::JobRunning.name().into(), checkpoint: None, nth: 1 };
     shadow.faults = vec![FaultSpec { when, what: What::Savepoint { native: false } }];
     (shadow.chaos, shadow.resume, shadow.expect) = (None, None, Expect::Finished);
-    shadow.clocks = Vec::new();
+    // What expires did so by the clocks of the run.
+    let ahead = |node: &str| ClockSpec { node: node.into(), offset_ms: i64::try_from(at.as_millis()).expect("hours fit"), drift_ppm: 0 };
+    shadow.clocks = ["storage", "coordinator", "worker-1"].map(ahead).into();
     let bound = u64::try_from(BOUND.as_millis()).expect("minutes fit");
     (shadow.calm_after_ms, shadow.liveness_bound_ms) = (bound, bound);
     shadow
@@ -107,7 +109,7 @@ pub(super) fn restore(seed: u64, image: Image, keep: Keep) -> Result<(), (Violat
     let shape = draw(&image.scenario, seed, image.checkpoint);
     let Shape { parallelism, backend } = shape;
     let (checkpoint, at) = (image.checkpoint, image.at);
-    let (seen, story) = (nothing_seen(), shadow_of(&image.scenario, shape));
+    let (seen, story) = (nothing_seen(), shadow_of(&image.scenario, shape, image.at));
     let inner = seen.clone();
     let play = move |world: World| async move {
         let mut run = Run::new(world, story, inner, keep);

@@ -113,6 +113,7 @@ impl Scenario {
         within("job.keys", job.keys.into(), 1, 1_000_000)?;
         within("job.chunk_bytes", job.chunk_bytes.into(), 1, 1 << 20)?;
         within("job.pace_ms", job.pace_ms, 0, 60_000)?;
+        within("job.schema", job.schema.into(), 1, 2)?;
         let cluster = &self.cluster;
         if self.uses_rocksdb() && !cfg!(feature = "rocksdb") {
             return Err(ScenarioError::NoRocksDb);
@@ -170,6 +171,14 @@ impl Scenario {
     pub fn uses_rocksdb(&self) -> bool {
         let resumed = self.resume.as_ref().map(|resume| resume.backend);
         self.cluster.backend == BackendKind::RocksDb || resumed == Some(BackendKind::RocksDb)
+    }
+
+    /// Whether all nodes have the same wall clock, and it never jumps.
+    #[must_use]
+    pub fn clocks_agree(&self) -> bool {
+        let jumps = self.faults.iter().any(|fault| matches!(fault.what, What::ClockJump { .. }));
+        let may_jump = self.chaos.as_ref().is_some_and(|chaos| chaos.kinds.iter().any(|kind| kind == "clock-jump"));
+        self.clocks.is_empty() && !jumps && !may_jump
     }
 
     /// Whether the user does something.

@@ -3,6 +3,7 @@
 use super::{GroupedEntries, StateKind, TableSnapshot};
 use crate::state::key::{Key, StateKey};
 use crate::state::paged::{PagedSnapshot, PagedTable};
+use crate::state::ttl::Cell;
 use cofferdam_protocol::ids::KeyGroup;
 use cofferdam_protocol::key_group::MaxParallelism;
 use cofferdam_protocol::stored::{Reader, StoredError};
@@ -13,7 +14,17 @@ pub(crate) fn paged_snapshot<K: StateKey, V: Send + Sync + 'static>(
     table: &mut PagedTable<K, V>,
     write: impl Fn(&V, &mut Vec<u8>) + Send + Sync + 'static,
 ) -> Box<dyn TableSnapshot> {
-    Box::new(PagedTableSnapshot { kind, entries: table.snapshot(), write })
+    Box::new(PagedTableSnapshot { kind, entries: table.snapshot(), alive: None::<fn(&V) -> bool>, write })
+}
+
+/// The same without what was last accessed at `deadline_ms` or before.
+pub(crate) fn paged_snapshot_of_alive<K: StateKey, C: Cell>(
+    kind: StateKind,
+    table: &mut PagedTable<K, C>,
+    deadline_ms: i64,
+) -> Box<dyn TableSnapshot> {
+    let write = move |cell: &C, out: &mut Vec<u8>| cell.write(deadline_ms, out);
+    Box::new(PagedTableSnapshot { kind, entries: table.snapshot(), alive: Some(move |cell: &C| cell.newest_ms() > deadline_ms), write })
 }
 
 /// Reads a value and puts it under a key that has none yet.
@@ -30,26 +41,29 @@ pub(crate) fn restore_into<K: StateKey, V: Clone>(
     }
 }
 
-struct PagedTableSnapshot<K, V, W> {
+struct PagedTableSnapshot<K, V, A, W> {
     kind: StateKind,
     entries: PagedSnapshot<K, V>,
+    /// What is part of it; all, where nothing is said.
+    alive: Option<A>,
     write: W,
 }
 
-impl<K, V, W> TableSnapshot for PagedTableSnapshot<K, V, W>
+impl<K, V, A, W> TableSnapshot for PagedTableSnapshot<K, V, A, W>
 where
     K: StateKey,
     V: Send + Sync + 'static,
+    A: Fn(&V) -> bool + Send + Sync + 'static,
     W: Fn(&V, &mut Vec<u8>) + Send + Sync + 'static,
 {
     fn kind(&self) -> StateKind {
         self.kind
     }
     fn entry_count(&self) -> usize {
-        self.entries.len()
+        self.alive.as_ref().map_or(self.entries.len(), |alive| self.entries.iter().filter(|(_, value)| alive(value)).count())
     }
     fn by_group(&self, max: MaxParallelism) -> Box<dyn GroupedEntries + Send + '_> {
-        Box::new(Grouped::new(&self.entries, max, &self.write))
+        Box::new(Grouped::new(&self.entries, self.alive.as_ref(), max, &self.write))
     }
 }
 
@@ -68,10 +82,11 @@ struct Grouped<'a, K, V, W> {
 
 impl<'a, K: StateKey, V, W> Grouped<'a, K, V, W> {
     /// A counting sort: the hashes are computed once, and each entry moves once.
-    fn new(snapshot: &'a PagedSnapshot<K, V>, max: MaxParallelism, write: &'a W) -> Self {
+    fn new(snapshot: &'a PagedSnapshot<K, V>, alive: Option<&impl Fn(&V) -> bool>, max: MaxParallelism, write: &'a W) -> Self {
+        let live = || snapshot.iter().filter(|(_, value)| alive.is_none_or(|alive| alive(value)));
         let mut counts = vec![0_usize; max.get() as usize];
         let mut groups = Vec::with_capacity(snapshot.len());
-        for (key, _) in snapshot.iter() {
+        for (key, _) in live() {
             let group = max.group_of(key.hash64()).0;
             counts[usize::from(group)] += 1;
             groups.push(group);
@@ -82,8 +97,8 @@ impl<'a, K: StateKey, V, W> Grouped<'a, K, V, W> {
             begin += core::mem::replace(count, begin);
         }
         // Any reference will do until the right one comes.
-        let mut entries: Vec<&(K, V)> = snapshot.iter().next().map_or_else(Vec::new, |any| vec![any; snapshot.len()]);
-        for (entry, group) in snapshot.iter().zip(groups) {
+        let mut entries: Vec<&(K, V)> = snapshot.iter().next().map_or_else(Vec::new, |any| vec![any; groups.len()]);
+        for (entry, group) in live().zip(groups) {
             let place = &mut counts[usize::from(group)];
             entries[*place] = entry;
             *place += 1;

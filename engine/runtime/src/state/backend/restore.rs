@@ -5,7 +5,7 @@ use crate::state::key::StateKey;
 use cofferdam_protocol::ids::KeyGroup;
 use cofferdam_protocol::key_group::{KeyGroupRange, MaxParallelism};
 use cofferdam_protocol::snapshot::StateShape;
-use cofferdam_protocol::stored::{read_bytes, Reader, Stored, StoredError};
+use cofferdam_protocol::stored::{read_bytes, Reader, Stored, StoredError, Written};
 
 /// A block that cannot be restored. The states may have some of its entries: clear them before another try.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -75,10 +75,9 @@ pub fn restore_block_as<K: StateKey>(
     if !range.contains(head.group) {
         return Ok(0);
     }
-    let written_as = stored.iter().find(|shape| shape.name == head.name);
-    let input = input.with_version(written_as.map(|shape| shape.value.version));
+    let shape = stored.iter().find(|shape| shape.name == head.name);
     let (name, stored) = (head.name.clone(), head.kind);
-    let mut restore = Restore { head, max, input, outcome: None };
+    let mut restore = Restore { head, max, input, shape, outcome: None };
     states(&mut restore);
     restore.outcome.unwrap_or(Err(RestoreStateError::UnknownState { name, stored }))
 }
@@ -118,6 +117,8 @@ struct Restore<'a> {
     head: Head,
     max: MaxParallelism,
     input: Reader<'a>,
+    /// How it was written, if that is known.
+    shape: Option<&'a StateShape>,
     outcome: Option<Result<usize, RestoreStateError>>,
 }
 
@@ -141,13 +142,18 @@ impl Restore<'_> {
                 StoredError::Invalid { offset: self.input.offset(), what: format!("{count} entries of the only key there is") }.into()
             );
         }
+        let now_ms = table.table().now_ms();
+        let written = self.shape.map_or_else(Written::default, |shape| table.value_type().written(shape, now_ms));
         for _ in 0..count {
             let key = K::read(&mut self.input)?;
             let computed = self.max.group_of(key.hash64());
             if computed != group {
                 return Err(RestoreStateError::OtherKeyGroup { name: name.clone(), stored: group, computed });
             }
-            table.table().restore_entry(key, &mut self.input)?;
+            // Keys do not change.
+            let mut value = self.input.clone().written(written);
+            table.table().restore_entry(key, &mut value)?;
+            self.input = value.written(Written::default());
         }
         self.input.finish("a block of keyed state")?;
         Ok(count as usize)

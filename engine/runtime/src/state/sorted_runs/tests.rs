@@ -9,7 +9,7 @@ fn groups(first: u16, last: u16) -> KeyGroupRange {
 }
 
 fn place(first: u16, last: u16) -> ColdPlace {
-    ColdPlace { name: "count-0".into(), columns: 2, groups: groups(first, last) }
+    ColdPlace { name: "count-0".into(), columns: 2, groups: groups(first, last), expiring: Default::default() }
 }
 
 fn key(group: u16, key: u8) -> Vec<u8> {

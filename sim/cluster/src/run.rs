@@ -313,6 +313,7 @@ impl Run {
             restart: self.scenario.restart.clone(),
             hooks: !graph.hooks.is_empty(),
             origin: self.job.origin.clone(),
+            local_recovery: cluster.local_recovery,
             heartbeat_timeout: heartbeats.timeout,
             deploy_timeout: ms(5000),
             stop_timeout: ms(1000),

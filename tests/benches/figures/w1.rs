@@ -226,6 +226,7 @@ async fn cluster(env: &RealEnv, row: &Row, graph: Arc<JobGraph<RealEnv>>, folder
         restart: RestartStrategy::None,
         hooks: false,
         origin: None,
+        local_recovery: false,
         heartbeat_timeout: heartbeats.timeout,
         deploy_timeout: Duration::from_secs(60),
         stop_timeout: Duration::from_secs(60),
@@ -241,6 +242,7 @@ async fn cluster(env: &RealEnv, row: &Row, graph: Arc<JobGraph<RealEnv>>, folder
                 storage: storage.clone(),
                 mode: Mode::ExactlyOnce,
                 backend: StateBackend::InMemory,
+                local: None,
             };
             tokio::spawn(worker::run(env.clone(), settings, graph.clone()))
         })

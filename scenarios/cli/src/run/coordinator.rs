@@ -60,6 +60,7 @@ pub fn process(arguments: &CoordinatorArguments) -> Result<Outcome, Failure> {
         restart: RESTART,
         hooks: !graph.hooks.is_empty(),
         origin,
+        local_recovery: arguments.job.local_recovery.is_some(),
         heartbeat_timeout: heartbeats.timeout,
         deploy_timeout: Duration::from_secs(60),
         stop_timeout: Duration::from_secs(10),

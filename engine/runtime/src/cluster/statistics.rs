@@ -4,7 +4,7 @@ use crate::local::RestoredBytes;
 use crate::task::SnapshotStatistics;
 use cofferdam_protocol::coordinator::FailureReason;
 use cofferdam_protocol::{CheckpointId, TaskId};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -70,7 +70,7 @@ pub struct Statistics {
 }
 
 /// Where subtasks with keyed state had it from when they were restored. Counted where there are local copies only.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RestoredFrom {
     /// How many subtasks, all of it on their worker's disk.
     pub subtasks_local: u64,
@@ -80,6 +80,19 @@ pub struct RestoredFrom {
     pub bytes_local: u64,
     /// Read where the checkpoint is.
     pub bytes_remote: u64,
+}
+
+impl RestoredFrom {
+    /// Over two coordinators.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            subtasks_local: self.subtasks_local + other.subtasks_local,
+            subtasks_remote: self.subtasks_remote + other.subtasks_remote,
+            bytes_local: self.bytes_local + other.bytes_local,
+            bytes_remote: self.bytes_remote + other.bytes_remote,
+        }
+    }
 }
 
 impl Statistics {

@@ -143,6 +143,7 @@ impl Teller {
             completed: statistics.completed,
             failed: statistics.failed,
             restored: statistics.restored,
+            restored_from: statistics.restored_from,
             failures: statistics.failures.iter().map(|(reason, count)| (statistics::name(*reason), *count)).collect(),
             checkpoints: changed.map(|(id, known)| Checkpoint::of(*id, known, self.origin_unix_ms)).collect(),
             cause,

@@ -2,6 +2,7 @@
 
 use super::{Run, OBJECT_ROOT};
 use crate::disk::View;
+use crate::local_copies::FOLDER;
 use crate::oracle::{cut, decode, output, reference, restore};
 use crate::scenario::{Expect, JobKind, StorageKind};
 use crate::trace::lock;
@@ -156,6 +157,17 @@ impl Run {
             self.judge_output();
         }
         self.judge_files();
+        self.judge_local_copies();
+    }
+
+    /// A worker that was told of the end has left nothing on its disk. One that was not looks for its coordinator for ever.
+    fn judge_local_copies(&self) {
+        for node in self.world.nodes().into_iter().filter(|node| !self.world.is_up(*node)) {
+            let there = self.world.storage(node).tree_now(View::Live);
+            if let Some(path) = there.keys().find(|path| path.starts_with(FOLDER)) {
+                self.violated("local-copies-pruned", format!("{} is done, and leaves {path}", self.world.name(node)));
+            }
+        }
     }
 
     pub(super) fn judge_output(&self) {

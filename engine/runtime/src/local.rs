@@ -45,7 +45,8 @@ pub struct LocalState<E: Env> {
 }
 
 impl<E: Env> LocalState<E> {
-    /// Copies are kept in this folder, of this worker and job alone. It is made when it is needed. What a former process left there
+    /// Copies are kept in this folder, of this worker and job alone: a job that begins anew under an old name, with its checkpoints
+    /// thrown away, needs another one, since its snapshots would have the old ones' names. It is made when it is needed. What a former process left there
     /// is found with the first deployment. The task deletes copies for as long as it is held.
     pub fn new(env: &E, worker: WorkerId, folder: &str) -> (Self, E::Task) {
         let folder: Arc<str> = folder.trim_end_matches('/').into();
@@ -60,9 +61,9 @@ impl<E: Env> LocalState<E> {
     }
 
     /// The worker gets these tasks. Of all copies, only theirs of what they begin from are of use.
-    pub fn deployed(&self, tasks: BTreeSet<TaskId>, from: Option<Taken>) {
+    pub fn deployed(&self, attempt: AttemptId, tasks: BTreeSet<TaskId>, from: Option<Taken>) {
         // As above.
-        let _ = self.commands.send(Command::Deployed { tasks, from });
+        let _ = self.commands.send(Command::Deployed { attempt, tasks, from });
     }
 
     /// The job is over: deletes all copies, as far as the disk lets it.

@@ -9,7 +9,7 @@
 //! A notice stands for itself alone: lost, late and repeated ones do no harm, since the next completion takes whatever is older.
 
 use super::{LocalCopy, Taken};
-use crate::ids::{CheckpointId, TaskId};
+use crate::ids::{AttemptId, CheckpointId, TaskId};
 use crate::machine::Machine;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -18,8 +18,11 @@ use core::fmt;
 /// What happens to a worker's copies.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Input {
-    /// The worker gets these tasks, which begin from that snapshot, or from nothing. `found` is what is on the disk.
+    /// The worker gets these tasks, which begin from that snapshot, or from nothing. `found` is what is on the disk, which may be
+    /// looked at when the tasks write already.
     Deployed {
+        /// As which attempt.
+        attempt: AttemptId,
         /// The tasks of this worker.
         tasks: BTreeSet<TaskId>,
         /// What they begin from.
@@ -84,7 +87,7 @@ impl Machine for LocalCopies {
     /// Total: every input is legal in every state. What can no longer matter comes out as `Ignored`.
     fn step(&mut self, input: Input, out: &mut Vec<Output>) {
         match input {
-            Input::Deployed { tasks, from, found } => self.deployed(&tasks, from, found, out),
+            Input::Deployed { attempt, tasks, from, found } => self.deployed(attempt, &tasks, from, found, out),
             Input::Begun(copy) => {
                 if self.is_subsumed(copy) {
                     out.push(Output::Ignored("a later checkpoint is complete"));
@@ -121,10 +124,18 @@ impl LocalCopies {
         self.copies.iter().filter(|(_, whole)| **whole).map(|(copy, _)| *copy)
     }
 
-    fn deployed(&mut self, tasks: &BTreeSet<TaskId>, from: Option<Taken>, found: BTreeSet<LocalCopy>, out: &mut Vec<Output>) {
+    fn deployed(
+        &mut self,
+        attempt: AttemptId,
+        tasks: &BTreeSet<TaskId>,
+        from: Option<Taken>,
+        found: BTreeSet<LocalCopy>,
+        out: &mut Vec<Output>,
+    ) {
         self.completed.clear();
-        self.copies.extend(found.into_iter().map(|copy| (copy, true)));
-        self.delete(out, |copy| Some(copy.taken) != from || !tasks.contains(&copy.task));
+        // Those of this attempt and of later ones speak for themselves.
+        self.copies.extend(found.into_iter().filter(|copy| copy.taken.attempt < attempt).map(|copy| (copy, true)));
+        self.delete(out, |copy| copy.taken.attempt < attempt && (Some(copy.taken) != from || !tasks.contains(&copy.task)));
     }
 
     fn completed(&mut self, task: TaskId, checkpoint: CheckpointId, out: &mut Vec<Output>) {

@@ -35,11 +35,12 @@ fn checkpoint(word: &str) -> CheckpointId {
 fn input(words: &[&str]) -> Input {
     let found = |words: &[&str]| words.iter().map(|word| copy(word)).collect::<BTreeSet<_>>();
     match *words {
-        ["deployed", tasks, from, ref there @ ..] => {
+        ["deployed", attempt, tasks, from, ref there @ ..] => {
+            let attempt = copy(&format!("v0.s0-c1-{attempt}")).taken.attempt;
             let tasks = tasks.split(',').filter(|word| *word != "none").map(task).collect();
             let from = from.strip_prefix("from=").expect("from=c7-a1.2 or from=none");
             let from = (from != "none").then(|| copy(&format!("v0.s0-{from}")).taken);
-            Input::Deployed { tasks, from, found: found(there) }
+            Input::Deployed { attempt, tasks, from, found: found(there) }
         }
         ["begun", word] => Input::Begun(copy(word)),
         ["written", word] => Input::Written(copy(word)),
@@ -98,8 +99,9 @@ proptest! {
                     expected.remove(&number);
                 }
                 Event::Redeployed(number) => {
-                    let from = Some(copy(number).taken);
-                    copies.step(Input::Deployed { tasks: BTreeSet::from([task]), from, found: copies.whole().collect() }, &mut out);
+                    let (from, next) = (Some(copy(number).taken), attempt.next());
+                    let (tasks, found) = (BTreeSet::from([task]), copies.whole().collect());
+                    copies.step(Input::Deployed { attempt: next, tasks, from, found }, &mut out);
                     completed = 0;
                     expected.retain(|kept| *kept == number);
                 }

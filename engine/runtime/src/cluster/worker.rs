@@ -235,7 +235,7 @@ impl<E: Env> Session<'_, E> {
                 // What still runs would go on writing.
                 *deployment = None;
                 *begins_from = from;
-                local.deployed(tasks, from);
+                local.deployed(attempt, tasks, from);
             }
             ToWorker::Deploy { attempt, tasks, placement } => {
                 if deployment.as_ref().is_some_and(|running| running.attempt >= attempt) {

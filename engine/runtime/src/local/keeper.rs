@@ -4,7 +4,7 @@ use crate::env::{Env, Files};
 use crate::observe::{Actor, Detail, Event, Moment};
 use crate::storage::filesystem::discard_folder;
 use cofferdam_protocol::local::{Input, LocalCopies, LocalCopy, Output, Taken};
-use cofferdam_protocol::{Machine, TaskId, WorkerId};
+use cofferdam_protocol::{AttemptId, Machine, TaskId, WorkerId};
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ pub(super) enum Command {
     /// By a subtask.
     Step(Input),
     /// By the worker.
-    Deployed { tasks: BTreeSet<TaskId>, from: Option<Taken> },
+    Deployed { attempt: AttemptId, tasks: BTreeSet<TaskId>, from: Option<Taken> },
     /// The job is over; answered when everything is deleted.
     End(oneshot::Sender<()>),
 }
@@ -37,9 +37,9 @@ pub(super) async fn keep<E: Env>(env: E, worker: WorkerId, folder: Arc<str>, mut
     while let Some(command) = commands.recv().await {
         match command {
             Command::Step(input) => keeper.step(&mut machine, input).await,
-            Command::Deployed { tasks, from } => {
+            Command::Deployed { attempt, tasks, from } => {
                 let found = keeper.found().await;
-                keeper.step(&mut machine, Input::Deployed { tasks, from, found }).await;
+                keeper.step(&mut machine, Input::Deployed { attempt, tasks, from, found }).await;
             }
             Command::End(done) => {
                 let found = keeper.found().await;

@@ -2,7 +2,7 @@
 
 use crate::Story;
 use cofferdam_protocol::settings::{Mode, RestartStrategy, Retention};
-use cofferdam_sim::fault::{KINDS, OBJECT_KINDS};
+use cofferdam_sim::fault::{KINDS, LOCAL_KINDS, OBJECT_KINDS};
 use cofferdam_sim::scenario::{
     BackendKind, ChaosSpec, CheckpointSpec, ClockSpec, ClusterSpec, DiskSpec, Expect, JobKind, JobSpec, NetworkSpec, ObjectSpec, Scenario,
     StorageKind,
@@ -99,7 +99,7 @@ fn expand(seed: u64) -> Scenario {
         kinds.push("crash".into());
     }
     let calm_after_ms = rng.gen_range(2000..=8000);
-    let chaos = rng.gen_bool(0.9).then(|| ChaosSpec { every_ms: rng.gen_range(300..=2500), until_ms: calm_after_ms, kinds });
+    let mut chaos = rng.gen_bool(0.9).then(|| ChaosSpec { every_ms: rng.gen_range(300..=2500), until_ms: calm_after_ms, kinds });
     let initial = ms(rng.gen_range(50..=500));
     let growth_percent = rng.gen_range(100..=200);
     // Draws that came later: they leave what is drawn above as it was.
@@ -112,6 +112,14 @@ fn expand(seed: u64) -> Scenario {
         job.backlog_bytes = rng.gen_range(100..=4000);
         checkpoints.interval_during_backlog_ms =
             Some(if rng.gen_bool(0.3) { 0 } else { checkpoints.interval_ms.max(checkpoints.min_pause_ms) * 3 });
+    }
+    // The last draws of all, for the same reason.
+    if !in_memory && rng.gen_bool(0.3) {
+        cluster.local_recovery = true;
+        let kinds = LOCAL_KINDS.iter().filter(|_| rng.gen_bool(0.4)).map(|kind| (*kind).to_owned());
+        if let Some(chaos) = &mut chaos {
+            chaos.kinds.extend(kinds);
+        }
     }
     Scenario {
         name: "swarm".into(),

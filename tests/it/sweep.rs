@@ -4,7 +4,7 @@ use crate::parallel;
 use cofferdam_engine::observe::Moment;
 use cofferdam_protocol::settings::Mode;
 use cofferdam_scenarios::Scenario;
-use cofferdam_sim::fault::{KINDS, OBJECT_KINDS};
+use cofferdam_sim::fault::{KINDS, LOCAL_KINDS, OBJECT_KINDS};
 use cofferdam_sim::run::simulate;
 use cofferdam_sim::scenario::{Expect, What};
 use cofferdam_sim::verdict::{Keep, Report};
@@ -141,6 +141,11 @@ fn counted_as(kind: &str) -> &'static [&'static str] {
         "partial-reads" => &["partial-read"],
         "slow-objects" => &["slow-objects"],
         "objects-unavailable" => &["object-unavailable"],
+        "corrupt-local" => &["local-copy-corrupted"],
+        "stale-local" => &["local-copy-put-back"],
+        "local-disk-errors" => &["disk-error-before", "disk-error-after"],
+        "local-disk-full" => &["disk-full"],
+        "slow-local-disk" => &["slow-disk"],
         other => panic!("how is {other} counted?"),
     }
 }
@@ -169,6 +174,8 @@ fn kind(what: &What) -> &'static str {
         What::PartialReads { .. } => "partial-reads",
         What::SlowObjects { .. } => "slow-objects",
         What::ObjectsUnavailable { .. } => "objects-unavailable",
+        What::CorruptLocal { .. } => "corrupt-local",
+        What::StaleLocal { .. } => "stale-local",
     }
 }
 
@@ -177,7 +184,12 @@ fn every_kind_of_fault_is_injected_somewhere() {
     // Of what the disks and the network do by themselves once they may: all of it as well.
     let consequences =
         ["disk-error-before", "disk-error-after", "blocked-link", "torn-append", "unsynced-data-lost", "clock-drift", "object-timeout"];
-    let kinds = KINDS.iter().chain(OBJECT_KINDS).map(|kind| counted_as(kind)).chain(consequences.iter().map(std::slice::from_ref));
+    let kinds = KINDS
+        .iter()
+        .chain(OBJECT_KINDS)
+        .chain(LOCAL_KINDS)
+        .map(|kind| counted_as(kind))
+        .chain(consequences.iter().map(std::slice::from_ref));
     let missing: Vec<String> =
         kinds.filter(|kinds| runs().iter().all(|run| run.counted(kinds) == 0)).map(|kinds| kinds.join(" or ")).collect();
     assert_none("no run has", &missing);
@@ -197,7 +209,7 @@ fn in_some_run_of_each_story_all_of_its_pinned_faults_happen() {
     let mut wrong = Vec::new();
     for story in cofferdam_scenarios::all() {
         let happened = |run: &&Run| {
-            KINDS.iter().chain(OBJECT_KINDS).all(|name| {
+            KINDS.iter().chain(OBJECT_KINDS).chain(LOCAL_KINDS).all(|name| {
                 let pinned = run.scenario.faults.iter().filter(|fault| kind(&fault.what) == *name).count() as u64;
                 run.counted(counted_as(name)) + spare_faults(story.name) >= pinned
             })
@@ -289,7 +301,7 @@ fn disks_that_are_full_slow_or_failing_fail_checkpoints_by_name() {
 
 #[test]
 fn stories_have_the_moments_that_they_are_about() {
-    let stories: [(&str, &[Moment]); 15] = [
+    let stories: [(&str, &[Moment]); 25] = [
         ("steady-run", &[Moment::ChannelHeld, Moment::ChannelsReleased, Moment::Committed, Moment::Discarded]),
         ("steady-ledger", &[Moment::ChannelHeld, Moment::ChannelsReleased]),
         ("slow-channel", &[Moment::ChannelHeld]),
@@ -305,6 +317,16 @@ fn stories_have_the_moments_that_they_are_about() {
         ("cancelled-and-kept", &[Moment::CheckpointCompleted, Moment::JobEnded]),
         ("cancelled-and-deleted", &[Moment::JobFailing, Moment::Discarded, Moment::JobEnded]),
         ("gives-up", &[Moment::JobFailing, Moment::JobRestarting, Moment::JobEnded]),
+        ("local-copy-after-task-failure", &[Moment::LocalCopyWritten, Moment::LocalCopyDeleted, Moment::RestoredLocally]),
+        ("local-copy-after-worker-restart", &[Moment::RestoredLocally]),
+        ("local-copy-of-whole-snapshots", &[Moment::RestoredLocally]),
+        ("local-copy-corrupt", &[Moment::LocalCopyUnusable, Moment::RestoredRemotely]),
+        ("local-copy-of-runs-corrupt", &[Moment::LocalCopyUnusable, Moment::RestoredRemotely]),
+        ("local-copy-of-another-snapshot", &[Moment::LocalCopyUnusable, Moment::RestoredRemotely]),
+        ("local-disk-wiped", &[Moment::RestoredLocally, Moment::RestoredRemotely]),
+        ("local-disk-full", &[Moment::LocalCopyFailed, Moment::RestoredRemotely]),
+        ("local-disk-fails", &[Moment::LocalCopyFailed]),
+        ("second-crash-during-local-restore", &[Moment::RestoredLocally]),
     ];
     let mut wrong = Vec::new();
     for (name, moments) in stories {
@@ -332,6 +354,29 @@ fn at_least_once_counts_something_twice() {
 
 /// Moments that these runs cannot have, and why.
 const ABSENT: &[(Moment, &str)] = &[];
+
+#[test]
+fn copies_that_are_in_order_are_what_tasks_are_restored_from() {
+    for name in ["local-copy-after-task-failure", "local-copy-after-worker-restart", "local-copy-of-whole-snapshots"] {
+        for run in of(name) {
+            let remotely = run.moments.contains(&Moment::RestoredRemotely);
+            assert!(run.report.restores > 0 && !remotely, "a checkpoint is read though a copy is there: {}", run.replay());
+        }
+    }
+    for run in of("local-copies-and-another-parallelism") {
+        assert!(!run.moments.contains(&Moment::RestoredLocally), "another job's copy is used: {}", run.replay());
+    }
+}
+
+#[test]
+fn where_only_a_workers_own_disk_fails_no_checkpoint_does() {
+    for name in ["local-disk-full", "local-disk-fails"] {
+        for run in of(name) {
+            let other: Vec<&String> = run.reasons.iter().filter(|reason| *reason != "TaskFailure").collect();
+            assert!(other.is_empty(), "{other:?}: {}", run.replay());
+        }
+    }
+}
 
 #[test]
 fn every_moment_occurs() {

@@ -35,6 +35,8 @@ pub enum FileKind {
     State,
     /// An entry of the coordinator's journal.
     Journal,
+    /// What a copy of state on a worker's disk consists of.
+    LocalCopy,
 }
 
 impl FileKind {
@@ -45,6 +47,7 @@ impl FileKind {
             Self::Metadata => *b"CFDMETA\0",
             Self::State => *b"CFDSTATE",
             Self::Journal => *b"CFDJRNL\0",
+            Self::LocalCopy => *b"CFDLOCAL",
         }
     }
 
@@ -55,6 +58,7 @@ impl FileKind {
             Self::Metadata => "checkpoint metadata",
             Self::State => "a state file",
             Self::Journal => "a journal entry",
+            Self::LocalCopy => "the manifest of a local copy",
         }
     }
 }

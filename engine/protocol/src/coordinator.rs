@@ -69,6 +69,8 @@ pub struct Coordinator<S> {
     attempt: AttemptId,
     workers: BTreeMap<WorkerId, Worker>,
     placement: BTreeMap<TaskId, WorkerId>,
+    /// Where they were in the attempt before, in this reign.
+    previous: BTreeMap<TaskId, WorkerId>,
     drained: BTreeSet<TaskId>,
     /// Sources that are behind what there is to read.
     behind: BTreeSet<TaskId>,
@@ -111,6 +113,7 @@ impl<S: Acknowledged> Machine for Coordinator<S> {
             attempt: AttemptId { epoch, number: 0 },
             workers: BTreeMap::new(),
             placement: BTreeMap::new(),
+            previous: BTreeMap::new(),
             drained: BTreeSet::new(),
             behind: BTreeSet::new(),
             backoff: Backoff::default(),

@@ -14,6 +14,7 @@ pub mod coordinator;
 pub mod ids;
 pub mod journal;
 pub mod key_group;
+pub mod local;
 pub mod machine;
 pub mod metadata;
 pub mod restore;

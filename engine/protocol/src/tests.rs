@@ -4,5 +4,6 @@ mod conversation;
 mod coordinator;
 mod coordinator_facts;
 mod coordinator_random;
+mod local;
 mod subtask;
 mod subtask_random;

@@ -90,6 +90,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         restart: RestartStrategy::default(),
         hooks: !graph.hooks.is_empty(),
         origin: None,
+        local_recovery: false,
         heartbeat_timeout: heartbeats.timeout,
         deploy_timeout: Duration::from_secs(60),
         stop_timeout: Duration::from_secs(10),
@@ -106,6 +107,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 storage: storage.clone(),
                 mode: Mode::ExactlyOnce,
                 backend: StateBackend::InMemory,
+                local: None,
             };
             tokio::spawn(worker::run(RealEnv::default(), settings, graph.clone()));
         }

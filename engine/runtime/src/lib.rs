@@ -11,6 +11,7 @@ pub mod codec;
 pub mod connector;
 pub mod env;
 pub mod job;
+pub mod local;
 pub mod observe;
 pub mod operator;
 pub mod record;

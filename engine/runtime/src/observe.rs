@@ -210,6 +210,18 @@ moments! {
     Committed = "committed",
     /// Task: gave a checkpoint up.
     SnapshotForgotten = "snapshot-forgotten",
+    /// Task: a second copy of its part is durable on the worker's disk; the count is its bytes.
+    LocalCopyWritten = "local-copy-written",
+    /// Task: there is no second copy; the checkpoint does not need it.
+    LocalCopyFailed = "local-copy-failed",
+    /// Task: the copy of what it begins from is not what it should be.
+    LocalCopyUnusable = "local-copy-unusable",
+    /// Worker: a copy that nobody will ask for is deleted.
+    LocalCopyDeleted = "local-copy-deleted",
+    /// Task: with local recovery, so many bytes of keyed state came from the worker's disk.
+    RestoredLocally = "restored-locally",
+    /// Task: with local recovery, so many bytes of keyed state came from the checkpoint all the same.
+    RestoredRemotely = "restored-remotely",
 }
 
 impl fmt::Display for Event {

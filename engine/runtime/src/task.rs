@@ -14,6 +14,7 @@ use crate::channel::{AnyEnd, ChannelError};
 use crate::connector::{ConnectorError, Place};
 use crate::env::Env;
 use crate::job::JobGraph;
+use crate::local::{RestoredBytes, TaskCopies};
 use crate::observe::{Actor, Detail, Event, Moment};
 use crate::record::SnapshotRequest;
 use crate::state::cold::{ColdBackend, ColdError};
@@ -74,6 +75,8 @@ pub enum TaskReport {
     Progress(u64),
     /// It is behind what there is to read, or has caught up (sources only).
     Backlog(bool),
+    /// With local recovery: so much keyed state was read, and where.
+    Restored(RestoredBytes),
 }
 
 /// The sending ends of one output edge.
@@ -121,6 +124,8 @@ pub struct TaskContext<E: Env> {
     pub inputs: Vec<Vec<AnyEnd>>,
     /// The sending ends, by output edge.
     pub outputs: Vec<OutputEnds>,
+    /// Second copies of its state on this worker's disk, if there are to be any.
+    pub local: Option<TaskCopies<E>>,
     /// What to begin from; `None` is from nothing.
     pub restore: Option<TaskRestore>,
     /// What it is told. Closed: stop.

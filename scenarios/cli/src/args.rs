@@ -211,6 +211,9 @@ pub struct WordcountArguments {
     /// Write all state at each checkpoint, also where the backend could add to the last one.
     #[arg(long)]
     pub full_checkpoints: bool,
+    /// Keep a second copy of state below this folder on the local disk, and restore from there where a worker still has it.
+    #[arg(long, value_name = "DIR")]
+    pub local_recovery: Option<PathBuf>,
     /// Where the coordinator listens for workers; any free port if not given.
     #[arg(long, value_name = "P")]
     pub port: Option<u16>,
@@ -346,6 +349,9 @@ pub struct JobArguments {
     /// A folder for what only lives as long as the processes.
     #[arg(long)]
     pub local: String,
+    /// A folder for second copies of state.
+    #[arg(long)]
+    pub local_recovery: Option<String>,
 }
 
 /// A coordinator child.

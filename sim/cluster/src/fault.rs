@@ -2,6 +2,7 @@
 
 use crate::disk::DiskSettings;
 use crate::env::SimTask;
+use crate::local_copies;
 use crate::object_store::ObjectSettings;
 use crate::run::SAVEPOINTS;
 use crate::scenario::What;
@@ -35,6 +36,9 @@ pub const KINDS: &[&str] = &[
 /// Those of the object store, where there is one. Apart, so that what is drawn from the others stays what it is.
 pub const OBJECT_KINDS: &[&str] =
     &["object-errors", "object-throttling", "lost-answers", "stale-listings", "partial-reads", "slow-objects", "objects-unavailable"];
+
+/// Those of local copies and of the disks that they are on, where there are any. Apart, as those of the object store.
+pub const LOCAL_KINDS: &[&str] = &["corrupt-local", "stale-local", "local-disk-errors", "local-disk-full", "slow-local-disk"];
 
 fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
@@ -180,6 +184,14 @@ impl Injector {
                 let slow = (ms(*latency_ms), ms(*latency_ms));
                 self.disk(node, *for_ms, |disk| (disk.op_latency, disk.sync_latency) = (slow, slow));
             }
+            What::CorruptLocal { node } => {
+                let node = self.node(node, acting);
+                local_copies::corrupt(&self.world, node, &mut self.rng);
+            }
+            What::StaleLocal { node } => {
+                let node = self.node(node, acting);
+                local_copies::put_back(&self.world, node);
+            }
             What::ObjectErrors { per_mille, for_ms } => self.objects(*for_ms, |store| store.errors = f64::from(*per_mille) / 1000.0),
             What::ObjectThrottling { per_mille, for_ms } => {
                 self.objects(*for_ms, |store| store.throttled = f64::from(*per_mille) / 1000.0);
@@ -233,6 +245,8 @@ impl Injector {
         let node = any.choose(rng).expect("there are nodes").clone();
         let other = any.iter().filter(|other| **other != node).collect::<Vec<_>>().choose(rng).expect("there are two nodes").to_string();
         let span = rng.gen_range(50..2500);
+        let local = LOCAL_KINDS.contains(&kind.as_str()).then(|| self.workers.choose(rng).expect("a cluster has workers"));
+        let of_local = local.map(|worker| self.world.name(*worker)).unwrap_or_default();
         match kind.as_str() {
             "power-loss" => What::PowerLoss { node, down_ms: span },
             "wipe" => What::Wipe { node: engine_node, down_ms: span },
@@ -256,6 +270,11 @@ impl Injector {
             "partial-reads" => What::PartialReads { per_mille: rng.gen_range(100..900), for_ms: span },
             "slow-objects" => What::SlowObjects { latency_ms: rng.gen_range(20..700), for_ms: span },
             "objects-unavailable" => What::ObjectsUnavailable { for_ms: span },
+            "corrupt-local" => What::CorruptLocal { node: of_local },
+            "stale-local" => What::StaleLocal { node: of_local },
+            "local-disk-errors" => What::DiskErrors { node: of_local, per_mille: rng.gen_range(10..400), for_ms: span },
+            "local-disk-full" => What::DiskFull { node: of_local, for_ms: span },
+            "slow-local-disk" => What::SlowDisk { node: of_local, latency_ms: rng.gen_range(5..100), for_ms: span },
             // "crash", the most common one.
             _ => What::Crash { node: engine_node, down_ms: span },
         }

@@ -13,6 +13,7 @@ pub mod env;
 pub mod fault;
 pub mod invariant;
 pub mod jobs;
+pub mod local_copies;
 pub mod network;
 pub mod object_store;
 pub mod oracle;

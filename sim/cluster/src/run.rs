@@ -11,7 +11,7 @@ use crate::streams::Concern;
 use crate::trace::{lock, nothing_seen, SharedSeen, Signal, Witness};
 use crate::verdict::{Keep, Report};
 use crate::world::{NodeIndex, World};
-use crate::{invariant, jobs, workload, world, SimEnv};
+use crate::{invariant, jobs, local_copies, workload, world, SimEnv};
 use cofferdam_engine::cluster::coordinator::{CoordinatorError, CoordinatorSettings};
 use cofferdam_engine::cluster::message::Command;
 use cofferdam_engine::cluster::worker::WorkerSettings;
@@ -321,7 +321,8 @@ impl Run {
                 }
             }
         }
-        if self.in_objects() && lock(&self.seen).violation.is_none() {
+        let cleaning_up = self.in_objects() || self.scenario.cluster.local_recovery;
+        if cleaning_up && lock(&self.seen).violation.is_none() {
             self.world.sleep(CLEANING_UP).await;
         }
         if lock(&self.seen).violation.is_none() {
@@ -382,6 +383,7 @@ impl Run {
             restart: self.scenario.restart.clone(),
             hooks: !graph.hooks.is_empty(),
             origin: self.job.origin.clone(),
+            local_recovery: cluster.local_recovery,
             heartbeat_timeout: heartbeats.timeout,
             deploy_timeout: ms(5000),
             stop_timeout: ms(1000),
@@ -426,6 +428,7 @@ impl Run {
                 storage: storage.clone(),
                 mode,
                 backend: StateBackend::InMemory,
+                local: cluster.local_recovery.then(|| format!("{}/{}", local_copies::FOLDER, self.job.name)),
             };
             let (graph, backends) = (graph.clone(), backends.clone());
             self.world.add_node(&format!("worker-{number}{again}"), address, move |env| {

@@ -166,6 +166,8 @@ pub struct ClusterSpec {
     pub incremental: bool,
     /// Changes beyond so many bytes per operator go into its store before the next checkpoint.
     pub hot_bytes: u64,
+    /// Whether workers keep second copies of state on their own disks.
+    pub local_recovery: bool,
 }
 
 impl Default for ClusterSpec {
@@ -179,6 +181,7 @@ impl Default for ClusterSpec {
             backend: BackendKind::HashMap,
             incremental: true,
             hot_bytes: 1 << 20,
+            local_recovery: false,
         }
     }
 }

@@ -230,6 +230,7 @@ async fn cluster(env: &RealEnv, row: &Row, graph: Arc<JobGraph<RealEnv>>, folder
         restart: RestartStrategy::None,
         hooks: false,
         origin: None,
+        local_recovery: false,
         heartbeat_timeout: heartbeats.timeout,
         deploy_timeout: Duration::from_secs(60),
         stop_timeout: Duration::from_secs(60),
@@ -245,6 +246,7 @@ async fn cluster(env: &RealEnv, row: &Row, graph: Arc<JobGraph<RealEnv>>, folder
                 storage: storage.clone(),
                 mode: Mode::ExactlyOnce,
                 backend: (row.backend)(&Path::new(folder).join(format!("worker-{number}"))),
+                local: None,
             };
             tokio::spawn(worker::run(env.clone(), settings, graph.clone()))
         })

@@ -128,6 +128,26 @@ impl<S: Acknowledged> Coordinator<S> {
         (0..rounds).flat_map(round).collect()
     }
 
+    /// The slot of each subtask index. Where workers keep copies of state, each has the worker that it had before, as far as that has
+    /// slots (Flink: `StateLocalitySlotAssigner`); what is left goes in order.
+    fn seats(&self, mut free: Vec<WorkerId>) -> Vec<WorkerId> {
+        if !self.plan.local_recovery {
+            return free;
+        }
+        let mut seats = alloc::vec![None; self.slots_needed()];
+        for (task, worker) in &self.previous {
+            let seat = &mut seats[task.subtask.0 as usize];
+            if seat.is_none() {
+                if let Some(at) = free.iter().position(|slot| slot == worker) {
+                    *seat = Some(free.remove(at));
+                }
+            }
+        }
+        let mut rest = free.into_iter();
+        let seated = seats.into_iter().map(|seat| seat.or_else(|| rest.next()));
+        seated.map(|seat| seat.expect("there are as many slots as are needed")).collect()
+    }
+
     /// One slot holds one subtask of every vertex.
     fn slots_needed(&self) -> usize {
         self.plan.tasks.iter().map(|task| task.subtask.0 as usize + 1).max().expect("a job has tasks")
@@ -145,7 +165,7 @@ impl<S: Acknowledged> Coordinator<S> {
                 self.set_status(Status::WaitingForWorkers { slots_missing }, out);
             }
         } else if self.restore_point_is_certain() {
-            self.deploy(&slots, out);
+            self.deploy(&self.seats(slots), out);
         }
     }
 
@@ -154,6 +174,7 @@ impl<S: Acknowledged> Coordinator<S> {
         assert!(self.pending.is_empty(), "no checkpoint of an earlier attempt is open when the next one begins");
         let place = |&task: &TaskId| (task, slots[task.subtask.0 as usize]);
         self.placement = self.plan.tasks.iter().map(place).collect();
+        self.previous.clone_from(&self.placement);
         self.attempt = self.attempt.next();
         self.drained = BTreeSet::new();
         self.behind = BTreeSet::new();

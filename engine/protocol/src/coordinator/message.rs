@@ -24,6 +24,8 @@ pub struct Plan {
     pub hooks: bool,
     /// What a job without any checkpoint of its own begins from.
     pub origin: Option<Origin>,
+    /// Whether workers keep copies of state (`execution.state-recovery.from-local`): then a subtask goes where it was before, if it can.
+    pub local_recovery: bool,
     /// A worker that is silent for so long is lost (`heartbeat.timeout`).
     pub heartbeat_timeout: Duration,
     /// An attempt whose tasks do not all run after so long has failed.

@@ -49,6 +49,7 @@ pub fn plan(vertices: &[u32]) -> Plan {
         restart: RestartStrategy::FixedDelay { attempts: 3, delay: Duration::from_secs(1) },
         hooks: false,
         origin: None,
+        local_recovery: false,
         heartbeat_timeout: Duration::from_secs(50),
         deploy_timeout: Duration::from_secs(30),
         stop_timeout: Duration::from_secs(20),
@@ -293,6 +294,7 @@ fn job(words: &[&str]) -> (Plan, Journal) {
                 let Plan { tasks, sources, .. } = plan(&sizes);
                 (built.tasks, built.sources) = (tasks, sources);
             }
+            "local-recovery" => built.local_recovery = value == "yes",
             "hooks" => built.hooks = value == "yes",
             "origin" => {
                 let (c, claim) = value.split_once(',').expect("origin=c7,claim or origin=c7,no-claim");

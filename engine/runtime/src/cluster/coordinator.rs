@@ -20,6 +20,7 @@ use crate::observe::{Actor, Detail, Event, Moment};
 use crate::storage::{CheckpointStorage, CheckpointStore, JournalKeeper, StorageError};
 use crate::task::{TaskControl, TaskReport};
 use cofferdam_protocol::coordinator::{Coordinator, Ended, Input, Journal, Output, Plan, Standing, Written};
+use cofferdam_protocol::local::Taken;
 use cofferdam_protocol::metadata::HookState;
 use cofferdam_protocol::restore::{TaskRestore, UnclaimedState};
 use cofferdam_protocol::snapshot::TaskSnapshot;
@@ -92,7 +93,7 @@ enum Inbox {
     Command(Command, oneshot::Sender<CommandAnswer>),
     Alarm,
     Answer(Input<TaskSnapshot>),
-    Planned(AttemptId, BTreeMap<TaskId, WorkerId>, BTreeMap<TaskId, TaskRestore>),
+    Planned(AttemptId, BTreeMap<TaskId, WorkerId>, Option<Taken>, BTreeMap<TaskId, TaskRestore>),
     SweepDone,
     Hooked(CheckpointId, Result<Vec<HookState>, String>),
 }
@@ -341,8 +342,8 @@ impl<E: Env> Driver<E> {
                 }
                 self.step(input)
             }
-            Inbox::Planned(attempt, placement, restores) => {
-                self.deploy(attempt, &placement, restores);
+            Inbox::Planned(attempt, placement, from, restores) => {
+                self.deploy(attempt, &placement, from, restores);
                 Ok(())
             }
             Inbox::Hooked(checkpoint, Ok(states)) => {
@@ -382,6 +383,10 @@ impl<E: Env> Driver<E> {
                 }
                 TaskReport::Declined(checkpoint, reason) => self.step(Input::Declined { attempt, checkpoint, task, reason }),
                 TaskReport::Backlog(behind) => self.step(Input::Backlog { attempt, task, behind }),
+                TaskReport::Restored(from) => {
+                    self.progress.send_modify(|progress| progress.statistics.restored_subtask(from));
+                    Ok(())
+                }
                 TaskReport::Progress(_) => Ok(()),
             },
         }

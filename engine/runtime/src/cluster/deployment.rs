@@ -6,8 +6,10 @@ use crate::channel::{AnyEnd, ChannelId, EdgeType};
 use crate::codec;
 use crate::env::Env;
 use crate::job::JobGraph;
+use crate::local::LocalState;
 use crate::storage::CheckpointStorage;
 use crate::task::{OutputEnds, StateBackend, TaskContext, TaskControl, TaskReport};
+use cofferdam_protocol::local::Taken;
 use cofferdam_protocol::restore::TaskRestore;
 use cofferdam_protocol::{AttemptId, Mode, TaskId};
 use std::collections::BTreeMap;
@@ -101,13 +103,15 @@ pub struct Deployment<E: Env> {
 
 /// How tasks take checkpoints, on this worker.
 #[derive(Clone, Copy)]
-pub struct Taking<'a> {
+pub struct Taking<'a, E: Env> {
     /// Where snapshots go.
     pub storage: &'a CheckpointStorage,
     /// Exactly-once or at-least-once.
     pub mode: Mode,
     /// What keyed state is kept in.
     pub backend: &'a StateBackend,
+    /// Second copies on this worker's disk, and what the tasks begin from.
+    pub local: Option<(&'a LocalState<E>, Option<Taken>)>,
 }
 
 /// What a worker is told to start.
@@ -141,7 +145,7 @@ impl<E: Env> Deployment<E> {
     pub fn start(
         env: &E,
         graph: &Arc<JobGraph<E>>,
-        taking: Taking<'_>,
+        taking: Taking<'_, E>,
         plane: &Arc<DataPlane<E>>,
         assignment: Assignment,
         reports: &Reports,
@@ -216,6 +220,7 @@ impl<E: Env> Deployment<E> {
                 storage: taking.storage.clone(),
                 inputs,
                 outputs,
+                local: taking.local.map(|(local, from)| local.of(task, attempt, from)),
                 restore,
                 control,
                 reports: reports.clone(),

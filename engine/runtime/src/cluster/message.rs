@@ -4,10 +4,11 @@ use crate::channel::ChannelId;
 use crate::record::SavepointFormat;
 use crate::task::{TaskControl, TaskReport};
 use cofferdam_protocol::coordinator::FailureReason;
+use cofferdam_protocol::local::Taken;
 use cofferdam_protocol::restore::TaskRestore;
 use cofferdam_protocol::{AttemptId, Epoch, TaskId, WorkerId};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 /// What a user asks a running job for.
@@ -110,6 +111,15 @@ pub enum ToWorker {
     },
     /// The job has ended: the worker is not needed any more.
     Shutdown,
+    /// With local recovery, before `Deploy` and also to workers that get no task: what copies are of use from here on.
+    Local {
+        /// As which attempt.
+        attempt: AttemptId,
+        /// What the job begins from, if that is a checkpoint of its own or another one's.
+        from: Option<Taken>,
+        /// The tasks that this worker gets.
+        tasks: BTreeSet<TaskId>,
+    },
 }
 
 /// The first frame of a data connection.

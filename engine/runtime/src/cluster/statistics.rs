@@ -1,9 +1,10 @@
 //! Figures about checkpoints, as Flink's `CheckpointStatsTracker` keeps them. They die with the coordinator.
 
+use crate::local::RestoredBytes;
 use crate::task::SnapshotStatistics;
 use cofferdam_protocol::coordinator::FailureReason;
 use cofferdam_protocol::{CheckpointId, TaskId};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -60,13 +61,52 @@ pub struct Statistics {
     pub failed: u64,
     /// How often a job was deployed from a checkpoint.
     pub restored: u64,
+    /// With local recovery: what subtasks were restored from.
+    pub restored_from: RestoredFrom,
     /// By reason.
     pub failures: BTreeMap<FailureReason, u64>,
     /// The newest ones in detail.
     pub checkpoints: BTreeMap<CheckpointId, CheckpointStatistics>,
 }
 
+/// Where subtasks with keyed state had it from when they were restored. Counted where there are local copies only.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestoredFrom {
+    /// How many subtasks, all of it on their worker's disk.
+    pub subtasks_local: u64,
+    /// How many subtasks, some or all of it from the checkpoint.
+    pub subtasks_remote: u64,
+    /// Read on workers' disks.
+    pub bytes_local: u64,
+    /// Read where the checkpoint is.
+    pub bytes_remote: u64,
+}
+
+impl RestoredFrom {
+    /// Over two coordinators.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            subtasks_local: self.subtasks_local + other.subtasks_local,
+            subtasks_remote: self.subtasks_remote + other.subtasks_remote,
+            bytes_local: self.bytes_local + other.bytes_local,
+            bytes_remote: self.bytes_remote + other.bytes_remote,
+        }
+    }
+}
+
 impl Statistics {
+    /// A subtask was restored.
+    pub fn restored_subtask(&mut self, from: RestoredBytes) {
+        let known = &mut self.restored_from;
+        match from.remote {
+            Some(_) => known.subtasks_remote += 1,
+            None => known.subtasks_local += 1,
+        }
+        known.bytes_local += from.local.unwrap_or(0);
+        known.bytes_remote += from.remote.unwrap_or(0);
+    }
+
     /// A checkpoint has begun.
     pub fn triggered(&mut self, checkpoint: CheckpointId, now: Duration) {
         self.total += 1;

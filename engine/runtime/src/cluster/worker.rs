@@ -7,9 +7,11 @@ use super::Heartbeats;
 use crate::codec::{self, CodecError, Noticing};
 use crate::env::{Env, Listener};
 use crate::job::JobGraph;
+use crate::local::LocalState;
 use crate::observe::{Actor, Detail, Event, Moment};
 use crate::storage::CheckpointStorage;
 use crate::task::{StateBackend, TaskReport};
+use cofferdam_protocol::local::Taken;
 use cofferdam_protocol::{AttemptId, Epoch, Mode, TaskId, WorkerId};
 use std::io;
 use std::net::SocketAddr;
@@ -41,6 +43,8 @@ pub struct WorkerSettings {
     pub mode: Mode,
     /// What keyed state is kept in.
     pub backend: StateBackend,
+    /// A folder of this worker and job alone, on its own disk, for second copies of state (`execution.state-recovery.from-local`).
+    pub local: Option<String>,
 }
 
 /// Runs until the job has ended.
@@ -52,11 +56,18 @@ pub async fn run<E: Env>(env: E, settings: WorkerSettings, graph: Arc<JobGraph<E
     let data_address = listener.local_address()?;
     let plane = DataPlane::new(env.clone());
     let _accepting = env.spawn("accept channels", accept(env.clone(), listener, plane.clone()));
+    let local = settings.local.as_ref().map(|folder| LocalState::new(&env, settings.worker, folder));
     let mut newest_epoch = Epoch::default();
     loop {
-        let session = Session { env: &env, settings: &settings, graph: &graph, plane: &plane, data_address };
+        let local = local.as_ref().map(|(local, _)| local);
+        let session = Session { env: &env, settings: &settings, graph: &graph, plane: &plane, data_address, local };
         match session.run(&mut newest_epoch).await {
-            Ok(()) => return Ok(()),
+            Ok(()) => {
+                if let Some(local) = local {
+                    local.end().await;
+                }
+                return Ok(());
+            }
             Err(error) => {
                 let text = Detail::Text(error.to_string());
                 observe(&env, settings.worker, None, Moment::CoordinatorLost, text);
@@ -93,6 +104,7 @@ struct Session<'a, E: Env> {
     graph: &'a Arc<JobGraph<E>>,
     plane: &'a Arc<DataPlane<E>>,
     data_address: SocketAddr,
+    local: Option<&'a LocalState<E>>,
 }
 
 enum Inbox {
@@ -142,6 +154,7 @@ impl<E: Env> Session<'_, E> {
             }
         });
         let mut deployment: Option<Deployment<E>> = None;
+        let mut begins_from = None;
         let mut records = 0;
         loop {
             tokio::select! {
@@ -158,7 +171,7 @@ impl<E: Env> Session<'_, E> {
                             *newest_epoch = epoch;
                             observe(env, worker, None, Moment::Registered, Detail::None);
                         }
-                        self.perform(message, &mut deployment, &reports, &outbox);
+                        self.perform(message, &mut deployment, &mut begins_from, &reports, &outbox);
                     }
                     Inbox::Lost(why) => return Err(io::Error::other(why).into()),
                     Inbox::Tick => {
@@ -201,7 +214,11 @@ impl<E: Env> Session<'_, E> {
                 let _ = outbox.send(ToCoordinator::Heartbeat { records: std::mem::take(records) });
                 let _ = outbox.send(ToCoordinator::Report { task, attempt, report });
             }
-            TaskReport::Running | TaskReport::Acknowledged(..) | TaskReport::Declined(..) | TaskReport::Backlog(_) => {
+            TaskReport::Running
+            | TaskReport::Acknowledged(..)
+            | TaskReport::Declined(..)
+            | TaskReport::Backlog(_)
+            | TaskReport::Restored(_) => {
                 let _ = outbox.send(ToCoordinator::Report { task, attempt, report });
             }
         }
@@ -211,11 +228,21 @@ impl<E: Env> Session<'_, E> {
         &self,
         message: ToWorker,
         deployment: &mut Option<Deployment<E>>,
+        begins_from: &mut Option<Taken>,
         reports: &mpsc::UnboundedSender<(TaskId, AttemptId, TaskReport)>,
         outbox: &mpsc::UnboundedSender<ToCoordinator>,
     ) {
         match message {
             ToWorker::Welcome { .. } | ToWorker::Heartbeat | ToWorker::Shutdown => {}
+            ToWorker::Local { attempt, from, tasks } => {
+                let Some(local) = self.local.filter(|_| deployment.as_ref().is_none_or(|running| running.attempt < attempt)) else {
+                    return;
+                };
+                // What still runs would go on writing.
+                *deployment = None;
+                *begins_from = from;
+                local.deployed(attempt, tasks, from);
+            }
             ToWorker::Deploy { attempt, tasks, placement } => {
                 if deployment.as_ref().is_some_and(|running| running.attempt >= attempt) {
                     return;
@@ -224,7 +251,12 @@ impl<E: Env> Session<'_, E> {
                 *deployment = None;
                 observe(self.env, self.settings.worker, Some(attempt), Moment::TasksStarting, Detail::Count(tasks.len() as u64));
                 let assignment = Assignment { attempt, tasks, placement };
-                let taken = Taking { storage: &self.settings.storage, mode: self.settings.mode, backend: &self.settings.backend };
+                let taken = Taking {
+                    storage: &self.settings.storage,
+                    mode: self.settings.mode,
+                    backend: &self.settings.backend,
+                    local: self.local.map(|local| (local, *begins_from)),
+                };
                 *deployment = Some(Deployment::start(self.env, self.graph, taken, self.plane, assignment, reports));
             }
             ToWorker::Control { attempt, tasks, control } => {

@@ -96,7 +96,7 @@ pub enum StorageError {
 }
 
 impl StorageError {
-    pub(super) fn io(operation: &'static str, path: &str) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn io(operation: &'static str, path: &str) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { operation, path, source }
     }
@@ -106,7 +106,7 @@ impl StorageError {
         move |source| Self::Object { operation, url, source }
     }
 
-    pub(super) fn corrupt(path: &str) -> impl FnOnce(StoredError) -> Self {
+    pub(crate) fn corrupt(path: &str) -> impl FnOnce(StoredError) -> Self {
         let path = path.to_owned();
         move |source| Self::Corrupt { path, source }
     }

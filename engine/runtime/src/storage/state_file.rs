@@ -19,7 +19,7 @@ const OBJECT_TRANSFER_SIZE: u64 = 4 << 20;
 type FileOf<E> = <<E as Env>::Files as Files>::File;
 
 /// Writes a new file and makes its content durable. Its name is not: sync the folder.
-pub(super) async fn write_new<E: Env>(env: &E, path: &str, bytes: &[u8]) -> Result<(), StorageError> {
+pub(crate) async fn write_new<E: Env>(env: &E, path: &str, bytes: &[u8]) -> Result<(), StorageError> {
     let mut file = env.files().create(path).await.map_err(StorageError::io("create", path))?;
     for chunk in bytes.chunks(TRANSFER_SIZE) {
         file.append(chunk).await.map_err(StorageError::io("append to", path))?;

@@ -3,12 +3,15 @@
 use super::snapshot::KeyedPart;
 use super::{StateBackend, TaskContext, TaskError};
 use crate::env::Env;
+use crate::local::{CopyReader, KeptFiles, Restorable, RestoredBytes};
 use crate::operator::{KeyedStates, Operator, Stateful};
 use crate::state::cold::{ColdBackend, ColdCheckpoint, ColdError, ColdPart, ColdPlace, ColdStore, ColumnIndex, Loaded, LoadedFile};
 use crate::state::table::{FirstError, FrozenChanges};
 use crate::state::ttl::Expiry;
 use crate::state::StateKind;
+use crate::storage::state_file::StateFileReader;
 use crate::storage::{CheckpointStorage, StorageError};
+use cofferdam_protocol::local::{self, LocalOperator};
 use cofferdam_protocol::restore::{OperatorRestore, TaskRestore};
 use cofferdam_protocol::snapshot::{KeyedHandle, Layout, SharedFile, StateLocation, StateShape};
 use cofferdam_protocol::stored::{read_bytes, Reader, Stored, StoredError};
@@ -51,6 +54,16 @@ impl<E: Env> Place<E> {
 #[derive(Default)]
 pub(super) struct KeyedBackends {
     stores: BTreeMap<String, OperatorStore>,
+    /// What was read to fill them.
+    pub(super) restored: RestoredBytes,
+}
+
+/// A copy that stands in for what one operator is to load, with every byte of it checked.
+struct StandIn<'a, E: Env> {
+    copy: &'a Restorable<E>,
+    operator: &'a LocalOperator,
+    /// Of a store, brought here.
+    files: Option<Vec<LoadedFile>>,
 }
 
 /// The store of one operator.
@@ -68,6 +81,7 @@ struct OperatorStore {
     /// Resolves when the snapshot before has uploaded what it needs, or is gone.
     sent: Option<oneshot::Receiver<()>>,
     uploaded: Uploaded,
+    kept: KeptFiles,
 }
 
 /// Frozen changes that the store does not have yet, oldest first. A snapshot that is given up leaves its own to the next.
@@ -127,6 +141,8 @@ pub(super) struct StoreSnapshot {
     /// What is left out where the store is written as a whole, by column.
     pub(super) expiries: Vec<Option<Expiry>>,
     pub(super) uploaded: Uploaded,
+    /// Where shared files are on this worker's disk.
+    pub(super) kept: KeptFiles,
     changes: Arc<Mutex<Backlog>>,
     generation: u64,
     before_taken: Option<oneshot::Receiver<()>>,
@@ -194,6 +210,7 @@ impl KeyedBackends {
         context: &Place<E>,
         operator: &mut O,
         restore: Option<&TaskRestore>,
+        copy: Option<&Restorable<E>>,
     ) -> Result<Self, TaskError> {
         let mut uids = Vec::new();
         operator.stateful(&mut |stateful| {
@@ -204,15 +221,26 @@ impl KeyedBackends {
         let mut backends = Self::default();
         for uid in uids {
             let planned = restore.into_iter().flat_map(|restore| &restore.operators).find(|planned| planned.uid == uid);
+            let mut local = match (copy, planned) {
+                (Some(copy), Some(planned)) => stand_in(context, operator, planned, copy).await,
+                (Some(_) | None, Some(_) | None) => None,
+            };
+            backends.count(planned, local.as_ref());
             if let StateBackend::Store { backend, incremental } = &context.backend {
-                let store = open_store(context, operator, &uid, backend, *incremental, planned).await?;
+                let store = open_store(context, operator, &uid, backend, *incremental, planned, local.as_mut()).await?;
                 backends.stores.insert(uid.clone(), store);
             }
             for (handle, groups) in planned.into_iter().flat_map(|planned| &planned.keyed) {
                 match &handle.layout {
                     Layout::Blocks => {
                         let stored = planned.map_or(&[][..], |planned| &planned.states);
-                        restore_blocks(context, operator, &uid, handle, *groups, stored, &mut backends).await?;
+                        let blocks = Blocks::open(context, handle, local.as_ref()).await?;
+                        let taken_in = restore_blocks(context, operator, &uid, blocks, *groups, stored, &mut backends).await;
+                        if let (Err(error), Some(local)) = (&taken_in, &local) {
+                            // It was in order a moment ago. The next attempt is not to try it again.
+                            local.copy.unusable(error);
+                        }
+                        taken_in?;
                     }
                     Layout::Store { backend, .. } => match &context.backend {
                         StateBackend::Store { backend: own, .. } if own.name() == backend => {}
@@ -222,6 +250,17 @@ impl KeyedBackends {
             }
         }
         Ok(backends)
+    }
+
+    fn count<E: Env>(&mut self, planned: Option<&OperatorRestore>, local: Option<&StandIn<'_, E>>) {
+        let handles = planned.map_or(&[][..], |planned| &planned.keyed);
+        let (from, size_bytes) = match local {
+            Some(local) => (&mut self.restored.local, local.operator.size_bytes()),
+            None => (&mut self.restored.remote, handles.iter().map(|(handle, _)| handle.size_bytes()).sum()),
+        };
+        if !handles.is_empty() {
+            *from.get_or_insert(0) += size_bytes;
+        }
     }
 
     /// The synchronous part of a snapshot of one operator.
@@ -296,6 +335,7 @@ impl OperatorStore {
             kinds: self.kinds.clone(),
             expiries,
             uploaded: self.uploaded.clone(),
+            kept: self.kept.clone(),
             changes: self.changes.clone(),
             generation,
             before_taken: self.taken.replace(store_free),
@@ -324,6 +364,64 @@ fn other_backend(uid: &str, stored: &str, own: &StateBackend) -> TaskError {
     TaskError::OtherBackend { uid: uid.into(), stored: stored.into(), wanted: wanted.into() }
 }
 
+/// The copy on this disk, if it may stand in and every byte of it is as it was written. Nothing is taken in before that is known.
+async fn stand_in<'a, E: Env, O: Operator>(
+    context: &Place<E>,
+    operator: &mut O,
+    planned: &OperatorRestore,
+    copy: &'a Restorable<E>,
+) -> Option<StandIn<'a, E>> {
+    if planned.keyed.is_empty() {
+        return None;
+    }
+    let found = match local::stand_in(planned, context.groups, copy.wanted, &copy.snapshot) {
+        Ok(found) => found,
+        Err(mismatch) => {
+            copy.unusable(&mismatch);
+            return None;
+        }
+    };
+    let checked = match (&context.backend, &found.handle.layout) {
+        (StateBackend::Store { backend, .. }, Layout::Store { backend: stored, .. }) if backend.name() == stored => {
+            let place = cold_place(context, operator, &planned.uid).0;
+            fetch_local(context, &planned.uid, backend.as_ref(), &place, copy, found).await.map(Some)
+        }
+        // The blocks are read again, where state of any size can be taken in piece by piece.
+        (StateBackend::InMemory | StateBackend::Store { .. }, Layout::Blocks | Layout::Store { .. }) => {
+            verify(context, copy, found).await.map(|()| None)
+        }
+    };
+    match checked {
+        Ok(files) => Some(StandIn { copy, operator: found, files }),
+        Err(error) => {
+            copy.unusable(&error);
+            None
+        }
+    }
+}
+
+async fn verify<E: Env>(context: &Place<E>, copy: &Restorable<E>, found: &LocalOperator) -> Result<(), TaskError> {
+    for file in found.files() {
+        CopyReader::open(&context.env, copy, file).await?.verify().await?;
+    }
+    Ok(())
+}
+
+/// Where the store of an operator is to be, and its states by column.
+fn cold_place<E: Env, O: Operator>(context: &Place<E>, operator: &mut O, uid: &str) -> (ColdPlace, Vec<(&'static str, StateKind)>) {
+    let mut declared: Vec<(&'static str, StateKind)> = Vec::new();
+    let mut expiries = Vec::new();
+    with_keyed(operator, uid, |states| (declared, expiries) = (states.declared(), states.expiries()));
+    declared.sort_unstable();
+    let place = ColdPlace {
+        name: format!("{uid}-{}-{}", context.subtask, context.attempt),
+        columns: u16::try_from(declared.len()).expect("an operator has few states"),
+        groups: context.groups,
+        expiring: (0..).map(ColumnIndex).zip(&expiries).filter(|(_, expiry)| expiry.is_some()).map(|(column, _)| column).collect(),
+    };
+    (place, declared)
+}
+
 async fn open_store<E: Env, O: Operator>(
     context: &Place<E>,
     operator: &mut O,
@@ -331,19 +429,12 @@ async fn open_store<E: Env, O: Operator>(
     backend: &Arc<dyn ColdBackend>,
     incremental: bool,
     planned: Option<&OperatorRestore>,
+    mut local: Option<&mut StandIn<'_, E>>,
 ) -> Result<OperatorStore, TaskError> {
     let cold = |source| TaskError::Cold { uid: uid.into(), source };
-    let mut declared: Vec<(&'static str, StateKind)> = Vec::new();
-    let mut expiries = Vec::new();
-    with_keyed(operator, uid, |states| (declared, expiries) = (states.declared(), states.expiries()));
-    declared.sort_unstable();
+    let (place, declared) = cold_place(context, operator, uid);
     let (names, kinds): (Vec<_>, Vec<_>) = declared.into_iter().unzip();
-    let place = ColdPlace {
-        name: format!("{uid}-{}-{}", context.subtask, context.attempt),
-        columns: u16::try_from(names.len()).expect("an operator has few states"),
-        groups: context.groups,
-        expiring: (0..).map(ColumnIndex).zip(&expiries).filter(|(_, expiry)| expiry.is_some()).map(|(column, _)| column).collect(),
-    };
+    let kept = KeptFiles::default();
     let uploaded = Uploaded::default();
     let mut parts = Vec::new();
     let mut reusable: Vec<SharedFile> = Vec::new();
@@ -352,7 +443,13 @@ async fn open_store<E: Env, O: Operator>(
         if stored != backend.name() {
             return Err(other_backend(uid, stored, &context.backend));
         }
-        let files = fetch(context, uid, backend.as_ref(), &place, parts.len(), handle, shared).await?;
+        let files = match local.as_mut().and_then(|local| Some((local.files.take()?, &**local))) {
+            Some((files, local)) => {
+                kept.restored(local.copy, shared, &local.operator.shared);
+                files
+            }
+            None => fetch(context, uid, backend.as_ref(), &place, parts.len(), handle, shared).await?,
+        };
         let column = |name: &&'static str| columns.iter().position(|stored| stored == name).and_then(|at| u16::try_from(at).ok());
         let unknown = columns.iter().find(|stored| !names.contains(&stored.as_str()));
         if let Some(name) = unknown {
@@ -388,7 +485,8 @@ async fn open_store<E: Env, O: Operator>(
     rebuilt.map_err(cold)?;
     let (name, hot_bytes) = (backend.name(), backend.hot_bytes());
     let changes = Arc::default();
-    Ok(OperatorStore { backend: name, incremental, hot_bytes, store, errors, names, kinds, changes, taken: None, sent: None, uploaded })
+    let (taken, sent) = (None, None);
+    Ok(OperatorStore { backend: name, incremental, hot_bytes, store, errors, names, kinds, changes, taken, sent, uploaded, kept })
 }
 
 /// Brings the files of a handle here.
@@ -415,14 +513,54 @@ async fn fetch<E: Env>(
     Ok(files)
 }
 
+/// The same files, from the copy on this disk.
+async fn fetch_local<E: Env>(
+    context: &Place<E>,
+    uid: &str,
+    backend: &dyn ColdBackend,
+    place: &ColdPlace,
+    copy: &Restorable<E>,
+    found: &LocalOperator,
+) -> Result<Vec<LoadedFile>, TaskError> {
+    let cold = |source| TaskError::Cold { uid: uid.into(), source };
+    let mut files = match &found.private {
+        Some(file) => {
+            let mut reader = CopyReader::open(&context.env, copy, file).await?;
+            let mut bytes = Vec::new();
+            while let Some((_, block)) = reader.next().await? {
+                bytes.extend_from_slice(&block);
+            }
+            split_private(&bytes, || copy.path(&file.name))?
+        }
+        None => private_files(context, &found.handle.location).await?,
+    };
+    for (shared, file) in found.handle.shared_files().zip(&found.shared) {
+        let mut reader = CopyReader::open(&context.env, copy, file).await?;
+        let mut sink = backend.sink(place, 0, &shared.name).map_err(cold)?;
+        while let Some((_, block)) = reader.next().await? {
+            sink.append(&block).map_err(cold)?;
+        }
+        files.push(LoadedFile { name: shared.name.clone(), shared: true, content: sink.finish().map_err(cold)? });
+    }
+    Ok(files)
+}
+
 async fn private_files<E: Env>(context: &Place<E>, location: &StateLocation) -> Result<Vec<LoadedFile>, TaskError> {
     let mut reader = context.storage.open_state(&context.env, location).await?;
     let mut bytes = Vec::new();
     while let Some((_, block)) = reader.next().await? {
         bytes.extend_from_slice(&block);
     }
+    split_private(&bytes, || match location {
+        StateLocation::File { path, .. } => path.clone(),
+        StateLocation::Inline(_) => "inline state".into(),
+    })
+}
+
+/// The small files of a store, which stand one behind the other.
+fn split_private(bytes: &[u8], path: impl FnOnce() -> String) -> Result<Vec<LoadedFile>, TaskError> {
     let read = || {
-        let mut input = Reader::new(&bytes, 0);
+        let mut input = Reader::new(bytes, 0);
         let mut files = Vec::new();
         while input.remaining() > 0 {
             let name = String::read(&mut input)?;
@@ -431,25 +569,42 @@ async fn private_files<E: Env>(context: &Place<E>, location: &StateLocation) -> 
         }
         Ok(files)
     };
-    let path = match location {
-        StateLocation::File { path, .. } => path.clone(),
-        StateLocation::Inline(_) => "inline state".into(),
-    };
-    read().map_err(|source: StoredError| StorageError::Corrupt { path, source }.into())
+    read().map_err(|source: StoredError| StorageError::Corrupt { path: path(), source }.into())
+}
+
+/// Blocks of keyed state, from where they are read.
+enum Blocks<E: Env> {
+    Remote(StateFileReader<E>),
+    Local(CopyReader<E>),
+}
+
+impl<E: Env> Blocks<E> {
+    async fn open(context: &Place<E>, handle: &KeyedHandle, local: Option<&StandIn<'_, E>>) -> Result<Self, StorageError> {
+        match local.and_then(|local| Some((local.copy, local.operator.private.as_ref()?))) {
+            Some((copy, file)) => Ok(Self::Local(CopyReader::open(&context.env, copy, file).await?)),
+            None => Ok(Self::Remote(context.storage.open_state(&context.env, &handle.location).await?)),
+        }
+    }
+
+    async fn next(&mut self) -> Result<Option<(u64, Vec<u8>)>, StorageError> {
+        match self {
+            Self::Remote(reader) => reader.next().await,
+            Self::Local(reader) => reader.next().await,
+        }
+    }
 }
 
 async fn restore_blocks<E: Env, O: Operator>(
     context: &Place<E>,
     operator: &mut O,
     uid: &str,
-    handle: &KeyedHandle,
+    mut blocks: Blocks<E>,
     groups: KeyGroupRange,
     stored: &[StateShape],
     backends: &mut KeyedBackends,
 ) -> Result<(), TaskError> {
     let max = context.max;
-    let mut reader = context.storage.open_state(&context.env, &handle.location).await?;
-    while let Some((offset, block)) = reader.next().await? {
+    while let Some((offset, block)) = blocks.next().await? {
         let mut outcome = Ok(0);
         with_keyed(operator, uid, |states| outcome = states.restore_block(&block, offset, max, groups, stored));
         outcome.map_err(|source| TaskError::Restore { uid: uid.into(), source })?;

@@ -7,9 +7,11 @@ use crate::alarm::Alarm;
 use crate::channel::{Arrival, Control};
 use crate::connector::ConnectorError;
 use crate::env::Env;
+use crate::local::{Restorable, RestoredBytes};
 use crate::observe::{Detail, Moment};
 use crate::operator::{KeyedStates, Operator, Stateful};
 use crate::record::{SnapshotRequest, END_OF_TIME};
+use crate::storage::CheckpointStorage;
 use cofferdam_protocol::restore::TaskRestore;
 use cofferdam_protocol::snapshot::{StateShape, TaskSnapshot};
 use cofferdam_protocol::subtask::{self, Subtask};
@@ -102,7 +104,18 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
         self.input.open(place, restore.as_ref()).await?;
         self.set_clock();
         restore_lists(&mut self.operator, restore.as_ref())?;
-        self.keyed = KeyedBackends::open(&Place::of(&self.context), &mut self.operator, restore.as_ref()).await?;
+        let copy = match &self.context.local {
+            Some(copies) => copies.restorable().await,
+            None => None,
+        };
+        let opened = KeyedBackends::open(&Place::of(&self.context), &mut self.operator, restore.as_ref(), copy.as_ref()).await;
+        copy.into_iter().for_each(Restorable::close);
+        self.keyed = opened?;
+        let restored = self.keyed.restored;
+        if let Some(copies) = self.context.local.as_ref().filter(|_| restored != RestoredBytes::default()) {
+            copies.restored(restored);
+            self.context.report(TaskReport::Restored(restored));
+        }
         let mut held = 0;
         self.input.stateful(&mut |stateful| held += stateful.entry_count());
         self.operator.stateful(&mut |stateful| held += stateful.entry_count());
@@ -174,6 +187,16 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
     }
 
     async fn control(&mut self, control: TaskControl) -> Result<(), TaskError> {
+        if let Some(copies) = &self.context.local {
+            match &control {
+                TaskControl::Trigger(..) => {}
+                TaskControl::Completed(checkpoint) => copies.completed(*checkpoint),
+                TaskControl::Aborted { checkpoint, latest_completed } => {
+                    latest_completed.iter().for_each(|completed| copies.completed(*completed));
+                    copies.aborted(*checkpoint);
+                }
+            }
+        }
         let input = match control {
             TaskControl::Trigger(checkpoint, request) => {
                 self.requests.insert(checkpoint, request);
@@ -282,7 +305,7 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
                 self.context.report(TaskReport::Acknowledged(checkpoint, snapshot, statistics));
             }
             subtask::Output::Decline(checkpoint, reason) => {
-                self.writing.remove(&checkpoint);
+                self.give_up(checkpoint);
                 self.context.observe(Moment::Declined, Some(checkpoint), Detail::Reason(reason));
                 self.context.report(TaskReport::Declined(checkpoint, reason));
             }
@@ -291,12 +314,20 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
                 self.context.observe(Moment::Committed, Some(checkpoint), Detail::None);
             }
             subtask::Output::Forget(checkpoint) => {
-                self.writing.remove(&checkpoint);
+                self.give_up(checkpoint);
                 self.context.observe(Moment::SnapshotForgotten, Some(checkpoint), Detail::None);
             }
             subtask::Output::Ignored(_) => {}
         }
         Ok(())
+    }
+
+    /// Stops writing, and only then has what was written deleted.
+    fn give_up(&mut self, checkpoint: CheckpointId) {
+        self.writing.remove(&checkpoint);
+        if let Some(copies) = &self.context.local {
+            copies.aborted(checkpoint);
+        }
     }
 
     fn request(&self, checkpoint: CheckpointId) -> SnapshotRequest {
@@ -332,15 +363,21 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
         let statistics = SnapshotStatistics { alignment, sync: taken_at.saturating_sub(begun), ..SnapshotStatistics::default() };
         self.context.observe(Moment::SnapshotTaken, Some(checkpoint), Detail::None);
         let sender = self.written_sender.clone();
+        let storage = self.context.storage.clone();
+        // A savepoint is no restore point, and what travels inside the acknowledgement comes back with the deployment.
+        let restored_from = matches!(request, SnapshotRequest::Checkpoint { .. }) && !matches!(storage, CheckpointStorage::Memory { .. });
+        let copied = restored_from && parts.iter().any(|part| part.keyed.is_some());
+        let copy = self.context.local.as_ref().filter(|_| copied);
         let place = snapshot::SnapshotPlace {
-            storage: self.context.storage.clone(),
+            copy: copy.map(|copies| copies.begin(checkpoint)),
+            storage,
             checkpoint,
             request,
             subtask: self.context.task.subtask.0,
             attempt: self.context.attempt,
         };
         let task = self.context.env.spawn("snapshot", async move {
-            let outcome = match snapshot::write(&env, &place, parts, flush).await {
+            let outcome = match snapshot::write(&env, place, parts, flush).await {
                 Ok((snapshot, size_bytes)) => Asynchronous::Durable(snapshot, size_bytes),
                 Err(error) => Asynchronous::Failed(error.to_string()),
             };

@@ -4,12 +4,14 @@ use super::keyed::StoreSnapshot;
 use super::TaskError;
 use crate::connector::Flush;
 use crate::env::Env;
+use crate::local::{CopyWriter, Doubled};
 use crate::record::{SavepointFormat, SnapshotRequest};
 use crate::state::cold::{ColdError, ColdFile, ColumnIndex};
 use crate::state::table::cold_range;
 use crate::state::ttl::Expiry;
 use crate::state::{BlockBuilder, KeyedSnapshot};
-use crate::storage::{CheckpointStorage, StateWriter, StorageError};
+use crate::storage::{CheckpointStorage, StorageError};
+use cofferdam_protocol::local::LocalFile;
 use cofferdam_protocol::snapshot::{KeyedHandle, Layout, ListState, OperatorSnapshot, SharedFile, StateLocation, StateShape, TaskSnapshot};
 use cofferdam_protocol::stored::{write_bytes, Stored, StoredError};
 use cofferdam_protocol::{AttemptId, CheckpointId, KeyGroup};
@@ -19,13 +21,15 @@ use std::collections::BTreeMap;
 const PIECE_BYTES: usize = 256 << 10;
 
 /// Where a snapshot goes, and how it is to be taken.
-pub(super) struct SnapshotPlace {
+pub(super) struct SnapshotPlace<E: Env> {
     pub(super) storage: CheckpointStorage,
     pub(super) checkpoint: CheckpointId,
     pub(super) request: SnapshotRequest,
     pub(super) subtask: u32,
     /// Makes names unique.
     pub(super) attempt: AttemptId,
+    /// The second copy, on this worker's disk.
+    pub(super) copy: Option<CopyWriter<E>>,
 }
 
 /// One operator's share.
@@ -44,31 +48,48 @@ pub(super) enum KeyedPart {
     Store(StoreSnapshot),
 }
 
-impl SnapshotPlace {
-    async fn writer<E: Env>(&self, env: &E, name: &str) -> Result<StateWriter<E>, StorageError> {
-        match &self.request {
-            SnapshotRequest::Checkpoint { .. } => self.storage.state_writer(env, self.checkpoint, name).await,
-            SnapshotRequest::Savepoint { folder, .. } => self.storage.savepoint_writer(env, folder, name).await,
-        }
+impl<E: Env> SnapshotPlace<E> {
+    async fn writer(&self, env: &E, uid: &str, name: &str) -> Result<Doubled<'_, E>, StorageError> {
+        let remote = match &self.request {
+            SnapshotRequest::Checkpoint { .. } => self.storage.state_writer(env, self.checkpoint, name).await?,
+            SnapshotRequest::Savepoint { folder, .. } => self.storage.savepoint_writer(env, folder, name).await?,
+        };
+        Ok(Doubled::new(Some(remote), self.copy.as_ref(), uid).await)
     }
+
+    /// The handle of what was written, of which the copy has these files.
+    fn handle(&self, uid: &str, handle: KeyedHandle, private: Option<LocalFile>, shared: Vec<LocalFile>) -> KeyedHandle {
+        if let Some(copy) = &self.copy {
+            copy.operator(uid, &handle, private, shared);
+        }
+        handle
+    }
+}
+
+/// Where a file is that was not there before.
+fn written(location: Option<StateLocation>) -> StateLocation {
+    location.expect("the checkpoint's storage was written to")
 }
 
 /// Writes all parts. Gives what is acknowledged, and how many bytes were written for it.
 pub(super) async fn write<E: Env>(
     env: &E,
-    place: &SnapshotPlace,
+    mut place: SnapshotPlace<E>,
     parts: Vec<Part>,
     flush: Option<Flush>,
 ) -> Result<(TaskSnapshot, u64), TaskError> {
     let mut snapshot = TaskSnapshot::default();
     let mut size_bytes = 0;
+    if let Some(copy) = &place.copy {
+        copy.prepare().await;
+    }
     for Part { uid, states, keyed, lists } in parts {
         let mut handles = Vec::new();
         if let Some(keyed) = keyed {
             let name = format!("{uid}-{}-{}", place.subtask, place.attempt);
             let (handle, written) = match keyed {
-                KeyedPart::Memory(keyed) => write_memory(env, place, &uid, &name, &keyed).await?,
-                KeyedPart::Store(keyed) => write_store(env, place, &uid, &name, keyed).await?,
+                KeyedPart::Memory(keyed) => write_memory(env, &place, &uid, &name, &keyed).await?,
+                KeyedPart::Store(keyed) => write_store(env, &place, &uid, &name, keyed).await?,
             };
             size_bytes += written;
             handles.push(handle);
@@ -79,30 +100,34 @@ pub(super) async fn write<E: Env>(
     if let Some(flush) = flush {
         flush.await?;
     }
+    if let Some(copy) = place.copy.take() {
+        copy.finish().await;
+    }
     Ok((snapshot, size_bytes))
 }
 
 async fn write_memory<E: Env>(
     env: &E,
-    place: &SnapshotPlace,
+    place: &SnapshotPlace<E>,
     uid: &str,
     name: &str,
     keyed: &KeyedSnapshot,
 ) -> Result<(KeyedHandle, u64), TaskError> {
-    let mut writer = place.writer(env, name).await?;
+    let mut writer = place.writer(env, uid, name).await?;
     for block in keyed.blocks() {
         let block = block.map_err(|source| TaskError::Snapshot { uid: uid.into(), source })?;
         writer.block(&block).await?;
     }
-    let location = writer.finish().await?;
-    let size_bytes = location.size_bytes();
-    Ok((KeyedHandle { groups: keyed.groups(), location, layout: Layout::Blocks }, size_bytes))
+    let (location, local) = writer.finish().await?;
+    let handle = KeyedHandle { groups: keyed.groups(), location: written(location), layout: Layout::Blocks };
+    let size_bytes = handle.location.size_bytes();
+    Ok((place.handle(uid, handle, local, Vec::new()), size_bytes))
 }
 
 /// First the store gets what has changed, in the order of the checkpoints; then it is read as it is at that moment.
 async fn write_store<E: Env>(
     env: &E,
-    place: &SnapshotPlace,
+    place: &SnapshotPlace<E>,
     uid: &str,
     name: &str,
     mut keyed: StoreSnapshot,
@@ -133,13 +158,20 @@ async fn write_store<E: Env>(
     let mut private = Vec::new();
     let mut shared = Vec::new();
     let mut missing = Vec::new();
+    // By their paths in the checkpoint.
+    let mut local = BTreeMap::new();
     for file in &checkpoint.files {
         if !file.shared {
             write_private(file, &mut private)?;
             continue;
         }
         match keyed.uploaded.get(&file.name).filter(|_| reuses) {
-            Some(known) => shared.push(known),
+            Some(known) => {
+                if let Some(copy) = &place.copy {
+                    local.extend(keep(copy, uid, file, &keyed, &known).await?.map(|kept| (known.path.clone(), kept)));
+                }
+                shared.push(known);
+            }
             None => missing.push((file, shared_name(place, uid, name, file, &keyed))),
         }
     }
@@ -148,19 +180,23 @@ async fn write_store<E: Env>(
         async move {
             let mut sent = Vec::new();
             for (file, path) in own {
-                sent.push(upload(env, place, file, path).await?);
+                sent.push(upload(env, place, uid, file, path).await?);
             }
             Ok::<_, StorageError>(sent)
         }
     };
     // Each file waits for the storage several times in a row; together they wait no longer than one.
     let lanes = tokio::join!(lane(0), lane(1), lane(2), lane(3));
-    let mut written = 0;
+    let mut size_bytes = 0;
     for sent in [lanes.0?, lanes.1?, lanes.2?, lanes.3?] {
-        for file in sent {
-            written += file.size_bytes;
+        for (file, copied) in sent {
+            size_bytes += file.size_bytes;
             if reuses {
                 keyed.uploaded.insert(file.clone());
+            }
+            if let (Some(copy), Some(copied)) = (&place.copy, copied) {
+                copy.remember(&keyed.kept, &file, &copied);
+                local.insert(file.path.clone(), copied);
             }
             shared.push(file);
         }
@@ -168,22 +204,26 @@ async fn write_store<E: Env>(
     shared.sort_by(|a, b| a.name.cmp(&b.name));
     if reuses {
         keyed.uploaded.retain(&shared);
+        keyed.kept.retain(&shared);
     }
-    let mut writer = place.writer(env, name).await?;
+    let mut writer = place.writer(env, uid, name).await?;
     for piece in private.chunks(PIECE_BYTES) {
         writer.block(piece).await?;
     }
-    let location = writer.finish().await?;
-    written += location.size_bytes();
+    let (location, copied) = writer.finish().await?;
+    let location = written(location);
+    size_bytes += location.size_bytes();
+    let local = shared.iter().filter_map(|file| local.remove(&file.path)).collect();
     let layout = Layout::Store { backend: keyed.backend.to_owned(), columns: keyed.columns.clone(), shared };
-    Ok((KeyedHandle { groups: keyed.groups, location, layout }, written))
+    let handle = KeyedHandle { groups: keyed.groups, location, layout };
+    Ok((place.handle(uid, handle, copied, local), size_bytes))
 }
 
 /// How many files of one operator are uploaded at once.
 const LANES: usize = 4;
 
 /// What a file of a store is to be called where it is shared.
-fn shared_name(place: &SnapshotPlace, uid: &str, name: &str, file: &ColdFile, keyed: &StoreSnapshot) -> String {
+fn shared_name<E: Env>(place: &SnapshotPlace<E>, uid: &str, name: &str, file: &ColdFile, keyed: &StoreSnapshot) -> String {
     match &place.request {
         SnapshotRequest::Checkpoint { .. } => {
             let number = keyed.uploaded.next_number();
@@ -193,15 +233,48 @@ fn shared_name(place: &SnapshotPlace, uid: &str, name: &str, file: &ColdFile, ke
     }
 }
 
-async fn upload<E: Env>(env: &E, place: &SnapshotPlace, file: &ColdFile, name: &str) -> Result<SharedFile, StorageError> {
-    let mut writer = match &place.request {
+/// A file that the checkpoint has already: the copy gets a link to it, or its bytes where no earlier copy has it.
+async fn keep<E: Env>(
+    copy: &CopyWriter<E>,
+    uid: &str,
+    file: &ColdFile,
+    keyed: &StoreSnapshot,
+    known: &SharedFile,
+) -> Result<Option<LocalFile>, StorageError> {
+    let linked = match keyed.kept.get(known) {
+        Some(kept) => copy.link(uid, &kept).await,
+        None => None,
+    };
+    let kept = match linked {
+        Some(linked) => Some(linked),
+        None => {
+            let mut writer = Doubled::new(None, Some(copy), uid).await;
+            transfer(&mut writer, file).await?;
+            writer.finish().await?.1
+        }
+    };
+    if let Some(kept) = &kept {
+        copy.remember(&keyed.kept, known, kept);
+    }
+    Ok(kept)
+}
+
+async fn upload<E: Env>(
+    env: &E,
+    place: &SnapshotPlace<E>,
+    uid: &str,
+    file: &ColdFile,
+    name: &str,
+) -> Result<(SharedFile, Option<LocalFile>), StorageError> {
+    let remote = match &place.request {
         SnapshotRequest::Checkpoint { .. } => place.storage.shared_writer(env, name).await?,
         SnapshotRequest::Savepoint { folder, .. } => place.storage.savepoint_writer(env, folder, name).await?,
     };
-    copy(&mut writer, file).await?;
+    let mut writer = Doubled::new(Some(remote), place.copy.as_ref(), uid).await;
+    transfer(&mut writer, file).await?;
     match writer.finish().await? {
-        StateLocation::File { path, size_bytes } => Ok(SharedFile { name: file.name.clone(), path, size_bytes }),
-        StateLocation::Inline(_) => unreachable!("files that are shared are never inlined"),
+        (Some(StateLocation::File { path, size_bytes }), local) => Ok((SharedFile { name: file.name.clone(), path, size_bytes }, local)),
+        (Some(StateLocation::Inline(_)) | None, _) => unreachable!("files that are shared are never inlined"),
     }
 }
 
@@ -209,7 +282,7 @@ fn reading(name: &str) -> impl FnOnce(std::io::Error) -> StorageError + '_ {
     move |source| StorageError::Io { operation: "read", path: name.to_owned(), source }
 }
 
-async fn copy<E: Env>(writer: &mut StateWriter<E>, file: &ColdFile) -> Result<(), StorageError> {
+async fn transfer<E: Env>(writer: &mut Doubled<'_, E>, file: &ColdFile) -> Result<(), StorageError> {
     let mut offset = 0;
     let mut piece = vec![0; PIECE_BYTES];
     loop {
@@ -252,7 +325,7 @@ fn trim(expiry: &Expiry, value: &[u8], alive: &mut Vec<u8>) -> Result<bool, Cold
 /// The canonical format, out of a store: blocks by state name and key group.
 async fn write_blocks<E: Env>(
     env: &E,
-    place: &SnapshotPlace,
+    place: &SnapshotPlace<E>,
     uid: &str,
     name: &str,
     mut keyed: StoreSnapshot,
@@ -265,7 +338,7 @@ async fn write_blocks<E: Env>(
         .map(|index| (index, store.scan(ColumnIndex(u16::try_from(index).expect("few")), &from, to.as_deref())))
         .collect();
     keyed.taken();
-    let mut writer = place.writer(env, name).await?;
+    let mut writer = place.writer(env, uid, name).await?;
     for (index, scan) in scans {
         let mut open: Option<BlockBuilder> = None;
         for entry in scan {
@@ -290,7 +363,8 @@ async fn write_blocks<E: Env>(
             writer.block(&block.finish().map_err(|source| TaskError::Snapshot { uid: uid.into(), source })?).await?;
         }
     }
-    let location = writer.finish().await?;
-    let size_bytes = location.size_bytes();
-    Ok((KeyedHandle { groups: keyed.groups, location, layout: Layout::Blocks }, size_bytes))
+    let (location, local) = writer.finish().await?;
+    let handle = KeyedHandle { groups: keyed.groups, location: written(location), layout: Layout::Blocks };
+    let size_bytes = handle.location.size_bytes();
+    Ok((place.handle(uid, handle, local, Vec::new()), size_bytes))
 }

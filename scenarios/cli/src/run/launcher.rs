@@ -9,6 +9,7 @@ use super::wordcount::COUNTS;
 use crate::args::JobArguments;
 use crate::console::{self, grouped};
 use crate::failure::{Failure, Outcome};
+use cofferdam_engine::cluster::statistics::RestoredFrom;
 use cofferdam_engine::connector::upsert_sink::PENDING;
 use std::io::{self, BufRead, BufReader};
 use std::path::Path;
@@ -41,6 +42,10 @@ pub fn launch(request: Request) -> Result<Outcome, Failure> {
     let runtime = started.map_err(|source| Failure::System { purpose: "start", source })?;
     let mut progress = Progress::new();
     let ended = runtime.block_on(supervise(&request, &mut progress));
+    if let Some(folder) = &request.job.local_recovery {
+        // Workers were stopped before they could do it. No other run ever looks here: what is left is only in the way.
+        let _ = std::fs::remove_dir_all(folder);
+    }
     progress.close();
     write_statistics(&request, &progress)?;
     match ended {
@@ -144,6 +149,7 @@ fn job_arguments(job: &JobArguments) -> Vec<String> {
     if job.full_checkpoints {
         arguments.push("--full-checkpoints".into());
     }
+    arguments.extend(job.local_recovery.iter().flat_map(|folder| ["--local-recovery".to_owned(), folder.clone()]));
     arguments
 }
 
@@ -215,6 +221,11 @@ fn summarise(end: &str, request: &Request, progress: &Progress, found: Option<&F
     }
     line("checkpoints", format!("{} completed, {} failed", told.completed, told.failed));
     line("restores", told.restored.to_string());
+    if request.job.local_recovery.is_some() {
+        let RestoredFrom { subtasks_local, subtasks_remote, bytes_local, bytes_remote } = told.restored_from;
+        let local = format!("{subtasks_local} subtasks from local copies ({} bytes)", grouped(bytes_local));
+        line("local state", format!("{local}, {subtasks_remote} from the checkpoint ({} bytes)", grouped(bytes_remote)));
+    }
     match found {
         Some(found) => line("output", format!("{} files in {}", found.files, request.output.display())),
         None => line("kept", kept(&request.job.root)),

@@ -2,6 +2,7 @@
 
 use super::statistics::{Checkpoint, History};
 use crate::console::{self, grouped, rate};
+use cofferdam_engine::cluster::statistics::RestoredFrom;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -30,6 +31,9 @@ pub struct Told {
     pub failed: u64,
     /// Deployments from a checkpoint.
     pub restored: u64,
+    /// What subtasks were restored from, where there are local copies.
+    #[serde(default)]
+    pub restored_from: RestoredFrom,
     /// Failed checkpoints by reason.
     pub failures: BTreeMap<String, u64>,
     /// Those of which something has changed since the line before.
@@ -55,6 +59,7 @@ impl Told {
             completed: self.completed + other.completed,
             failed: self.failed + other.failed,
             restored: self.restored + other.restored,
+            restored_from: self.restored_from.plus(other.restored_from),
             failures,
             checkpoints: Vec::new(),
             cause: other.cause.clone(),

@@ -92,6 +92,11 @@ impl Request {
         let (backend, full_checkpoints) = (arguments.backend, arguments.full_checkpoints);
         // What is here dies with the processes: whatever matters of it is in checkpoints.
         let local = absolute(&std::env::temp_dir().join(format!("cofferdam-{job_id}")))?;
+        let local_recovery = arguments.local_recovery.as_deref().map(|folder| {
+            make_folder(folder)?;
+            Ok::<_, Failure>(format!("{}/{job_id}", absolute(folder)?))
+        });
+        let local_recovery = local_recovery.transpose()?;
         Ok(Self {
             job: JobArguments {
                 input,
@@ -105,6 +110,7 @@ impl Request {
                 backend,
                 full_checkpoints,
                 local,
+                local_recovery,
             },
             from,
             claim: arguments.claim,

@@ -4,7 +4,7 @@
 //! process; what a dead one has told is kept here, with its number.
 
 use super::progress::Told;
-use cofferdam_engine::cluster::statistics::{self, CheckpointStatistics, HISTORY};
+use cofferdam_engine::cluster::statistics::{self, CheckpointStatistics, RestoredFrom, HISTORY};
 use cofferdam_protocol::coordinator::FailureReason;
 use cofferdam_protocol::CheckpointId;
 use serde::{Deserialize, Serialize};
@@ -179,6 +179,8 @@ struct Report<'a> {
     failed: u64,
     /// Deployments from a checkpoint.
     restored: u64,
+    /// What subtasks were restored from, where there are local copies.
+    restored_from: RestoredFrom,
     /// Failed ones by reason.
     failures: &'a BTreeMap<String, u64>,
     /// The newest ones, oldest first.
@@ -197,6 +199,7 @@ pub fn write(path: &Path, total: &Told, history: &History) -> io::Result<()> {
         completed: total.completed,
         failed: total.failed,
         restored: total.restored,
+        restored_from: total.restored_from,
         failures: &total.failures,
         checkpoints: history.newest(HISTORY).collect(),
     };

@@ -54,6 +54,7 @@ pub fn process(arguments: &WorkerArguments) -> Result<Outcome, Failure> {
         storage: super::storage(&arguments.job),
         mode: arguments.job.mode.mode(),
         backend: backend(arguments)?,
+        local: arguments.job.local_recovery.as_ref().map(|folder| format!("{folder}/worker-{}", arguments.id)),
     };
     let worked = super::runtime()?.block_on(worker::run(RealEnv::default(), settings, graph));
     worked.map(|()| Outcome::Green).map_err(Failure::Worker)

@@ -111,6 +111,22 @@ impl DiskControl<'_> {
         lock(&self.disks.state).disks[self.node.at()].recorded.take().unwrap_or_default()
     }
 
+    /// Flips bits of a byte, now, as a failing disk does: nobody is told.
+    ///
+    /// # Errors
+    /// As for opening a file; `InvalidInput` behind its end.
+    pub fn flip_now(&self, path: &str, at: usize, bits: u8) -> io::Result<()> {
+        lock(&self.disks.state).disks[self.node.at()].tree.flip(path, at, bits)
+    }
+
+    /// Removes a file, now.
+    ///
+    /// # Errors
+    /// As for removing a file.
+    pub fn remove_now(&self, path: &str) -> io::Result<()> {
+        lock(&self.disks.state).disks[self.node.at()].tree.remove(path)
+    }
+
     /// Makes a folder and those above it, durably and now.
     pub fn create_folders_now(&self, path: &str) {
         lock(&self.disks.state).disks[self.node.at()].tree.make_folders(path);

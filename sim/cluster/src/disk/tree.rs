@@ -241,6 +241,14 @@ impl Tree {
         Ok(())
     }
 
+    /// Flips bits of a byte.
+    pub(super) fn flip(&mut self, path: &str, at: usize, bits: u8) -> io::Result<()> {
+        let inode = self.open(path)?;
+        let byte = self.file_mut(inode)?.bytes.get_mut(at).ok_or(ErrorKind::InvalidInput)?;
+        *byte ^= bits;
+        Ok(())
+    }
+
     /// What a path leads to, as programs see it.
     pub(super) fn live_file(&self, path: &str) -> io::Result<Vec<u8>> {
         Ok(self.file(self.find(path)?)?.bytes.clone())

@@ -2,6 +2,7 @@
 
 use super::{Run, OBJECT_ROOT};
 use crate::disk::View;
+use crate::local_copies::FOLDER;
 use crate::oracle::expiry::Clocks;
 use crate::oracle::{cut, decode, output, reference, restore};
 use crate::scenario::{BackendKind, Expect, JobKind, Scenario, StorageKind};
@@ -195,6 +196,17 @@ impl Run {
             self.judge_output();
         }
         self.judge_files();
+        self.judge_local_copies();
+    }
+
+    /// A worker that was told of the end has left nothing on its disk. One that was not looks for its coordinator for ever.
+    fn judge_local_copies(&self) {
+        for node in self.world.nodes().into_iter().filter(|node| !self.world.is_up(*node)) {
+            let there = self.world.storage(node).tree_now(View::Live);
+            if let Some(path) = there.keys().find(|path| path.starts_with(FOLDER)) {
+                self.violated("local-copies-pruned", format!("{} is done, and leaves {path}", self.world.name(node)));
+            }
+        }
     }
 
     /// A job that cannot begin from what another one left says why, before any of its tasks starts.

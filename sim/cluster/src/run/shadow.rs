@@ -87,6 +87,8 @@ pub(super) fn shadow_of(scenario: &Scenario, shape: Shape, at: Duration) -> Scen
     let cluster = &mut shadow.cluster;
     (cluster.backend, cluster.storage) = (shape.backend, StorageKind::FileSystem);
     (cluster.workers, cluster.slots) = (1, shape.parallelism);
+    // Whose copies would these be?
+    cluster.local_recovery = false;
     let checkpoints = &mut shadow.checkpoints;
     (checkpoints.interval_ms, checkpoints.timeout_ms) = (3_600_000, 3_600_000);
     (checkpoints.interval_during_backlog_ms, checkpoints.shadow_every) = (None, 0);

@@ -1,7 +1,7 @@
 //! Whether a scenario can be run.
 
 use super::{BackendKind, JobKind, Scenario, StorageKind, What, When};
-use crate::fault::{KINDS, OBJECT_KINDS};
+use crate::fault::{KINDS, LOCAL_KINDS, OBJECT_KINDS};
 use cofferdam_engine::observe::Moment;
 use cofferdam_protocol::settings::{Mode, SettingsError};
 use cofferdam_protocol::MaxParallelism;
@@ -16,7 +16,8 @@ pub enum ScenarioError {
     #[error("there is no moment {0:?}; see the names in a trace")]
     UnknownMoment(String),
     /// A kind of fault that is not there.
-    #[error("there is no kind of fault {0:?}; there are {all}, {objects}", all = KINDS.join(", "), objects = OBJECT_KINDS.join(", "))]
+    #[error("there is no kind of fault {0:?}; there are {all}, {objects}, {local}",
+        all = KINDS.join(", "), objects = OBJECT_KINDS.join(", "), local = LOCAL_KINDS.join(", "))]
     UnknownKind(String),
     /// A fault of something that is not there.
     #[error("faults of the object store need cluster.storage object")]
@@ -27,6 +28,9 @@ pub enum ScenarioError {
     /// Incremental checkpoints share files, and there are none.
     #[error("cluster.storage memory has no files for incremental checkpoints to share; set cluster.incremental to false")]
     IncrementalInMemory,
+    /// The same.
+    #[error("faults of local copies need cluster.local_recovery")]
+    NoLocalCopies,
     /// A number out of its range.
     #[error("{field} is {value}, it must be from {least} to {most}")]
     OutOfRange {
@@ -95,7 +99,12 @@ fn check_sizes(what: &What) -> Result<(), ScenarioError> {
             time("faults.what.for_ms", *for_ms)
         }
         What::ClockJump { by_ms, .. } => within("faults.what.by_ms, either way,", by_ms.unsigned_abs(), 0, MOST_CLOCK_ERROR_MS),
-        What::Reset { .. } | What::Cancel {} | What::Checkpoint {} | What::Savepoint { .. } => Ok(()),
+        What::CorruptLocal { .. }
+        | What::StaleLocal { .. }
+        | What::Reset { .. }
+        | What::Cancel {}
+        | What::Checkpoint {}
+        | What::Savepoint { .. } => Ok(()),
     }
 }
 
@@ -155,7 +164,11 @@ impl Scenario {
         }
         for kind in self.chaos.iter().flat_map(|chaos| &chaos.kinds) {
             let of_objects = OBJECT_KINDS.contains(&kind.as_str());
-            if !KINDS.contains(&kind.as_str()) && !of_objects {
+            let of_copies = LOCAL_KINDS.contains(&kind.as_str());
+            if of_copies && !self.cluster.local_recovery {
+                return Err(ScenarioError::NoLocalCopies);
+            }
+            if !KINDS.contains(&kind.as_str()) && !of_objects && !of_copies {
                 return Err(ScenarioError::UnknownKind(kind.clone()));
             }
             if of_objects && self.cluster.storage != StorageKind::Object {
@@ -207,6 +220,7 @@ impl Scenario {
                 StorageKind::FileSystem | StorageKind::Memory => Err(ScenarioError::NoObjectStore),
             },
             What::Wipe { node, .. } if node == "storage" => Err(ScenarioError::WipedStorage),
+            What::CorruptLocal { .. } | What::StaleLocal { .. } if !self.cluster.local_recovery => Err(ScenarioError::NoLocalCopies),
             What::Crash { node, .. }
             | What::PowerLoss { node, .. }
             | What::Wipe { node, .. }
@@ -216,6 +230,8 @@ impl Scenario {
             | What::SyncErrors { node, .. }
             | What::DiskFull { node, .. }
             | What::SlowDisk { node, .. }
+            | What::CorruptLocal { node }
+            | What::StaleLocal { node }
             | What::ClockJump { node, .. } => self.check_node(node),
             What::Partition { from, to, .. } | What::Reset { from, to } | What::SlowLink { from, to, .. } => {
                 self.check_node(from)?;

@@ -187,6 +187,17 @@ pub enum What {
         /// For so long.
         for_ms: u64,
     },
+    /// In each local copy of state on a worker's disk, a byte of a file flips.
+    CorruptLocal {
+        /// Whose disk.
+        node: String,
+    },
+    /// Where a worker has several local copies of a subtask's state, the newest becomes what the oldest is, as when parts of a disk are
+    /// put back from a backup.
+    StaleLocal {
+        /// Whose disk.
+        node: String,
+    },
     /// The user cancels the job.
     Cancel {},
     /// The user asks for a checkpoint.

@@ -94,6 +94,13 @@ pub enum WorldEvent {
         /// What.
         url: String,
     },
+    /// A file on a disk is not any more what was written, and nobody is told.
+    Damaged {
+        /// Whose disk.
+        node: NodeIndex,
+        /// Which file.
+        path: String,
+    },
 }
 
 impl fmt::Display for WorldEvent {
@@ -111,6 +118,7 @@ impl fmt::Display for WorldEvent {
                 write!(f, "{:<16} {node:<9} bytes={bytes} entries={entries} torn={torn}", "lost")
             }
             Self::Wiped(node) => write!(f, "{:<16} {node}", "wiped"),
+            Self::Damaged { node, path } => write!(f, "{:<16} {node:<9} {path}", "damaged"),
             Self::DiskFailed { node, op, fault, path } => write!(f, "{:<16} {node:<9} {op} {fault} {path}", "disk-fault"),
             Self::MountTimedOut { client, storage, op } => {
                 write!(f, "{:<16} {:<9} {op}", "mount-timeout", format!("{client}->{storage}"))

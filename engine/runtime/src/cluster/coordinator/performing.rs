@@ -9,6 +9,7 @@ use crate::record::SnapshotRequest;
 use crate::storage::CheckpointStore;
 use crate::task::TaskControl;
 use cofferdam_protocol::coordinator::{ClaimMode, Input, Origin, Output, RestorePoint, Status};
+use cofferdam_protocol::local::Taken;
 use cofferdam_protocol::metadata::{CheckpointMetadata, HookState, SnapshotKind};
 use cofferdam_protocol::restore::{self, TaskRestore, UnclaimedState};
 use cofferdam_protocol::snapshot::TaskSnapshot;
@@ -293,9 +294,10 @@ impl<E: Env> Driver<E> {
             if let Err(cause) = restore_hooks(&env, &graph, metadata.as_ref(), unclaimed).await {
                 return failed(cause);
             }
-            let Some(metadata) = metadata else { return Inbox::Planned(attempt, placement, BTreeMap::new()) };
+            let Some(metadata) = metadata else { return Inbox::Planned(attempt, placement, None, BTreeMap::new()) };
+            let taken = Taken { checkpoint: metadata.checkpoint, attempt: metadata.attempt };
             match restore::plan(&metadata, &graph.shapes(), unclaimed) {
-                Ok(restores) => Inbox::Planned(attempt, placement, restores),
+                Ok(restores) => Inbox::Planned(attempt, placement, Some(taken), restores),
                 Err(error) => failed(error.to_string()),
             }
         });
@@ -305,6 +307,7 @@ impl<E: Env> Driver<E> {
         &mut self,
         attempt: AttemptId,
         placement: &BTreeMap<TaskId, WorkerId>,
+        from: Option<Taken>,
         mut restores: BTreeMap<TaskId, TaskRestore>,
     ) {
         if self.machine.status() != Some(&Status::Deploying(attempt)) {
@@ -320,6 +323,12 @@ impl<E: Env> Driver<E> {
         for (task, worker) in placement {
             let restore = restored.then(|| restores.remove(task).unwrap_or_default());
             by_worker.entry(*worker).or_default().push((*task, restore));
+        }
+        if self.settings.plan.local_recovery {
+            for worker in self.latest.keys() {
+                let tasks = by_worker.get(worker).into_iter().flatten().map(|(task, _)| *task).collect();
+                self.tell(*worker, ToWorker::Local { attempt, from, tasks });
+            }
         }
         for (worker, tasks) in by_worker {
             self.tell(worker, ToWorker::Deploy { attempt, tasks, placement: addresses.clone() });

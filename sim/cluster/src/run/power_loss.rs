@@ -76,7 +76,7 @@ fn begin_again(
     announced: Option<CheckpointId>,
 ) -> Result<Option<CheckpointId>, String> {
     let shape = Shape { parallelism: scenario.job.parallelism, backend: scenario.cluster.backend };
-    let (seen, story) = (nothing_seen(), shadow::shadow_of(scenario, shape, at));
+    let (seen, story) = (nothing_seen(), shadow::shadow_of(scenario, shape, i64::try_from(at.as_millis()).expect("hours fit")));
     let inner = seen.clone();
     let play = move |world: world::World| async move {
         let mut run = Run::new(world, story, inner, Keep::default());

@@ -5,6 +5,7 @@
 //! must be the reference's state over exactly the lines that the checkpoint had consumed: what was restored is what was there.
 
 use super::{JobPlace, Run, ROOT};
+use crate::clock::EPOCH_MS;
 use crate::disk::View;
 use crate::oracle::decode;
 use crate::scenario::{BackendKind, ClockSpec, DiskSpec, Expect, FaultSpec, NetworkSpec, Scenario, StorageKind, What, When};
@@ -32,6 +33,8 @@ const NEVER: Duration = Duration::from_secs(600);
 pub(super) struct Image {
     checkpoint: CheckpointId,
     at: Duration,
+    /// How far the wall clock that is ahead of all others was from where a shadow's begins.
+    ahead_ms: i64,
     /// Of which job.
     scenario: Scenario,
     /// By their paths on the shadow's disk.
@@ -59,7 +62,13 @@ impl Run {
             Some((full, self.durable(path).ok()?))
         });
         let files = content.collect();
-        self.images.push(Image { checkpoint, at: self.world.now(), scenario: self.scenario.clone(), files });
+        self.images.push(Image {
+            checkpoint,
+            at: self.world.now(),
+            ahead_ms: self.world.latest_wall_clock_ms() - EPOCH_MS,
+            scenario: self.scenario.clone(),
+            files,
+        });
     }
 }
 
@@ -77,7 +86,7 @@ fn draw(scenario: &Scenario, seed: u64, checkpoint: CheckpointId) -> Shape {
 }
 
 /// The same job where nothing goes wrong; it takes no checkpoint but the savepoint that it is asked for.
-pub(super) fn shadow_of(scenario: &Scenario, shape: Shape, at: Duration) -> Scenario {
+pub(super) fn shadow_of(scenario: &Scenario, shape: Shape, ahead_ms: i64) -> Scenario {
     let mut shadow = scenario.clone();
     shadow.job.parallelism = shape.parallelism;
     shadow.job.pace_ms = u64::try_from(NEVER.as_millis()).expect("minutes fit");
@@ -98,8 +107,8 @@ pub(super) fn shadow_of(scenario: &Scenario, shape: Shape, at: Duration) -> Scen
     let when = When::Moment { moment: Moment::JobRunning.name().into(), checkpoint: None, nth: 1 };
     shadow.faults = vec![FaultSpec { when, what: What::Savepoint { native: false } }];
     (shadow.chaos, shadow.resume, shadow.expect) = (None, None, Expect::Finished);
-    // What expires did so by the clocks of the run.
-    let ahead = |node: &str| ClockSpec { node: node.into(), offset_ms: i64::try_from(at.as_millis()).expect("hours fit"), drift_ppm: 0 };
+    // What had expired did so by the clocks of the run.
+    let ahead = |node: &str| ClockSpec { node: node.into(), offset_ms: ahead_ms, drift_ppm: 0 };
     shadow.clocks = ["storage", "coordinator", "worker-1"].map(ahead).into();
     let bound = u64::try_from(BOUND.as_millis()).expect("minutes fit");
     (shadow.calm_after_ms, shadow.liveness_bound_ms) = (bound, bound);
@@ -111,7 +120,7 @@ pub(super) fn restore(seed: u64, image: Image, keep: Keep) -> Result<(), (Violat
     let shape = draw(&image.scenario, seed, image.checkpoint);
     let Shape { parallelism, backend } = shape;
     let (checkpoint, at) = (image.checkpoint, image.at);
-    let (seen, story) = (nothing_seen(), shadow_of(&image.scenario, shape, image.at));
+    let (seen, story) = (nothing_seen(), shadow_of(&image.scenario, shape, image.ahead_ms));
     let inner = seen.clone();
     let play = move |world: World| async move {
         let mut run = Run::new(world, story, inner, keep);

@@ -184,7 +184,12 @@ fn every_kind_of_fault_is_injected_somewhere() {
     // Of what the disks and the network do by themselves once they may: all of it as well.
     let consequences =
         ["disk-error-before", "disk-error-after", "blocked-link", "torn-append", "unsynced-data-lost", "clock-drift", "object-timeout"];
-    let kinds = KINDS.iter().chain(OBJECT_KINDS).chain(LOCAL_KINDS).map(|kind| counted_as(kind)).chain(consequences.iter().map(std::slice::from_ref));
+    let kinds = KINDS
+        .iter()
+        .chain(OBJECT_KINDS)
+        .chain(LOCAL_KINDS)
+        .map(|kind| counted_as(kind))
+        .chain(consequences.iter().map(std::slice::from_ref));
     let missing: Vec<String> =
         kinds.filter(|kinds| runs().iter().all(|run| run.counted(kinds) == 0)).map(|kinds| kinds.join(" or ")).collect();
     assert_none("no run has", &missing);

@@ -188,4 +188,3 @@ impl<E: Env> Restorable<E> {
         }
     }
 }
-

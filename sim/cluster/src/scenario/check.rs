@@ -90,7 +90,12 @@ fn check_sizes(what: &What) -> Result<(), ScenarioError> {
             time("faults.what.for_ms", *for_ms)
         }
         What::ClockJump { by_ms, .. } => within("faults.what.by_ms, either way,", by_ms.unsigned_abs(), 0, MOST_CLOCK_ERROR_MS),
-        What::CorruptLocal { .. } | What::StaleLocal { .. } | What::Reset { .. } | What::Cancel {} | What::Checkpoint {} | What::Savepoint { .. } => Ok(()),
+        What::CorruptLocal { .. }
+        | What::StaleLocal { .. }
+        | What::Reset { .. }
+        | What::Cancel {}
+        | What::Checkpoint {}
+        | What::Savepoint { .. } => Ok(()),
     }
 }
 

@@ -235,6 +235,63 @@ fn killed_workers_and_a_killed_coordinator_leave_the_counts_exact() {
     assert!(of(1) >= 3 && of(2) >= 1, "both have completed some: {report}");
 }
 
+/// Runs a job with local copies in which worker 1 is killed, `meanwhile` its disk is seen to, and it is started again.
+fn killed_with_local_copies(backend: &str, meanwhile: impl FnOnce(&Path)) -> serde_json::Value {
+    let folder = tempfile::tempdir().expect("a folder");
+    let input = text::generate(TEXT_SIZE_BYTES);
+    std::fs::write(folder.path().join("text"), &input).expect("written");
+    let (file, local) = (folder.path().join("statistics.json"), folder.path().join("local"));
+    let utf8 = |path: &Path| path.to_str().expect("temporary folders are UTF-8").to_owned();
+    let (statistics_file, local_folder) = (utf8(&file), utf8(&local));
+    let extra = ["--workers", "2", "--parallelism", "4", "--throttle", "100", "--backend", backend];
+    let paths = ["--statistics", &statistics_file, "--local-recovery", &local_folder];
+    let mut launcher = Launcher::start(folder.path(), &[&extra[..], &paths[..]].concat());
+    let first = launcher.wait_for_pid("worker 1");
+    let completed = launcher.wait_for_checkpoints(2);
+    kill_nine(first);
+    meanwhile(&local);
+    launcher.wait_for_pid("worker 1");
+    launcher.wait_for_checkpoints(completed + 1);
+    let (status, stdout, log) = launcher.finish();
+    assert!(status.success(), "{status}:\n{log}");
+    assert_same(&output(&folder.path().join("out")), &text::count(&input), &log);
+    assert!(figure(&stdout, "local state").contains("subtasks from local copies"), "{stdout}");
+    assert!(std::fs::read_dir(&local).expect("it is there").next().is_none(), "copies outlive their job");
+    statistics(&file)["restored_from"].clone()
+}
+
+#[test]
+fn a_killed_worker_finds_its_local_copies_again() {
+    for backend in ["hash-map", "sorted-runs"] {
+        let restored = killed_with_local_copies(backend, |_| {});
+        // Four subtasks count words, two on each worker.
+        assert!(restored["subtasks_local"].as_u64() >= Some(4), "{backend}: {restored}");
+        assert!(restored["subtasks_remote"] == 0 && restored["bytes_local"].as_u64() > Some(0), "{backend}: {restored}");
+    }
+}
+
+#[test]
+fn local_copies_that_were_tampered_with_are_not_used() {
+    let restored = killed_with_local_copies("hash-map", |local| {
+        let mut tampered = 0;
+        for job in std::fs::read_dir(local).expect("there are copies").flatten() {
+            for copy in std::fs::read_dir(job.path().join("worker-1")).expect("worker 1 has some").flatten() {
+                for file in std::fs::read_dir(copy.path()).into_iter().flatten().flatten() {
+                    let Ok(mut bytes) = std::fs::read(file.path()) else { continue };
+                    let middle = bytes.len() / 2;
+                    let Some(byte) = bytes.get_mut(middle) else { continue };
+                    *byte ^= 0x10;
+                    std::fs::write(file.path(), bytes).expect("written");
+                    tampered += 1;
+                }
+            }
+        }
+        assert!(tampered > 0, "there was nothing to tamper with");
+    });
+    assert!(restored["subtasks_remote"].as_u64() >= Some(2), "those of worker 1: {restored}");
+    assert!(restored["subtasks_local"].as_u64() >= Some(2), "those of worker 2: {restored}");
+}
+
 #[test]
 fn a_checkpoint_that_a_user_asks_for_is_taken_and_kept_when_the_job_is_cancelled() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -6,8 +6,8 @@ mod committed_is_complete;
 mod failures_counted;
 mod ids_unique;
 mod latest_restored;
-mod local_optional;
-mod local_pruned;
+mod local_copies_optional;
+mod local_copies_pruned;
 mod max_concurrent;
 mod min_pause;
 mod no_unreferenced_files;
@@ -67,8 +67,8 @@ pub fn all(setting: &Setting<'_>) -> Vec<Box<dyn Invariant>> {
         Box::new(committed_is_complete::CommittedIsComplete::default()),
         Box::new(no_unreferenced_files::NoUnreferencedFiles::new(checkpoints)),
         Box::new(written_once::WrittenOnce::default()),
-        Box::new(local_pruned::LocalPruned::default()),
-        Box::new(local_optional::LocalOptional::default()),
+        Box::new(local_copies_pruned::LocalCopiesPruned::default()),
+        Box::new(local_copies_optional::LocalCopiesOptional::default()),
     ]
 }
 

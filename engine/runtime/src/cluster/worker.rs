@@ -235,13 +235,13 @@ impl<E: Env> Session<'_, E> {
         match message {
             ToWorker::Welcome { .. } | ToWorker::Heartbeat | ToWorker::Shutdown => {}
             ToWorker::Local { attempt, from, tasks } => {
-                let Some(local) = self.local.filter(|_| deployment.as_ref().is_none_or(|running| running.attempt < attempt)) else {
-                    return;
-                };
-                // What still runs would go on writing.
-                *deployment = None;
-                *begins_from = from;
-                local.deployed(attempt, tasks, from);
+                let news = deployment.as_ref().is_none_or(|running| running.attempt < attempt);
+                if let Some(local) = self.local.filter(|_| news) {
+                    // What still runs would go on writing.
+                    *deployment = None;
+                    *begins_from = from;
+                    local.deployed(attempt, tasks, from);
+                }
             }
             ToWorker::Deploy { attempt, tasks, placement } => {
                 if deployment.as_ref().is_some_and(|running| running.attempt >= attempt) {

@@ -1,21 +1,21 @@
 //! What the keyed state of a chain's operators is kept in: opened, restored, spilled, and handed to snapshots.
 
+mod reading;
+
 use super::snapshot::KeyedPart;
 use super::{StateBackend, TaskContext, TaskError};
 use crate::env::Env;
-use crate::local::{CopyReader, KeptFiles, Restorable, RestoredBytes};
+use crate::local::{KeptFiles, Restorable, RestoredBytes};
 use crate::operator::{KeyedStates, Operator, Stateful};
-use crate::state::cold::{ColdBackend, ColdCheckpoint, ColdError, ColdPart, ColdPlace, ColdStore, ColumnIndex, Loaded, LoadedFile};
+use crate::state::cold::{ColdBackend, ColdCheckpoint, ColdError, ColdPart, ColdPlace, ColdStore, ColumnIndex};
 use crate::state::table::{FirstError, FrozenChanges};
 use crate::state::ttl::Expiry;
 use crate::state::StateKind;
-use crate::storage::state_file::StateFileReader;
-use crate::storage::{CheckpointStorage, StorageError};
-use cofferdam_protocol::local::{self, LocalOperator};
+use crate::storage::CheckpointStorage;
 use cofferdam_protocol::restore::{OperatorRestore, TaskRestore};
-use cofferdam_protocol::snapshot::{KeyedHandle, Layout, SharedFile, StateLocation, StateShape};
-use cofferdam_protocol::stored::{read_bytes, Reader, Stored, StoredError};
+use cofferdam_protocol::snapshot::{Layout, SharedFile, StateShape};
 use cofferdam_protocol::{AttemptId, KeyGroupRange, MaxParallelism};
+use reading::{fetch, stand_in, Blocks, StandIn};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
@@ -56,14 +56,6 @@ pub(super) struct KeyedBackends {
     stores: BTreeMap<String, OperatorStore>,
     /// What was read to fill them.
     pub(super) restored: RestoredBytes,
-}
-
-/// A copy that stands in for what one operator is to load, with every byte of it checked.
-struct StandIn<'a, E: Env> {
-    copy: &'a Restorable<E>,
-    operator: &'a LocalOperator,
-    /// Of a store, brought here.
-    files: Option<Vec<LoadedFile>>,
 }
 
 /// The store of one operator.
@@ -364,49 +356,6 @@ fn other_backend(uid: &str, stored: &str, own: &StateBackend) -> TaskError {
     TaskError::OtherBackend { uid: uid.into(), stored: stored.into(), wanted: wanted.into() }
 }
 
-/// The copy on this disk, if it may stand in and every byte of it is as it was written. Nothing is taken in before that is known.
-async fn stand_in<'a, E: Env, O: Operator>(
-    context: &Place<E>,
-    operator: &mut O,
-    planned: &OperatorRestore,
-    copy: &'a Restorable<E>,
-) -> Option<StandIn<'a, E>> {
-    if planned.keyed.is_empty() {
-        return None;
-    }
-    let found = match local::stand_in(planned, context.groups, copy.wanted, &copy.snapshot) {
-        Ok(found) => found,
-        Err(mismatch) => {
-            copy.unusable(&mismatch);
-            return None;
-        }
-    };
-    let checked = match (&context.backend, &found.handle.layout) {
-        (StateBackend::Store { backend, .. }, Layout::Store { backend: stored, .. }) if backend.name() == stored => {
-            let place = cold_place(context, operator, &planned.uid).0;
-            fetch_local(context, &planned.uid, backend.as_ref(), &place, copy, found).await.map(Some)
-        }
-        // The blocks are read again, where state of any size can be taken in piece by piece.
-        (StateBackend::InMemory | StateBackend::Store { .. }, Layout::Blocks | Layout::Store { .. }) => {
-            verify(context, copy, found).await.map(|()| None)
-        }
-    };
-    match checked {
-        Ok(files) => Some(StandIn { copy, operator: found, files }),
-        Err(error) => {
-            copy.unusable(&error);
-            None
-        }
-    }
-}
-
-async fn verify<E: Env>(context: &Place<E>, copy: &Restorable<E>, found: &LocalOperator) -> Result<(), TaskError> {
-    for file in found.files() {
-        CopyReader::open(&context.env, copy, file).await?.verify().await?;
-    }
-    Ok(())
-}
-
 /// Where the store of an operator is to be, and its states by column.
 fn cold_place<E: Env, O: Operator>(context: &Place<E>, operator: &mut O, uid: &str) -> (ColdPlace, Vec<(&'static str, StateKind)>) {
     let mut declared: Vec<(&'static str, StateKind)> = Vec::new();
@@ -487,111 +436,6 @@ async fn open_store<E: Env, O: Operator>(
     let changes = Arc::default();
     let (taken, sent) = (None, None);
     Ok(OperatorStore { backend: name, incremental, hot_bytes, store, errors, names, kinds, changes, taken, sent, uploaded, kept })
-}
-
-/// Brings the files of a handle here.
-async fn fetch<E: Env>(
-    context: &Place<E>,
-    uid: &str,
-    backend: &dyn ColdBackend,
-    place: &ColdPlace,
-    part: usize,
-    handle: &KeyedHandle,
-    shared: &[SharedFile],
-) -> Result<Vec<LoadedFile>, TaskError> {
-    let cold = |source| TaskError::Cold { uid: uid.into(), source };
-    let mut files = private_files(context, &handle.location).await?;
-    for file in shared {
-        let location = StateLocation::File { path: file.path.clone(), size_bytes: file.size_bytes };
-        let mut reader = context.storage.open_state(&context.env, &location).await?;
-        let mut sink = backend.sink(place, part, &file.name).map_err(cold)?;
-        while let Some((_, block)) = reader.next().await? {
-            sink.append(&block).map_err(cold)?;
-        }
-        files.push(LoadedFile { name: file.name.clone(), shared: true, content: sink.finish().map_err(cold)? });
-    }
-    Ok(files)
-}
-
-/// The same files, from the copy on this disk.
-async fn fetch_local<E: Env>(
-    context: &Place<E>,
-    uid: &str,
-    backend: &dyn ColdBackend,
-    place: &ColdPlace,
-    copy: &Restorable<E>,
-    found: &LocalOperator,
-) -> Result<Vec<LoadedFile>, TaskError> {
-    let cold = |source| TaskError::Cold { uid: uid.into(), source };
-    let mut files = match &found.private {
-        Some(file) => {
-            let mut reader = CopyReader::open(&context.env, copy, file).await?;
-            let mut bytes = Vec::new();
-            while let Some((_, block)) = reader.next().await? {
-                bytes.extend_from_slice(&block);
-            }
-            split_private(&bytes, || copy.path(&file.name))?
-        }
-        None => private_files(context, &found.handle.location).await?,
-    };
-    for (shared, file) in found.handle.shared_files().zip(&found.shared) {
-        let mut reader = CopyReader::open(&context.env, copy, file).await?;
-        let mut sink = backend.sink(place, 0, &shared.name).map_err(cold)?;
-        while let Some((_, block)) = reader.next().await? {
-            sink.append(&block).map_err(cold)?;
-        }
-        files.push(LoadedFile { name: shared.name.clone(), shared: true, content: sink.finish().map_err(cold)? });
-    }
-    Ok(files)
-}
-
-async fn private_files<E: Env>(context: &Place<E>, location: &StateLocation) -> Result<Vec<LoadedFile>, TaskError> {
-    let mut reader = context.storage.open_state(&context.env, location).await?;
-    let mut bytes = Vec::new();
-    while let Some((_, block)) = reader.next().await? {
-        bytes.extend_from_slice(&block);
-    }
-    split_private(&bytes, || match location {
-        StateLocation::File { path, .. } => path.clone(),
-        StateLocation::Inline(_) => "inline state".into(),
-    })
-}
-
-/// The small files of a store, which stand one behind the other.
-fn split_private(bytes: &[u8], path: impl FnOnce() -> String) -> Result<Vec<LoadedFile>, TaskError> {
-    let read = || {
-        let mut input = Reader::new(bytes, 0);
-        let mut files = Vec::new();
-        while input.remaining() > 0 {
-            let name = String::read(&mut input)?;
-            let content = Loaded::Bytes(read_bytes(&mut input, "a file of a store")?.to_vec());
-            files.push(LoadedFile { name, shared: false, content });
-        }
-        Ok(files)
-    };
-    read().map_err(|source: StoredError| StorageError::Corrupt { path: path(), source }.into())
-}
-
-/// Blocks of keyed state, from where they are read.
-enum Blocks<E: Env> {
-    Remote(StateFileReader<E>),
-    Local(CopyReader<E>),
-}
-
-impl<E: Env> Blocks<E> {
-    async fn open(context: &Place<E>, handle: &KeyedHandle, local: Option<&StandIn<'_, E>>) -> Result<Self, StorageError> {
-        match local.and_then(|local| Some((local.copy, local.operator.private.as_ref()?))) {
-            Some((copy, file)) => Ok(Self::Local(CopyReader::open(&context.env, copy, file).await?)),
-            None => Ok(Self::Remote(context.storage.open_state(&context.env, &handle.location).await?)),
-        }
-    }
-
-    async fn next(&mut self) -> Result<Option<(u64, Vec<u8>)>, StorageError> {
-        match self {
-            Self::Remote(reader) => reader.next().await,
-            Self::Local(reader) => reader.next().await,
-        }
-    }
 }
 
 async fn restore_blocks<E: Env, O: Operator>(

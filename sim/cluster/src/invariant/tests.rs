@@ -134,6 +134,8 @@ mod committed_is_complete;
 mod failures_counted;
 mod ids_unique;
 mod latest_restored;
+mod local_copies_optional;
+mod local_copies_pruned;
 mod max_concurrent;
 mod min_pause;
 mod no_unreferenced_files;

@@ -10,12 +10,12 @@ use std::time::Duration;
 
 /// What local disks may be blamed for.
 #[derive(Default)]
-pub struct LocalOptional {
+pub struct LocalCopiesOptional {
     /// Attempts in which a copy broke after it had been found in order. Another try comes without it.
     excused: BTreeSet<Option<AttemptId>>,
 }
 
-impl Invariant for LocalOptional {
+impl Invariant for LocalCopiesOptional {
     fn name(&self) -> &'static str {
         "local-copies-optional"
     }

@@ -15,7 +15,7 @@ type Place = (NodeIndex, TaskId, CheckpointId);
 
 /// Which copies there are.
 #[derive(Default)]
-pub struct LocalPruned {
+pub struct LocalCopiesPruned {
     /// Since when nobody needs it.
     copies: BTreeMap<Place, Option<Duration>>,
     /// Not what it should be, or never finished: to go at any time.
@@ -25,7 +25,7 @@ pub struct LocalPruned {
     ended: bool,
 }
 
-impl LocalPruned {
+impl LocalCopiesPruned {
     fn useless(&mut self, at: Duration, which: impl Fn(&Place) -> bool) {
         for (_, since) in self.copies.iter_mut().filter(|(place, _)| which(place)) {
             since.get_or_insert(at);
@@ -52,7 +52,7 @@ impl LocalPruned {
     }
 }
 
-impl Invariant for LocalPruned {
+impl Invariant for LocalCopiesPruned {
     fn name(&self) -> &'static str {
         "local-copies-pruned"
     }

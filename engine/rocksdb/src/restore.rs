@@ -1,8 +1,8 @@
 //! A store made of former ones: as it was, or from parts of several.
 
-use crate::expiry::Deadlines;
 use crate::backend::RocksDbMode;
 use crate::checkpoint::is_table;
+use crate::expiry::Deadlines;
 use crate::failure::{cannot, cannot_at, BACKEND};
 use crate::options::{without_log, OptionsOfStores};
 use crate::place::PlaceFolder;

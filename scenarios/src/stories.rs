@@ -616,4 +616,5 @@ stories! {
             .resume(ResumeFrom::Savepoint, false, 2, BackendKind::HashMap)
             .resumed_with_schema(1)
             .with(|scenario| scenario.resume.iter_mut().for_each(|resume| resume.expect = Expect::Refused))
+    };
 }

@@ -242,3 +242,22 @@ fn a_state_of_another_type_is_refused_with_both_versions_before_anything_starts(
         assert!(error.contains("state total of a") && error.contains("Account v3"), "{error}");
     }
 }
+
+#[test]
+fn keys_and_kinds_of_state_do_not_migrate() {
+    let version = |name: &str, version| TypeVersion { name: name.into(), version };
+    let stored = StateShape { name: "total".into(), kind: 1, key: version("page", 1), value: version("Account", 2) };
+    let mut operator = state("a", 1, 8, no_lists);
+    operator.states = vec![stored.clone()];
+    let metadata = metadata(vec![operator]);
+    let planned = |wanted: StateShape| {
+        let mut shape = shape("a", 1, 8, 0);
+        shape.states = vec![DeclaredState { shape: wanted, oldest_readable: 1, twin: None }];
+        plan(&metadata, &[shape])
+    };
+    assert!(planned(stored.clone()).is_ok());
+    let error = planned(StateShape { key: version("page", 2), ..stored.clone() }).expect_err("keys are where their hash says").to_string();
+    assert_eq!(error, "c7 has state total of a as Account v2 by page v1 (kind 1), the job reads Account v2 by page v2 (kind 1)");
+    assert!(planned(StateShape { key: version("site", 1), ..stored.clone() }).is_err());
+    assert!(planned(StateShape { kind: 2, ..stored }).is_err());
+}

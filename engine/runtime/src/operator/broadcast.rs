@@ -270,3 +270,118 @@ impl<P: BroadcastProcess> Stateful for BroadcastOperator<P> {
         declared(&mut self.state)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::{BroadcastState, BroadcastTable, ValueState};
+    use cofferdam_protocol::snapshot::Redistribution;
+
+    #[derive(Default)]
+    struct Limits {
+        least: BroadcastState<u64, u64>,
+        most: BroadcastState<u64, u64>,
+    }
+
+    impl BroadcastStates for Limits {
+        fn states(&mut self, visit: &mut dyn FnMut(&'static str, &mut dyn BroadcastTable)) {
+            visit("most", &mut self.most);
+            visit("least", &mut self.least);
+        }
+    }
+
+    /// Passes on what is within the limits of its last digit.
+    #[derive(Default)]
+    struct Within {
+        passed: ValueState<u64, u64>,
+    }
+
+    fn is_within(record: u64, limits: &Limits) -> bool {
+        let digit = record % 10;
+        limits.least.get(&digit).is_none_or(|least| *least <= record) && limits.most.get(&digit).is_none_or(|most| record <= *most)
+    }
+
+    fn set((digit, least, most): (u64, u64, u64), limits: &mut Limits) {
+        limits.least.insert(digit, least);
+        limits.most.insert(digit, most);
+    }
+
+    impl KeyedBroadcastProcess for Within {
+        type Key = u64;
+        type In = u64;
+        type Broadcast = (u64, u64, u64);
+        type State = Limits;
+        type Out = u64;
+
+        fn process(&mut self, key: &Key<'_, u64>, record: u64, limits: &Limits, _: &mut Context<'_, u64>, out: &mut impl Collect<u64>) {
+            if is_within(record, limits) {
+                self.passed.set(key, record);
+                out.collect(record);
+            }
+        }
+
+        fn broadcast(&mut self, record: (u64, u64, u64), limits: &mut Limits, _: &BroadcastContext, _: &mut impl Collect<u64>) {
+            set(record, limits);
+        }
+
+        fn states(&mut self, visit: &mut dyn StateVisitor<u64>) {
+            visit.visit("passed", &mut self.passed);
+        }
+    }
+
+    struct Unkeyed;
+
+    impl BroadcastProcess for Unkeyed {
+        type In = u64;
+        type Broadcast = (u64, u64, u64);
+        type State = Limits;
+        type Out = u64;
+
+        fn process(&mut self, record: u64, limits: &Limits, context: &BroadcastContext, out: &mut impl Collect<u64>) {
+            assert_eq!(context.processing_time_ms(), 7);
+            if is_within(record, limits) {
+                out.collect(record);
+            }
+        }
+
+        fn broadcast(&mut self, record: (u64, u64, u64), limits: &mut Limits, _: &BroadcastContext, _: &mut impl Collect<u64>) {
+            set(record, limits);
+        }
+    }
+
+    /// What passes, and what the operator keeps: before and behind a restore into another instance.
+    fn judged<O: Operator<In = Either<u64, (u64, u64, u64)>, Out = u64> + Stateful>(make: impl Fn() -> O) {
+        let push = |operator: &mut O, records: &[u64]| {
+            let mut out = Vec::new();
+            operator.set_clock(7);
+            records.iter().for_each(|record| operator.push(Either::Left(*record), &mut out));
+            out
+        };
+        let mut operator = make();
+        assert_eq!(push(&mut operator, &[11, 21]), [11, 21]);
+        operator.push(Either::Right((1, 20, 30)), &mut Vec::new());
+        assert_eq!(push(&mut operator, &[11, 21, 31, 12]), [21, 12]);
+        let lists = operator.lists();
+        assert!(lists.iter().all(|list| list.redistribution == Redistribution::Broadcast && list.items.len() == 1));
+        let names: Vec<String> = operator.list_types().into_iter().map(|declared| declared.shape.name).collect();
+        assert_eq!(names, ["least", "most"]);
+        let mut restored = make();
+        restored.restore_lists(&lists, &[]).expect("just written");
+        assert_eq!(push(&mut restored, &[11, 21, 31, 12]), [21, 12]);
+        assert_eq!(restored.lists(), lists);
+    }
+
+    #[test]
+    fn records_are_judged_by_what_was_broadcast_before_them() {
+        judged(|| KeyedBroadcastOperator::new("within".into(), Within::default(), |record: &u64| *record));
+        judged(|| BroadcastOperator::new("within".into(), Unkeyed));
+    }
+
+    #[test]
+    fn keyed_and_broadcast_entries_count_alike() {
+        let mut operator = KeyedBroadcastOperator::new("within".into(), Within::default(), |record: &u64| *record);
+        operator.push(Either::Right((1, 0, 30)), &mut Vec::new());
+        operator.push(Either::Left(11), &mut Vec::new());
+        assert_eq!(operator.entry_count(), 3);
+    }
+}

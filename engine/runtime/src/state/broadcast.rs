@@ -13,6 +13,13 @@ use std::collections::BTreeMap;
 /// Each subtask puts its own copy into a snapshot, and begins from one copy, at any parallelism. That they are equal is up to the
 /// function that writes it: what it makes of the broadcast records must not depend on their order, where they come from several
 /// subtasks, nor on anything else than they.
+///
+/// ```compile_fail
+/// # use cofferdam_engine::state::BroadcastState;
+/// fn keyed_side(weights: &BroadcastState<u64, u64>) {
+///     weights.insert(1, 2); // in this subtask and in no other
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BroadcastState<K, V> {
     entries: BTreeMap<K, V>,

@@ -13,6 +13,7 @@ const NEVER: i32 = 1 << 30;
 const RUNS: i32 = 16;
 
 /// The options of all stores of a worker, which hold their common cache and write buffers.
+#[derive(Clone)]
 pub struct OptionsOfStores {
     settings: RocksDbSettings,
     cache: Cache,
@@ -39,6 +40,12 @@ impl OptionsOfStores {
 
     pub fn settings(&self) -> &RocksDbSettings {
         &self.settings
+    }
+
+    /// Whether there is so much in write buffers that who writes has to wait until its own are written. What is written in the
+    /// background may come too late: this is what keeps them below half of the budget.
+    pub fn buffers_are_full(&self) -> bool {
+        self.buffers.as_ref().is_some_and(|buffers| buffers.get_usage() > self.settings.memory_budget_bytes / 8 * 3)
     }
 
     /// What all stores take now.

@@ -25,7 +25,7 @@ stories! {
         tale.rocksdb()
             .when(nth("snapshot-taken", 37), crash("acting", 500))
             .when(nth("snapshot-durable", 75), crash("acting", 500))
-            .when(nth("restore-done", 33), crash("acting", 500))
+            .when(nth("restore-done", 23), crash("acting", 500))
     };
     "rocksdb-spills", "RocksDB takes changes in at every batch, between checkpoints that overlap, and workers die." => |tale| {
         tale.rocksdb()
@@ -94,7 +94,7 @@ stories! {
         tale.rocksdb()
             .in_objects()
             .when(When::AtMs(500), What::LostAnswers { per_mille: 300, for_ms: 3000 })
-            .when(nth("snapshot-durable", 45), crash("acting", 500))
+            .when(nth("snapshot-durable", 25), crash("acting", 500))
     };
     "rocksdb-under-fire", "RocksDB, and everything fails now and then." => |tale| {
         tale.rocksdb()

@@ -117,33 +117,25 @@ pub(crate) trait Tale: Sized + Into<Scenario> {
     }
 }
 
-macro_rules! tales {
-    ($($name:literal, $story:literal => |$tale:ident| $body:expr;)*) => {
-        vec![$({
-            fn expand(_seed: u64) -> Scenario {
-                let $tale = tale($name, $story);
-                $body
-            }
-            Story { name: $name, story: $story, expand }
-        },)*]
-    };
-}
-
-mod local;
-
 macro_rules! stories {
-    ($($tales:tt)*) => {
+    ($($name:literal, $story:literal => |$tale:ident| $body:expr;)*) => {
         /// All of them.
         #[must_use]
         pub fn all() -> Vec<Story> {
-            let mut all = tales! { $($tales)* };
-            all.extend(local::stories());
-            all
+            vec![$({
+                fn expand(_seed: u64) -> Scenario {
+                    let $tale = tale($name, $story);
+                    $body
+                }
+                Story { name: $name, story: $story, expand }
+            },)*]
         }
     };
 }
 #[cfg(feature = "rocksdb")]
 pub(crate) use stories;
+
+pub mod local;
 
 stories! {
     "steady-run", "Nothing goes wrong: checkpoints complete one after the other, and the counts are right." => |tale| tale;

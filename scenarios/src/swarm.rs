@@ -26,7 +26,7 @@ const OBJECT_TEXT: &str = "As swarm, with checkpoints as objects, and every kind
 pub(crate) const ROCKSDB_STORY: Story = Story { name: "rocksdb-swarm", story: ROCKSDB_TEXT, expand: expand_in_rocksdb };
 
 #[cfg(feature = "rocksdb")]
-const ROCKSDB_TEXT: &str = "As swarm, or as object-swarm, with state in RocksDB.";
+const ROCKSDB_TEXT: &str = "As swarm, with state in RocksDB.";
 
 /// Two numbers in order.
 fn range(rng: &mut impl Rng, most: u64) -> (u64, u64) {
@@ -193,7 +193,7 @@ fn expand_in_objects(seed: u64) -> Scenario {
 #[cfg(feature = "rocksdb")]
 fn expand_in_rocksdb(seed: u64) -> Scenario {
     let rng = &mut Streams::new(seed ^ 0x005e_ed0f_0c0c_50db).stream(Concern::Swarm);
-    let mut scenario = if rng.gen_bool(0.2) { expand_in_objects(seed) } else { expand(seed) };
+    let mut scenario = expand(seed);
     scenario.name = ROCKSDB_STORY.name.into();
     scenario.story = ROCKSDB_TEXT.into();
     if scenario.cluster.storage == StorageKind::Memory {

@@ -56,6 +56,32 @@ fn a_file_that_is_no_scenario_is_refused() {
     assert_refused(&["sweep", text(&wrong)], "wrong.toml");
 }
 
+#[cfg(not(feature = "rocksdb"))]
+#[test]
+fn what_needs_rocksdb_says_how_to_build_with_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("scenario.toml");
+    let resumed = "{ from = \"savepoint\", claim = false, parallelism = 2, backend = \"rocksdb\" }";
+    for of in ["cluster = { backend = \"rocksdb\" }".to_owned(), format!("resume = {resumed}")] {
+        let scenario = format!("[scenario]\nname = \"a\"\nstory = \"b\"\ncalm_after_ms = 1\nliveness_bound_ms = 1\n{of}\n");
+        std::fs::write(&path, scenario).expect("written");
+        assert_refused(&["replay", text(&path), "--seed", "1"], "--features rocksdb");
+        assert_refused(&["sweep", text(&path)], "--features rocksdb");
+    }
+    assert_refused(&["replay", "rocksdb-steady", "--seed", "1"], "--features rocksdb");
+    assert_refused(&["planted", "rocksdb-ignores-deletions"], "--features rocksdb");
+}
+
+#[test]
+fn incremental_checkpoints_in_memory_are_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("scenario.toml");
+    let cluster = "cluster = { backend = \"sorted-runs\", storage = \"memory\" }";
+    let scenario = format!("[scenario]\nname = \"a\"\nstory = \"b\"\ncalm_after_ms = 1\nliveness_bound_ms = 1\n{cluster}\n");
+    std::fs::write(&path, scenario).expect("written");
+    assert_refused(&["replay", text(&path), "--seed", "1"], "cluster.incremental");
+}
+
 #[test]
 fn a_word_count_of_what_cannot_be_read_is_refused() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -47,9 +47,9 @@ mod tests {
         let options = OptionsOfStores::new(settings);
         let groups = KeyGroupRange { first: KeyGroup(0), last: KeyGroup(0) };
         let store = |number| {
-            let place = ColdPlace { name: format!("store {number}"), columns: 2, groups };
+            let place = ColdPlace { name: format!("store {number}"), columns: 2, groups, expiring: Default::default() };
             let folder = PlaceFolder::empty(&path, &place).expect("there is room");
-            RocksDbStore::create(&options, folder, 2).expect("there is room")
+            RocksDbStore::create(&options, folder, &place).expect("there is room")
         };
         let stores: Vec<RocksDbStore> = (0..STORES).map(store).collect();
         let key = |number: u64| [&[0, 0][..], &random(number).to_be_bytes()].concat();

@@ -4,12 +4,16 @@ use crate::backend::{RocksDbMode, RocksDbSettings};
 use crate::failure::cannot;
 use crate::memory::MemoryUse;
 use cofferdam_engine::state::cold::{ColdError, ColumnIndex};
-use rocksdb::{BlockBasedOptions, Cache, DBCompressionType, LogLevel, Options, WriteBufferManager, WriteOptions};
+use rocksdb::{BlockBasedOptions, Cache, DBCompactionStyle, DBCompressionType, LogLevel, Options, WriteBufferManager, WriteOptions};
 
 /// So large that it is never reached.
 const NEVER: i32 = 1 << 30;
 
+/// In automatic mode so many sorted runs are merged. More of them: fewer bytes to upload, more disk and longer restores.
+const RUNS: i32 = 16;
+
 /// The options of all stores of a worker, which hold their common cache and write buffers.
+#[derive(Clone)]
 pub struct OptionsOfStores {
     settings: RocksDbSettings,
     cache: Cache,
@@ -36,6 +40,12 @@ impl OptionsOfStores {
 
     pub fn settings(&self) -> &RocksDbSettings {
         &self.settings
+    }
+
+    /// Whether there is so much in write buffers that who writes has to wait until its own are written. What is written in the
+    /// background may come too late: this is what keeps them below half of the budget.
+    pub fn buffers_are_full(&self) -> bool {
+        self.buffers.as_ref().is_some_and(|buffers| buffers.get_usage() > self.settings.memory_budget_bytes / 8 * 3)
     }
 
     /// What all stores take now.
@@ -77,7 +87,14 @@ impl OptionsOfStores {
     pub fn column(&self, _column: ColumnIndex) -> Options {
         let mut options = self.tables();
         match self.settings.mode {
-            RocksDbMode::Automatic => {}
+            RocksDbMode::Automatic => {
+                // Every merge makes files that the next checkpoint uploads. By levels a tenth that has changed soon has the rest
+                // written anew; runs of like size, and many of them, are merged seldom. Filters keep reads from most runs.
+                options.set_compaction_style(DBCompactionStyle::Universal);
+                options.set_level_zero_file_num_compaction_trigger(RUNS);
+                options.set_level_zero_slowdown_writes_trigger(3 * RUNS);
+                options.set_level_zero_stop_writes_trigger(4 * RUNS);
+            }
             RocksDbMode::Explicit { .. } => {
                 options.set_disable_auto_compactions(true);
                 options.set_write_buffer_size(1 << 30);

@@ -22,7 +22,7 @@ pub struct RocksDbStore {
     columns: Vec<String>,
     reading: ReadOptions,
     writing: WriteOptions,
-    mode: RocksDbMode,
+    options: OptionsOfStores,
     deadlines: Deadlines,
     /// How many checkpoints this store has taken.
     checkpoints: AtomicU64,
@@ -53,7 +53,7 @@ impl RocksDbStore {
             columns: (0..columns).map(|column| column_name(ColumnIndex(column))).collect(),
             reading: ReadOptions::default(),
             writing: without_log(),
-            mode: options.settings().mode,
+            options: options.clone(),
             deadlines,
             checkpoints: AtomicU64::new(0),
             folder,
@@ -62,7 +62,7 @@ impl RocksDbStore {
 
     /// Lets background compactions begin, in a store whose database was opened without.
     pub fn begin_compactions(&self) -> Result<(), ColdError> {
-        match self.mode {
+        match self.options.settings().mode {
             RocksDbMode::Automatic => self.families().try_for_each(|family| {
                 let begin = [("disable_auto_compactions", "false")];
                 self.database.set_options_cf(family, &begin).map_err(cannot("begin compactions"))
@@ -88,12 +88,17 @@ impl RocksDbStore {
         self.columns.iter().map(|name| self.database.cf_handle(name).expect("it was opened with all of its columns"))
     }
 
+    /// Makes tables of what is in memory, and waits for that.
+    fn write_buffers(&self) -> Result<(), ColdError> {
+        let families: Vec<&ColumnFamily> = self.families().collect();
+        self.database.flush_cfs_opt(&families, &FlushOptions::default()).map_err(cannot("write its buffers"))
+    }
+
     /// In explicit mode: writes what is in memory, and merges the tables where it is time, before the checkpoint `n`.
     fn settle(&self, n: u64, compact_every: u64) -> Result<(), ColdError> {
-        let families: Vec<&ColumnFamily> = self.families().collect();
-        self.database.flush_cfs_opt(&families, &FlushOptions::default()).map_err(cannot("write its buffers"))?;
+        self.write_buffers()?;
         if (n + 1).is_multiple_of(compact_every) {
-            for family in families {
+            for family in self.families() {
                 self.database.compact_range_cf(family, None::<&[u8]>, None::<&[u8]>);
             }
         }
@@ -111,7 +116,13 @@ impl ColdStore for RocksDbStore {
     }
 
     fn apply(&self, changes: &mut dyn Iterator<Item = Change>) -> Result<(), ColdError> {
-        let write = |batch: WriteBatch| self.database.write_opt(batch, &self.writing).map_err(cannot("write changes"));
+        let write = |batch: WriteBatch| {
+            self.database.write_opt(batch, &self.writing).map_err(cannot("write changes"))?;
+            if self.options.buffers_are_full() {
+                self.write_buffers()?;
+            }
+            Ok(())
+        };
         let mut batch = WriteBatch::default();
         let mut current: Option<(ColumnIndex, &ColumnFamily)> = None;
         for Change { column, key, value } in changes {
@@ -144,7 +155,7 @@ impl ColdStore for RocksDbStore {
 
     fn checkpoint(&self) -> Result<ColdCheckpoint, ColdError> {
         let n = self.checkpoints.fetch_add(1, Ordering::Relaxed);
-        match self.mode {
+        match self.options.settings().mode {
             // Taking the checkpoint writes what is in memory.
             RocksDbMode::Automatic => {}
             RocksDbMode::Explicit { compact_every } => self.settle(n, u64::from(compact_every.get()))?,

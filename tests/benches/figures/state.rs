@@ -100,7 +100,7 @@ fn groups(last: u16) -> KeyGroupRange {
 }
 
 fn place(name: &str, last: u16) -> ColdPlace {
-    ColdPlace { name: name.into(), columns: COLUMNS, groups: groups(last) }
+    ColdPlace { name: name.into(), columns: COLUMNS, groups: groups(last), expiring: Default::default() }
 }
 
 /// A share of a million keys changes between two checkpoints: bytes of new files against bytes that have changed, and the longest

@@ -8,8 +8,9 @@
 //! ```
 //!
 //! In a tiered table an entry is looked for in the delta, then in the frozen deltas from the newest on, then in the store, and
-//! what is found is kept in the delta, so that each key costs one search there per checkpoint. A frozen delta is let go of at
-//! the first freeze after it has been applied to the store.
+//! what is found is kept in the delta, so that each key costs one search there per checkpoint. A frozen delta that has been
+//! applied to the store is let go of at a later freeze: the newest ones stay as a cache, within a bound. Without that a task which
+//! has fallen so far behind that it meets a part of its keys per checkpoint pays the store for nearly every record, and stays behind.
 
 use super::backend::grouped::{paged_snapshot, restore_into};
 use super::backend::{StateKind, TableSnapshot};
@@ -157,8 +158,17 @@ struct Frozen<K, V> {
 /// Entries of an older type that are read before they are written anew.
 const MIGRATED_AT_ONCE: usize = 1024;
 
+/// So many frozen deltas stay after they have been applied. Each is one more search for a key that is in none.
+const WARM_TABLES: usize = 4;
+/// And so many bytes of them, of one state.
+const WARM_BYTES: usize = 32 << 20;
+
 /// Besides the entry itself: its place in the table, and what its value points to.
 const ENTRY_OVERHEAD_BYTES: usize = 40;
+
+const fn entry_bytes<K, V>() -> usize {
+    size_of::<(K, Hot<V>)>() + ENTRY_OVERHEAD_BYTES
+}
 
 /// The key of an entry in a store.
 pub fn cold_key<K: StateKey>(key: &K, group: KeyGroup, out: &mut Vec<u8>) {
@@ -293,6 +303,20 @@ impl<K: StateKey, V: Clone + Send + Sync + 'static> Tiered<K, V> {
         self.delta.entry_or_insert_with(key, || fetch(frozen, codec, cold, key))
     }
 
+    /// Of frozen deltas that the store has: the oldest ones. Younger ones hide what older ones say, so none goes before an older.
+    fn let_go(&mut self) {
+        let bytes = |frozen: &Frozen<K, V>| frozen.entries.len() * entry_bytes::<K, V>();
+        let (mut warm, mut warm_bytes) = (self.frozen.len(), self.frozen.iter().map(|frozen| bytes(frozen)).sum::<usize>());
+        let mut gone = 0;
+        for frozen in &self.frozen {
+            if !frozen.applied.load(Ordering::Acquire) || (warm <= WARM_TABLES && warm_bytes <= WARM_BYTES) {
+                break;
+            }
+            (warm, warm_bytes, gone) = (warm - 1, warm_bytes - bytes(frozen), gone + 1);
+        }
+        self.frozen.drain(..gone);
+    }
+
     fn in_memory(&self, key: &Key<'_, K>) -> Option<&Hot<V>> {
         self.delta.get(key).or_else(|| self.frozen.iter().rev().find_map(|frozen| frozen.entries.get(key)))
     }
@@ -371,7 +395,7 @@ impl<K: StateKey, V: Clone + Send + Sync + 'static> AnyTable<K> for Table<K, V> 
         match self {
             Self::Memory(..) => None,
             Self::Tiered(tiered) => {
-                tiered.frozen.retain(|frozen| !frozen.applied.load(Ordering::Acquire));
+                tiered.let_go();
                 let entries = std::mem::take(&mut tiered.delta);
                 let (column, max) = (tiered.cold.column, tiered.cold.max);
                 let frozen = Arc::new(Frozen { entries, codec: tiered.codec, column, max, applied: AtomicBool::new(false) });
@@ -442,7 +466,7 @@ impl<K: StateKey, V: Clone + Send + Sync + 'static> AnyTable<K> for Table<K, V> 
     fn hot_bytes(&self) -> usize {
         match self {
             Self::Memory(..) => 0,
-            Self::Tiered(tiered) => tiered.delta.len() * (size_of::<(K, Hot<V>)>() + ENTRY_OVERHEAD_BYTES),
+            Self::Tiered(tiered) => tiered.delta.len() * entry_bytes::<K, V>(),
         }
     }
 }

@@ -4,18 +4,26 @@ use crate::state::backend::StateValue;
 use cofferdam_protocol::stored::{Reader, Stamps, Stored, StoredError};
 use std::sync::Arc;
 
-/// What a table keeps under one key. What never expires was last accessed at the end of time.
+/// What a table keeps under one key. What never expires, for which the defaults are, was last accessed at the end of time.
 pub trait Cell: Clone + Send + Sync + 'static {
     /// Whether there are times of last access in its stored form.
     const STAMPED: bool;
     /// The latest time of access of anything in it.
-    fn newest_ms(&self) -> i64;
+    fn newest_ms(&self) -> i64 {
+        i64::MAX
+    }
     /// The earliest one.
-    fn oldest_ms(&self) -> i64;
+    fn oldest_ms(&self) -> i64 {
+        i64::MAX
+    }
     /// Takes out what was last accessed at `deadline_ms` or before. Something else must be there.
-    fn trim(&mut self, deadline_ms: i64);
+    fn trim(&mut self, deadline_ms: i64) {
+        let _ = deadline_ms;
+    }
     /// All of it was accessed now.
-    fn touch(&mut self, now_ms: i64);
+    fn touch(&mut self, now_ms: i64) {
+        let _ = now_ms;
+    }
     /// As stored, without what was last accessed at `deadline_ms` or before. The first eight bytes of a stamped one are the latest
     /// time of access: a store need not know more to drop the whole.
     fn write(&self, deadline_ms: i64, out: &mut Vec<u8>);
@@ -56,14 +64,6 @@ pub struct Plain<V>(pub V);
 
 impl<V: StateValue> Cell for Plain<V> {
     const STAMPED: bool = false;
-    fn newest_ms(&self) -> i64 {
-        i64::MAX
-    }
-    fn oldest_ms(&self) -> i64 {
-        i64::MAX
-    }
-    fn trim(&mut self, _: i64) {}
-    fn touch(&mut self, _: i64) {}
     #[inline]
     fn write(&self, _: i64, out: &mut Vec<u8>) {
         self.0.write(out);
@@ -192,14 +192,6 @@ impl Head {
 
 impl<T: StateValue> Cell for Vec<T> {
     const STAMPED: bool = false;
-    fn newest_ms(&self) -> i64 {
-        i64::MAX
-    }
-    fn oldest_ms(&self) -> i64 {
-        i64::MAX
-    }
-    fn trim(&mut self, _: i64) {}
-    fn touch(&mut self, _: i64) {}
     fn write(&self, _: i64, out: &mut Vec<u8>) {
         Stored::write(self, out);
     }

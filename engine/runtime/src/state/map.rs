@@ -12,8 +12,10 @@ use std::sync::Arc;
 /// An ordered map per key (Flink: `MapState`). An empty map is no entry.
 #[derive(Debug)]
 pub struct MapState<K, UK: StateValue + Ord, UV: StateValue, L: Lifetime = Forever> {
-    kept: Kept<K, Arc<BTreeMap<UK, L::Timed<UV>>>, L>,
+    kept: Kept<K, Entries<UK, UV, L>, L>,
 }
+
+type Entries<UK, UV, L> = Arc<BTreeMap<UK, <L as Lifetime>::Timed<UV>>>;
 
 impl<K, UK: StateValue + Ord, UV: StateValue> Default for MapState<K, UK, UV> {
     fn default() -> Self {

@@ -324,7 +324,11 @@ fn stored(
                 return Err(format!("an entry of key group {group}, which the handle does not hold"));
             }
             let key = Bytes { bytes: key, at: 0 }.text()?;
-            let value = value(shape, &mut Bytes { bytes: &stored, at: 0 })?;
+            let mut bytes = Bytes { bytes: &stored, at: 0 };
+            let value = value(shape, &mut bytes)?;
+            if !bytes.is_empty() {
+                return Err(format!("bytes behind the value of key {key} of state {name}"));
+            }
             if into.entry(name.clone()).or_default().insert(key.clone(), value).is_some() {
                 return Err(format!("key {key} of state {name} is there twice"));
             }

@@ -24,7 +24,9 @@ pub fn weights(prefix: &Prefix<'_>) -> BTreeMap<String, u64> {
 /// The first contradiction.
 pub fn judge(mode: Mode, prefix: &Prefix<'_>, checkpoint: &Checkpoint, actual: &State) -> Result<(), Contradiction> {
     let weights = weights(prefix);
-    for ((_, subtask), copy) in checkpoint.broadcast.iter().filter(|((uid, _), _)| uid == "rules") {
+    for place in checkpoint.parts.keys().filter(|(uid, _)| uid == "rules") {
+        let subtask = place.1;
+        let copy = checkpoint.broadcast.get(place).ok_or_else(|| format!("subtask {subtask} has no copy of the weights"))?;
         let fine = match mode {
             Mode::ExactlyOnce => *copy == weights,
             Mode::AtLeastOnce => weights.iter().all(|(group, weight)| copy.get(group).is_some_and(|found| found >= weight)),
@@ -60,11 +62,13 @@ mod tests {
     fn judged(copies: &[u64], by_weight: &[(i64, u64)], total: u64) -> Result<(), Contradiction> {
         let prefix = Prefix::from([("records", vec!["k1", "k1"]), ("weights", vec!["g1 2", "g1 3"])]);
         let copy = |weight: &u64| BTreeMap::from([("g1".to_owned(), *weight)]);
-        let broadcast = (0..).zip(copies).map(|(subtask, weight)| (("rules".to_owned(), subtask), copy(weight))).collect();
+        let place = |subtask| ("rules".to_owned(), subtask);
+        let broadcast = (0..).zip(copies).map(|(subtask, weight)| (place(subtask), copy(weight))).collect();
+        let parts = (0..2).map(|subtask| (place(subtask), 0)).collect();
         let of = |value| BTreeMap::from([("k1".to_owned(), value)]);
         let counts = Value::Map(by_weight.iter().copied().collect());
         let actual = State::from([("total".to_owned(), of(Value::Number(total))), ("counts".to_owned(), of(counts))]);
-        judge(Mode::ExactlyOnce, &prefix, &Checkpoint { broadcast, ..Checkpoint::default() }, &actual)
+        judge(Mode::ExactlyOnce, &prefix, &Checkpoint { broadcast, parts, ..Checkpoint::default() }, &actual)
     }
 
     #[test]
@@ -75,6 +79,11 @@ mod tests {
     #[test]
     fn a_copy_that_differs_is_found() {
         assert!(judged(&[5, 2], &[(2, 2)], 2).is_err_and(|red| red.contains("subtask 1")));
+    }
+
+    #[test]
+    fn a_copy_that_is_missing_is_found() {
+        assert!(judged(&[5], &[(2, 2)], 2).is_err_and(|red| red.contains("subtask 1 has no copy")));
     }
 
     #[test]

@@ -105,6 +105,7 @@ impl<E: Env, T: Record> Sealed<E, T> {
 
 impl<E: Env, T: Record, K: StateKey, S: Selector<T, K> + Clone, B: Record> KeyedBroadcast<E, T, K, S, B> {
     /// Applies a function. `uid` is the stable name of its state; `function` makes one instance per subtask.
+    #[allow(clippy::type_complexity)]
     pub fn process<P: KeyedBroadcastProcess<Key = K, In = T, Broadcast = B>>(
         self,
         uid: &str,

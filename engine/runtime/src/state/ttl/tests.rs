@@ -1,3 +1,4 @@
+use super::kept::trim_stored;
 use super::*;
 use crate::state::backend::restore::restore_block_as;
 use crate::state::cold::{Change, ColdBackend, ColdPlace, ColumnIndex};
@@ -7,6 +8,7 @@ use crate::state::*;
 use cofferdam_protocol::ids::KeyGroup;
 use cofferdam_protocol::key_group::{KeyGroupRange, MaxParallelism};
 use cofferdam_protocol::snapshot::StateShape;
+use cofferdam_protocol::stored::Reader;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 

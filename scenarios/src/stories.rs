@@ -107,18 +107,24 @@ trait Tale: Sized + Into<Scenario> {
 
 macro_rules! stories {
     ($($name:literal, $story:literal => |$tale:ident| $body:expr;)*) => {
-        /// All of them.
-        #[must_use]
-        pub fn all() -> Vec<Story> {
+        pub(super) fn told() -> Vec<Story> {
             vec![$({
                 fn expand(_seed: u64) -> Scenario {
                     let $tale = tale($name, $story);
                     $body
                 }
                 Story { name: $name, story: $story, expand }
-            },)* swarm::STORY, swarm::OBJECT_STORY]
+            },)*]
         }
     };
+}
+
+mod small_state;
+
+/// All of them.
+#[must_use]
+pub fn all() -> Vec<Story> {
+    [told(), small_state::told(), vec![swarm::STORY, swarm::OBJECT_STORY]].concat()
 }
 
 stories! {

@@ -155,7 +155,7 @@ fn is_of_a_word_count_in_the_middle(snapshot: &Path, kind: &str, format: &str) {
 #[test]
 fn a_canonical_savepoint_of_sorted_runs_is_begun_from_on_hash_tables_with_other_subtasks_and_workers() {
     let jobs = Jobs::new();
-    let savepoint = jobs.savepoint("before", "canonical", &["--backend", "sorted-runs"]);
+    let savepoint = jobs.savepoint("before", "canonical", &["--backend", "sorted-runs", "--inline-below", "0"]);
     let files = tree(&savepoint);
     is_of_a_word_count_in_the_middle(&savepoint, "savepoint", "canonical");
     jobs.finishes_from("after", &savepoint, &["--backend", "hash-map", "--parallelism", "6", "--workers", "3"]);

@@ -266,6 +266,13 @@ impl CheckpointMetadata {
         Ok(Self { job: job.into(), checkpoint, attempt, kind, hooks: Vec::new(), operators })
     }
 
+    /// How many bytes of state are in the metadata itself.
+    #[must_use]
+    pub fn inline_bytes(&self) -> u64 {
+        let states = self.operators.iter().flat_map(|operator| operator.subtasks.values());
+        states.flat_map(|state| &state.keyed).map(|handle| handle.location.inline_bytes()).sum()
+    }
+
     /// Every path in it.
     pub fn for_each_path(&mut self, mut visit: impl FnMut(&mut String)) {
         let states = self.operators.iter_mut().flat_map(|operator| operator.subtasks.values_mut());

@@ -173,6 +173,15 @@ impl KeyedHandle {
 }
 
 impl StateLocation {
+    /// How many bytes of it are in the metadata.
+    #[must_use]
+    pub fn inline_bytes(&self) -> u64 {
+        match self {
+            Self::File { .. } => 0,
+            Self::Inline(bytes) => bytes.len() as u64,
+        }
+    }
+
     /// How large.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {

@@ -1,5 +1,9 @@
 //! The command line.
 
+mod small_state;
+
+pub use small_state::SmallStateArguments;
+
 use crate::failure::Failure;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -211,6 +215,9 @@ pub struct WordcountArguments {
     /// Write all state at each checkpoint, also where the backend could add to the last one.
     #[arg(long)]
     pub full_checkpoints: bool,
+    /// What becomes of state that is small.
+    #[command(flatten)]
+    pub small: SmallStateArguments,
     /// Where the coordinator listens for workers; any free port if not given.
     #[arg(long, value_name = "P")]
     pub port: Option<u16>,
@@ -343,6 +350,9 @@ pub struct JobArguments {
     /// Write all state at each checkpoint.
     #[arg(long)]
     pub full_checkpoints: bool,
+    /// What becomes of state that is small.
+    #[command(flatten)]
+    pub small: SmallStateArguments,
     /// A folder for what only lives as long as the processes.
     #[arg(long)]
     pub local: String,

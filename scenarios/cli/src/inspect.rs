@@ -24,6 +24,8 @@ struct Shown {
     attempt: String,
     size_bytes: u64,
     shared_bytes: u64,
+    /// In the metadata itself.
+    inline_bytes: u64,
     hooks: Vec<String>,
     operators: Vec<ShownOperator>,
     /// By the path of another snapshot below the same job: how many files are in both.
@@ -56,7 +58,15 @@ struct ShownKeyed {
     key_groups: String,
     format: String,
     size_bytes: u64,
+    /// Of which are in the metadata itself.
+    #[serde(skip_serializing_if = "is_zero")]
+    inline_bytes: u64,
     shared_files: usize,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde asks so
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
@@ -235,6 +245,7 @@ fn show(path: &Path, metadata: &CheckpointMetadata) -> Result<Shown, Failure> {
         attempt: metadata.attempt.to_string(),
         size_bytes: handles().map(KeyedHandle::size_bytes).sum(),
         shared_bytes: metadata.shared_files().map(|file| file.size_bytes).sum(),
+        inline_bytes: handles().map(|handle| handle.location.inline_bytes()).sum(),
         hooks: metadata.hooks.iter().map(|hook| hook.name.clone()).collect(),
         operators: metadata.operators.iter().map(show_operator).collect(),
         shares_with,
@@ -250,6 +261,7 @@ fn show_operator(operator: &OperatorState) -> ShownOperator {
             Layout::Store { backend, .. } => backend.clone(),
         },
         size_bytes: handle.size_bytes(),
+        inline_bytes: handle.location.inline_bytes(),
         shared_files: handle.shared_files().count(),
     };
     let position = |item: &Vec<u8>| {
@@ -295,6 +307,9 @@ fn print(shown: &Shown) {
     console::say(format_args!("{kind} {checkpoint} of job {job}, taken by attempt {attempt}"));
     console::say(format_args!("  path       {path}"));
     console::say(format_args!("  size       {} bytes, of which {} may be shared", grouped(*size_bytes), grouped(*shared_bytes)));
+    if shown.inline_bytes > 0 {
+        console::say(format_args!("  inline     {} bytes are in the metadata itself", grouped(shown.inline_bytes)));
+    }
     if !shown.hooks.is_empty() {
         console::say(format_args!("  hooks      {}", shown.hooks.join(", ")));
     }
@@ -308,9 +323,12 @@ fn print(shown: &Shown) {
             console::say(format_args!("  state      {state}"));
         }
         for ShownSubtask { subtask, keyed, lists, positions } in subtasks {
-            for ShownKeyed { key_groups, format, size_bytes, shared_files } in keyed {
+            for ShownKeyed { key_groups, format, size_bytes, inline_bytes, shared_files } in keyed {
                 let size = grouped(*size_bytes);
-                console::say(format_args!("  s{subtask:<4} keyed {key_groups}: {size} bytes, {format}, {shared_files} shared files"));
+                let inline = if *inline_bytes == 0 { String::new() } else { format!(" ({} inline)", grouped(*inline_bytes)) };
+                console::say(format_args!(
+                    "  s{subtask:<4} keyed {key_groups}: {size} bytes{inline}, {format}, {shared_files} shared files"
+                ));
             }
             for (name, items) in lists {
                 console::say(format_args!("  s{subtask:<4} list {name}: {items} items"));

@@ -19,7 +19,7 @@ use cofferdam_engine::cluster::{client, coordinator, worker, Heartbeats};
 use cofferdam_engine::env::Env;
 use cofferdam_engine::job::JobGraph;
 use cofferdam_engine::state::sorted_runs::SortedRuns;
-use cofferdam_engine::storage::{CheckpointStorage, CheckpointStore};
+use cofferdam_engine::storage::{CheckpointStorage, CheckpointStore, SmallState};
 use cofferdam_engine::task::StateBackend;
 use cofferdam_protocol::coordinator::{ClaimMode, Ended, Origin, Plan};
 use cofferdam_protocol::restore::UnclaimedState;
@@ -361,6 +361,7 @@ impl Run {
                 data_address: SocketAddr::new(address, 7000),
                 heartbeats,
                 storage: storage.clone(),
+                small: SmallState { inline_below_bytes: cluster.inline_below_bytes },
                 mode,
                 backend: backend.clone(),
             };

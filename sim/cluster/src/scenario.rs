@@ -155,6 +155,14 @@ pub struct ClusterSpec {
     pub incremental: bool,
     /// Changes beyond so many bytes per operator go into its store before the next checkpoint.
     pub hot_bytes: u64,
+    /// State of fewer bytes is put into the metadata; 0: none is.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub inline_below_bytes: u32,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde asks so
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 impl Default for ClusterSpec {
@@ -168,6 +176,7 @@ impl Default for ClusterSpec {
             backend: BackendKind::HashMap,
             incremental: true,
             hot_bytes: 1 << 20,
+            inline_below_bytes: 0,
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::channel::{AnyEnd, ChannelId, EdgeType};
 use crate::codec;
 use crate::env::Env;
 use crate::job::JobGraph;
-use crate::storage::CheckpointStorage;
+use crate::storage::{CheckpointStorage, SmallState, SnapshotStreams};
 use crate::task::{OutputEnds, StateBackend, TaskContext, TaskControl, TaskReport};
 use cofferdam_protocol::restore::TaskRestore;
 use cofferdam_protocol::{AttemptId, Mode, TaskId};
@@ -104,6 +104,8 @@ pub struct Deployment<E: Env> {
 pub struct Taking<'a> {
     /// Where snapshots go.
     pub storage: &'a CheckpointStorage,
+    /// What becomes of state that is small.
+    pub small: SmallState,
     /// Exactly-once or at-least-once.
     pub mode: Mode,
     /// What keyed state is kept in.
@@ -183,6 +185,7 @@ impl<E: Env> Deployment<E> {
             }
         }
         plane.expect(attempt, expected);
+        let streams = SnapshotStreams::new(env, taking.storage, taking.small);
         let mut controls = BTreeMap::new();
         let mut running = Vec::new();
         for (task, restore) in own {
@@ -214,6 +217,7 @@ impl<E: Env> Deployment<E> {
                 mode: taking.mode,
                 backend: taking.backend.clone(),
                 storage: taking.storage.clone(),
+                streams: streams.clone(),
                 inputs,
                 outputs,
                 restore,

@@ -40,6 +40,21 @@ impl InlineWriter {
         Ok(self.blocks.finish())
     }
 
+    /// Whether the whole would stay within the limit with another block.
+    pub(super) fn fits(&self, payload: usize) -> bool {
+        self.check(BLOCK_HEAD_SIZE + payload).is_ok()
+    }
+
+    /// Whether the whole is within the limit as it is.
+    pub(super) fn is_within(&self) -> bool {
+        self.check(0).is_ok()
+    }
+
+    /// The blocks so far, to go on with elsewhere.
+    pub(super) fn take_blocks(&mut self) -> BlockWriter {
+        std::mem::replace(&mut self.blocks, BlockWriter::new(FileKind::State))
+    }
+
     fn check(&self, more: usize) -> Result<(), StorageError> {
         let size_bytes = (self.blocks.size_bytes() + more + BLOCK_HEAD_SIZE + TOTAL_SIZE) as u64;
         if size_bytes <= self.limit_bytes {

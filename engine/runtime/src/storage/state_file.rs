@@ -6,7 +6,7 @@ use super::StorageError;
 use crate::env::{Env, File, Files};
 use cofferdam_protocol::block::{
     check_block, check_nothing_behind, parse_block_head, parse_end, parse_header, write_block, write_end, write_header, BlockHead,
-    FileKind, BLOCK_HEAD_SIZE, HEADER_SIZE,
+    BlockWriter, FileKind, BLOCK_HEAD_SIZE, HEADER_SIZE,
 };
 use cofferdam_protocol::stored::StoredError;
 use std::fmt;
@@ -54,6 +54,11 @@ impl<E: Env> StateFileWriter<E> {
         let mut pending = Vec::new();
         write_header(FileKind::State, &mut pending);
         Ok(Self { env: env.clone(), path: path.into(), file, pending, total: 0, size_bytes: 0, failed: false })
+    }
+
+    /// Goes on from blocks that were small enough for memory at first. Nothing else is in the file yet.
+    pub(super) fn take_over(&mut self, blocks: BlockWriter) {
+        (self.pending, self.total) = blocks.into_unfinished();
     }
 
     /// Appends a block of 1 byte to 1 MiB.

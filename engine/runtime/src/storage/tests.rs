@@ -6,4 +6,5 @@ mod journal;
 mod object_checkpoints;
 mod object_journal;
 mod objects;
+mod small_state;
 mod state_files;

@@ -319,7 +319,7 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
         self.context.observe(Moment::SnapshotTaken, Some(checkpoint), Detail::None);
         let sender = self.written_sender.clone();
         let place = snapshot::SnapshotPlace {
-            storage: self.context.storage.clone(),
+            streams: self.context.streams.clone(),
             checkpoint,
             request,
             subtask: self.context.task.subtask.0,

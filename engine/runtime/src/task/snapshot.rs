@@ -8,7 +8,7 @@ use crate::record::{SavepointFormat, SnapshotRequest};
 use crate::state::cold::{ColdFile, ColumnIndex};
 use crate::state::table::cold_range;
 use crate::state::{BlockBuilder, KeyedSnapshot};
-use crate::storage::{CheckpointStorage, StateWriter, StorageError};
+use crate::storage::{SnapshotStreams, StateWriter, StorageError};
 use cofferdam_protocol::snapshot::{KeyedHandle, Layout, ListState, OperatorSnapshot, SharedFile, StateLocation, StateShape, TaskSnapshot};
 use cofferdam_protocol::stored::{write_bytes, Stored};
 use cofferdam_protocol::{AttemptId, CheckpointId, KeyGroup};
@@ -18,8 +18,8 @@ use std::collections::BTreeMap;
 const PIECE_BYTES: usize = 256 << 10;
 
 /// Where a snapshot goes, and how it is to be taken.
-pub(super) struct SnapshotPlace {
-    pub(super) storage: CheckpointStorage,
+pub(super) struct SnapshotPlace<E: Env> {
+    pub(super) streams: SnapshotStreams<E>,
     pub(super) checkpoint: CheckpointId,
     pub(super) request: SnapshotRequest,
     pub(super) subtask: u32,
@@ -43,11 +43,11 @@ pub(super) enum KeyedPart {
     Store(StoreSnapshot),
 }
 
-impl SnapshotPlace {
-    async fn writer<E: Env>(&self, env: &E, name: &str) -> Result<StateWriter<E>, StorageError> {
+impl<E: Env> SnapshotPlace<E> {
+    async fn writer(&self, name: &str) -> Result<StateWriter<E>, StorageError> {
         match &self.request {
-            SnapshotRequest::Checkpoint { .. } => self.storage.state_writer(env, self.checkpoint, name).await,
-            SnapshotRequest::Savepoint { folder, .. } => self.storage.savepoint_writer(env, folder, name).await,
+            SnapshotRequest::Checkpoint { .. } => self.streams.state_writer(self.checkpoint, name).await,
+            SnapshotRequest::Savepoint { folder, .. } => self.streams.savepoint_writer(folder, name).await,
         }
     }
 }
@@ -55,7 +55,7 @@ impl SnapshotPlace {
 /// Writes all parts. Gives what is acknowledged, and how many bytes were written for it.
 pub(super) async fn write<E: Env>(
     env: &E,
-    place: &SnapshotPlace,
+    place: &SnapshotPlace<E>,
     parts: Vec<Part>,
     flush: Option<Flush>,
 ) -> Result<(TaskSnapshot, u64), TaskError> {
@@ -66,7 +66,7 @@ pub(super) async fn write<E: Env>(
         if let Some(keyed) = keyed {
             let name = format!("{uid}-{}-{}", place.subtask, place.attempt);
             let (handle, written) = match keyed {
-                KeyedPart::Memory(keyed) => write_memory(env, place, &uid, &name, &keyed).await?,
+                KeyedPart::Memory(keyed) => write_memory(place, &uid, &name, &keyed).await?,
                 KeyedPart::Store(keyed) => write_store(env, place, &uid, &name, keyed).await?,
             };
             size_bytes += written;
@@ -82,13 +82,12 @@ pub(super) async fn write<E: Env>(
 }
 
 async fn write_memory<E: Env>(
-    env: &E,
-    place: &SnapshotPlace,
+    place: &SnapshotPlace<E>,
     uid: &str,
     name: &str,
     keyed: &KeyedSnapshot,
 ) -> Result<(KeyedHandle, u64), TaskError> {
-    let mut writer = place.writer(env, name).await?;
+    let mut writer = place.writer(name).await?;
     for block in keyed.blocks() {
         let block = block.map_err(|source| TaskError::Snapshot { uid: uid.into(), source })?;
         writer.block(&block).await?;
@@ -101,7 +100,7 @@ async fn write_memory<E: Env>(
 /// First the store gets what has changed, in the order of the checkpoints; then it is read as it is at that moment.
 async fn write_store<E: Env>(
     env: &E,
-    place: &SnapshotPlace,
+    place: &SnapshotPlace<E>,
     uid: &str,
     name: &str,
     mut keyed: StoreSnapshot,
@@ -115,7 +114,7 @@ async fn write_store<E: Env>(
         SnapshotRequest::Savepoint { format: SavepointFormat::Native, .. } => false,
     };
     if whole {
-        return write_blocks(env, place, uid, name, keyed).await;
+        return write_blocks(place, uid, name, keyed).await;
     }
     let checkpoint = keyed.checkpoint(env).await.map_err(cold)?;
     keyed.taken();
@@ -147,7 +146,7 @@ async fn write_store<E: Env>(
         async move {
             let mut sent = Vec::new();
             for (file, path) in own {
-                sent.push(upload(env, place, file, path).await?);
+                sent.push(upload(place, file, path).await?);
             }
             Ok::<_, StorageError>(sent)
         }
@@ -168,7 +167,7 @@ async fn write_store<E: Env>(
     if reuses {
         keyed.uploaded.retain(&shared);
     }
-    let mut writer = place.writer(env, name).await?;
+    let mut writer = place.writer(name).await?;
     for piece in private.chunks(PIECE_BYTES) {
         writer.block(piece).await?;
     }
@@ -182,7 +181,7 @@ async fn write_store<E: Env>(
 const LANES: usize = 4;
 
 /// What a file of a store is to be called where it is shared.
-fn shared_name(place: &SnapshotPlace, uid: &str, name: &str, file: &ColdFile, keyed: &StoreSnapshot) -> String {
+fn shared_name<E: Env>(place: &SnapshotPlace<E>, uid: &str, name: &str, file: &ColdFile, keyed: &StoreSnapshot) -> String {
     match &place.request {
         SnapshotRequest::Checkpoint { .. } => {
             let number = keyed.uploaded.next_number();
@@ -192,10 +191,10 @@ fn shared_name(place: &SnapshotPlace, uid: &str, name: &str, file: &ColdFile, ke
     }
 }
 
-async fn upload<E: Env>(env: &E, place: &SnapshotPlace, file: &ColdFile, name: &str) -> Result<SharedFile, StorageError> {
+async fn upload<E: Env>(place: &SnapshotPlace<E>, file: &ColdFile, name: &str) -> Result<SharedFile, StorageError> {
     let mut writer = match &place.request {
-        SnapshotRequest::Checkpoint { .. } => place.storage.shared_writer(env, name).await?,
-        SnapshotRequest::Savepoint { folder, .. } => place.storage.savepoint_writer(env, folder, name).await?,
+        SnapshotRequest::Checkpoint { .. } => place.streams.shared_writer(name).await?,
+        SnapshotRequest::Savepoint { folder, .. } => place.streams.whole_savepoint_writer(folder, name).await?,
     };
     copy(&mut writer, file).await?;
     match writer.finish().await? {
@@ -244,8 +243,7 @@ fn write_private(file: &ColdFile, out: &mut Vec<u8>) -> Result<(), StorageError>
 
 /// The canonical format, out of a store: blocks by state name and key group.
 async fn write_blocks<E: Env>(
-    env: &E,
-    place: &SnapshotPlace,
+    place: &SnapshotPlace<E>,
     uid: &str,
     name: &str,
     mut keyed: StoreSnapshot,
@@ -258,7 +256,7 @@ async fn write_blocks<E: Env>(
         .map(|index| (index, store.scan(ColumnIndex(u16::try_from(index).expect("few")), &from, to.as_deref())))
         .collect();
     keyed.taken();
-    let mut writer = place.writer(env, name).await?;
+    let mut writer = place.writer(name).await?;
     for (index, scan) in scans {
         let mut open: Option<BlockBuilder> = None;
         for entry in scan {

@@ -89,7 +89,8 @@ impl Request {
         }
         let parallelism = arguments.parallelism;
         let (mode, throttle) = (arguments.mode, arguments.throttle);
-        let (backend, full_checkpoints) = (arguments.backend, arguments.full_checkpoints);
+        let (backend, full_checkpoints, small) = (arguments.backend, arguments.full_checkpoints, arguments.small);
+        small.small().validated().map_err(|error| Failure::Usage(error.to_string()))?;
         // What is here dies with the processes: whatever matters of it is in checkpoints.
         let local = absolute(&std::env::temp_dir().join(format!("cofferdam-{job_id}")))?;
         Ok(Self {
@@ -104,6 +105,7 @@ impl Request {
                 throttle,
                 backend,
                 full_checkpoints,
+                small,
                 local,
             },
             from,

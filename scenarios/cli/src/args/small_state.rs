@@ -1,0 +1,24 @@
+//! What becomes of state that is small, as the command line says it.
+
+use clap::Args;
+use cofferdam_engine::storage::SmallState;
+
+/// The same for whoever runs a job, and for its processes.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct SmallStateArguments {
+    /// State of fewer bytes is put into the metadata of its checkpoint; 0: none is.
+    #[arg(long, value_name = "BYTES", default_value_t = SmallState::INLINE_BELOW_BYTES)]
+    pub inline_below: u32,
+}
+
+impl SmallStateArguments {
+    /// As the engine knows it.
+    pub fn small(self) -> SmallState {
+        SmallState { inline_below_bytes: self.inline_below }
+    }
+
+    /// As a launcher passes it on.
+    pub fn passed_on(self) -> Vec<String> {
+        vec!["--inline-below".into(), self.inline_below.to_string()]
+    }
+}

@@ -17,6 +17,7 @@ pub mod key_group;
 pub mod machine;
 pub mod metadata;
 pub mod restore;
+pub mod segments;
 pub mod settings;
 pub mod shared_files;
 pub mod snapshot;

@@ -11,6 +11,7 @@
 //! * `object`: the same names in an object store.
 //! * `memory`: state travels inside acknowledgements and the coordinator keeps it (`JobManagerCheckpointStorage`).
 //! * `state_file`: streams of blocks, written and read.
+//! * `physical_file`: files that many pieces of state lie in, each durable by a sync that many may wait for.
 //! * `streams`: where a task's snapshots go, and what becomes of state that is small.
 //! * `journal`: the coordinator's durable record, and how a deposed coordinator is kept from writing it.
 //!
@@ -38,6 +39,7 @@ pub mod filesystem;
 pub mod journal;
 pub mod memory;
 pub mod object;
+mod physical_file;
 pub mod state_file;
 pub mod streams;
 
@@ -146,6 +148,10 @@ impl CheckpointStorage {
     pub async fn open_state<E: Env>(&self, env: &E, location: &StateLocation) -> Result<StateFileReader<E>, StorageError> {
         match location {
             StateLocation::Inline(bytes) => StateFileReader::inline(bytes.clone()),
+            StateLocation::Segment { path, offset, size_bytes } => {
+                let path = self.full_path(path)?;
+                StateFileReader::open_segment(env, FileKind::State, &path, *offset, *size_bytes).await
+            }
             StateLocation::File { path, size_bytes } => {
                 let path = self.full_path(path)?;
                 if is_url(&path) {
@@ -187,7 +193,8 @@ impl CheckpointStorage {
     /// `Io` or `BadPath`.
     pub async fn discard_location<E: Env>(&self, env: &E, location: &StateLocation) -> Result<(), StorageError> {
         match location {
-            StateLocation::Inline(_) => Ok(()),
+            // A physical file is its checkpoint's, and goes with that: others may have segments in it.
+            StateLocation::Inline(_) | StateLocation::Segment { .. } => Ok(()),
             // Not below the job's folder: not ours.
             StateLocation::File { path, .. } if is_absolute(path) => Err(StorageError::BadPath { path: path.clone() }),
             StateLocation::File { path, .. } => {

@@ -6,7 +6,7 @@ use crate::failure::{Failure, Outcome};
 use cofferdam_engine::env::real::RealEnv;
 use cofferdam_engine::storage::{CheckpointStorage, CheckpointStore, StorageError};
 use cofferdam_protocol::metadata::{CheckpointMetadata, OperatorState, SnapshotKind};
-use cofferdam_protocol::snapshot::{KeyedHandle, Layout, StateLocation};
+use cofferdam_protocol::snapshot::{KeyedHandle, Layout, SharedFile, StateLocation};
 use cofferdam_protocol::stored::{Reader, Stored};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,10 +28,24 @@ struct Shown {
     inline_bytes: u64,
     hooks: Vec<String>,
     operators: Vec<ShownOperator>,
+    /// By the path of a physical file.
+    merged: BTreeMap<String, ShownMerged>,
     /// By the path of another snapshot below the same job: how many files are in both.
     shares_with: BTreeMap<String, usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     verified_bytes: Option<u64>,
+}
+
+/// A file with segments of many pieces of state.
+#[derive(Debug, Default, Serialize)]
+struct ShownMerged {
+    segments: usize,
+    /// By this snapshot.
+    used_bytes: u64,
+    /// How large it is now.
+    file_bytes: u64,
+    /// How many times as large as what is used.
+    space_amplification: f64,
 }
 
 #[derive(Debug, Serialize)]
@@ -223,17 +237,17 @@ fn orphans(arguments: &InspectArguments) -> Result<Outcome, Failure> {
 
 fn show(path: &Path, metadata: &CheckpointMetadata) -> Result<Shown, Failure> {
     let folder = PathBuf::from(absolute(path)?);
-    let own: BTreeSet<&str> = metadata.shared_files().map(|file| file.path.as_str()).collect();
+    let identity = |file: &SharedFile| (file.path.clone(), file.segment.map(|segment| segment.offset));
+    let own: BTreeSet<_> = metadata.shared_files().map(identity).collect();
     let mut shares_with = BTreeMap::new();
     if metadata.kind == SnapshotKind::Checkpoint {
         for (other, theirs) in neighbours(&folder)? {
-            let both = theirs.shared_files().filter(|file| own.contains(file.path.as_str())).count();
+            let both = theirs.shared_files().filter(|file| own.contains(&identity(file))).count();
             if both > 0 {
                 shares_with.insert(other.display().to_string(), both);
             }
         }
     }
-    let handles = || metadata.operators.iter().flat_map(|operator| operator.subtasks.values()).flat_map(|state| &state.keyed);
     Ok(Shown {
         path: path.display().to_string(),
         job: metadata.job.clone(),
@@ -243,14 +257,39 @@ fn show(path: &Path, metadata: &CheckpointMetadata) -> Result<Shown, Failure> {
             SnapshotKind::Savepoint => "savepoint",
         },
         attempt: metadata.attempt.to_string(),
-        size_bytes: handles().map(KeyedHandle::size_bytes).sum(),
+        size_bytes: handles(metadata).map(KeyedHandle::size_bytes).sum(),
         shared_bytes: metadata.shared_files().map(|file| file.size_bytes).sum(),
-        inline_bytes: handles().map(|handle| handle.location.inline_bytes()).sum(),
+        inline_bytes: handles(metadata).map(|handle| handle.location.inline_bytes()).sum(),
         hooks: metadata.hooks.iter().map(|hook| hook.name.clone()).collect(),
         operators: metadata.operators.iter().map(show_operator).collect(),
+        merged: merged(metadata),
         shares_with,
         verified_bytes: None,
     })
+}
+
+fn handles(metadata: &CheckpointMetadata) -> impl Iterator<Item = &KeyedHandle> {
+    metadata.operators.iter().flat_map(|operator| operator.subtasks.values()).flat_map(|state| &state.keyed)
+}
+
+/// The physical files that a snapshot has segments in.
+fn merged(metadata: &CheckpointMetadata) -> BTreeMap<String, ShownMerged> {
+    let mut files: BTreeMap<String, ShownMerged> = BTreeMap::new();
+    for location in handles(metadata).flat_map(|handle| handle.shared_files().map(SharedFile::location).chain([handle.location.clone()])) {
+        if let StateLocation::Segment { path, size_bytes, .. } = location {
+            let file = files.entry(path).or_default();
+            file.segments += 1;
+            file.used_bytes += size_bytes;
+        }
+    }
+    for (path, file) in &mut files {
+        // One that is gone is found by whoever reads the state.
+        file.file_bytes = std::fs::metadata(path).map_or(0, |found| found.len());
+        #[allow(clippy::cast_precision_loss)] // a ratio for people
+        let times = file.file_bytes as f64 / file.used_bytes.max(1) as f64;
+        file.space_amplification = (times * 100.0).round() / 100.0;
+    }
+    files
 }
 
 fn show_operator(operator: &OperatorState) -> ShownOperator {
@@ -288,10 +327,8 @@ fn verify(metadata: &CheckpointMetadata) -> Result<u64, Failure> {
     runtime()?.block_on(async {
         let (env, store) = (RealEnv::default(), store());
         let mut bytes = 0;
-        let handles = metadata.operators.iter().flat_map(|operator| operator.subtasks.values()).flat_map(|state| &state.keyed);
-        for handle in handles {
-            let shared = handle.shared_files().map(|file| StateLocation::File { path: file.path.clone(), size_bytes: file.size_bytes });
-            for location in shared.chain([handle.location.clone()]) {
+        for handle in handles(metadata) {
+            for location in handle.shared_files().map(SharedFile::location).chain([handle.location.clone()]) {
                 let mut reader = store.storage().open_state(&env, &location).await.map_err(unreadable)?;
                 while let Some((_, block)) = reader.next().await.map_err(unreadable)? {
                     bytes += block.len() as u64;
@@ -312,6 +349,12 @@ fn print(shown: &Shown) {
     }
     if !shown.hooks.is_empty() {
         console::say(format_args!("  hooks      {}", shown.hooks.join(", ")));
+    }
+    for (path, ShownMerged { segments, used_bytes, file_bytes, space_amplification }) in &shown.merged {
+        let (used, whole) = (grouped(*used_bytes), grouped(*file_bytes));
+        console::say(format_args!(
+            "  merged     {segments} segments, {used} of {whole} bytes used (amplification {space_amplification:.2}), in {path}"
+        ));
     }
     for (other, files) in &shown.shares_with {
         console::say(format_args!("  shares     {files} files with {other}"));

@@ -6,3 +6,4 @@ pub mod decode;
 pub mod output;
 pub mod reference;
 pub mod restore;
+pub mod space;

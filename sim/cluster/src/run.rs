@@ -6,7 +6,7 @@ use crate::jobs::{Log, OUTPUT};
 use crate::network::LinkSettings;
 use crate::object_store::ObjectSettings;
 use crate::oracle::decode;
-use crate::scenario::{BackendKind, Expect, ResumeFrom, ResumeSpec, Scenario, StorageKind, When};
+use crate::scenario::{BackendKind, Expect, MergeSpec, ResumeFrom, ResumeSpec, Scenario, StorageKind, When};
 use crate::streams::Concern;
 use crate::trace::{lock, nothing_seen, SharedSeen, Signal, Witness};
 use crate::verdict::{Keep, Report};
@@ -352,6 +352,8 @@ impl Run {
                 StateBackend::Store { backend: Arc::new(SortedRuns::new(hot_bytes)), incremental: cluster.incremental }
             }
         };
+        let merge = cluster.merge.map(MergeSpec::merging);
+        let small = SmallState { inline_below_bytes: cluster.inline_below_bytes, merge };
         let worker = |number: u32| {
             let address = address(1 + number);
             let settings = WorkerSettings {
@@ -361,7 +363,7 @@ impl Run {
                 data_address: SocketAddr::new(address, 7000),
                 heartbeats,
                 storage: storage.clone(),
-                small: SmallState { inline_below_bytes: cluster.inline_below_bytes },
+                small,
                 mode,
                 backend: backend.clone(),
             };

@@ -6,10 +6,11 @@ use crate::channel::{AnyEnd, ChannelId, EdgeType};
 use crate::codec;
 use crate::env::Env;
 use crate::job::JobGraph;
+use crate::storage::streams::Sharers;
 use crate::storage::{CheckpointStorage, SmallState, SnapshotStreams};
 use crate::task::{OutputEnds, StateBackend, TaskContext, TaskControl, TaskReport};
 use cofferdam_protocol::restore::TaskRestore;
-use cofferdam_protocol::{AttemptId, Mode, TaskId};
+use cofferdam_protocol::{AttemptId, Mode, TaskId, WorkerId};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -97,6 +98,7 @@ pub struct Deployment<E: Env> {
     controls: BTreeMap<TaskId, mpsc::UnboundedSender<TaskControl>>,
     _tasks: Vec<E::Task>,
     _pumps: IoQueue<E>,
+    streams: SnapshotStreams<E>,
 }
 
 /// How tasks take checkpoints, on this worker.
@@ -106,6 +108,8 @@ pub struct Taking<'a> {
     pub storage: &'a CheckpointStorage,
     /// What becomes of state that is small.
     pub small: SmallState,
+    /// Which worker it is.
+    pub worker: WorkerId,
     /// Exactly-once or at-least-once.
     pub mode: Mode,
     /// What keyed state is kept in.
@@ -185,7 +189,8 @@ impl<E: Env> Deployment<E> {
             }
         }
         plane.expect(attempt, expected);
-        let streams = SnapshotStreams::new(env, taking.storage, taking.small);
+        let streams =
+            SnapshotStreams::new(env, taking.storage, taking.small, Sharers { worker: taking.worker, attempt, tasks: own.len() as u64 });
         let mut controls = BTreeMap::new();
         let mut running = Vec::new();
         for (task, restore) in own {
@@ -233,11 +238,16 @@ impl<E: Env> Deployment<E> {
                 }
             }));
         }
-        Self { attempt, controls, _tasks: running, _pumps: pumps }
+        Self { attempt, controls, _tasks: running, _pumps: pumps, streams }
     }
 
     /// Tells the named tasks, or all where none is named.
     pub fn control(&self, tasks: &[TaskId], control: &TaskControl) {
+        match control {
+            TaskControl::Trigger(..) => {}
+            TaskControl::Completed(checkpoint) => self.streams.close_up_to(*checkpoint),
+            TaskControl::Aborted { checkpoint, latest_completed } => self.streams.close_aborted(*checkpoint, *latest_completed),
+        }
         for (task, sender) in &self.controls {
             if tasks.is_empty() || tasks.contains(task) {
                 // A task that is over has said so, or will.

@@ -50,7 +50,7 @@ pub struct WorkerSettings {
 /// # Errors
 /// Only if a setting is out of range or the data port cannot be opened; a lost coordinator is looked for again for ever.
 pub async fn run<E: Env>(env: E, settings: WorkerSettings, graph: Arc<JobGraph<E>>) -> io::Result<()> {
-    settings.small.validated().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+    settings.small.validated(&settings.storage).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
     let listener = env.bind(settings.data_address).await?;
     let data_address = listener.local_address()?;
     let plane = DataPlane::new(env.clone());
@@ -227,8 +227,8 @@ impl<E: Env> Session<'_, E> {
                 *deployment = None;
                 observe(self.env, self.settings.worker, Some(attempt), Moment::TasksStarting, Detail::Count(tasks.len() as u64));
                 let assignment = Assignment { attempt, tasks, placement };
-                let WorkerSettings { storage, small, mode, backend, .. } = self.settings;
-                let taken = Taking { storage, small: *small, mode: *mode, backend };
+                let WorkerSettings { worker, storage, small, mode, backend, .. } = self.settings;
+                let taken = Taking { storage, small: *small, worker: *worker, mode: *mode, backend };
                 *deployment = Some(Deployment::start(self.env, self.graph, taken, self.plane, assignment, reports));
             }
             ToWorker::Control { attempt, tasks, control } => {

@@ -3,6 +3,7 @@
 use super::streams::{INLINE_LIMIT_BYTES, INLINE_TOTAL_LIMIT_BYTES};
 use crate::env::ObjectError;
 use cofferdam_protocol::block::BadBlockSize;
+use cofferdam_protocol::segments::MergingError;
 use cofferdam_protocol::stored::StoredError;
 use cofferdam_protocol::CheckpointId;
 use std::io;
@@ -62,6 +63,12 @@ pub enum StorageError {
         /// As configured.
         inline_below_bytes: u32,
     },
+    /// How files are to be merged makes no sense. Change the setting.
+    #[error(transparent)]
+    Merging(#[from] MergingError),
+    /// An object appears whole or not at all, so that nothing can be appended to it. Do not merge, or use a file system.
+    #[error("files can only be merged on a file system")]
+    MergingNeedsFiles,
     /// So much state is small that the metadata would not be. Set a lower threshold for inlining.
     #[error("{size_bytes} bytes of state would be in the metadata of {checkpoint}, at most {INLINE_TOTAL_LIMIT_BYTES} may")]
     InlineTotal {
@@ -138,6 +145,8 @@ impl StorageError {
             | Self::InlineTooLarge { .. }
             | Self::InlineLimit { .. }
             | Self::InlineTotal { .. }
+            | Self::Merging(_)
+            | Self::MergingNeedsFiles
             | Self::BlockSize { .. }
             | Self::Abandoned { .. }
             | Self::BadPath { .. }
@@ -157,6 +166,8 @@ impl StorageError {
             | Self::InlineTooLarge { .. }
             | Self::InlineLimit { .. }
             | Self::InlineTotal { .. }
+            | Self::Merging(_)
+            | Self::MergingNeedsFiles
             | Self::BlockSize { .. }
             | Self::BadPath { .. }
             | Self::NotShareable { .. }

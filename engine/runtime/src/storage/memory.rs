@@ -45,9 +45,9 @@ impl InlineWriter {
         self.check(BLOCK_HEAD_SIZE + payload).is_ok()
     }
 
-    /// Whether the whole is within the limit as it is.
-    pub(super) fn is_within(&self) -> bool {
-        self.check(0).is_ok()
+    /// How large the whole is as it is.
+    pub(super) fn whole_bytes(&self) -> u64 {
+        self.bytes_with(0)
     }
 
     /// The blocks so far, to go on with elsewhere.
@@ -55,8 +55,12 @@ impl InlineWriter {
         std::mem::replace(&mut self.blocks, BlockWriter::new(FileKind::State))
     }
 
+    fn bytes_with(&self, more: usize) -> u64 {
+        (self.blocks.size_bytes() + more + BLOCK_HEAD_SIZE + TOTAL_SIZE) as u64
+    }
+
     fn check(&self, more: usize) -> Result<(), StorageError> {
-        let size_bytes = (self.blocks.size_bytes() + more + BLOCK_HEAD_SIZE + TOTAL_SIZE) as u64;
+        let size_bytes = self.bytes_with(more);
         if size_bytes <= self.limit_bytes {
             return Ok(());
         }

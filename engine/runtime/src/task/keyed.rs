@@ -392,8 +392,7 @@ async fn fetch<E: Env>(
     let cold = |source| TaskError::Cold { uid: uid.into(), source };
     let mut files = private_files(context, &handle.location).await?;
     for file in shared {
-        let location = StateLocation::File { path: file.path.clone(), size_bytes: file.size_bytes };
-        let mut reader = context.storage.open_state(&context.env, &location).await?;
+        let mut reader = context.storage.open_state(&context.env, &file.location()).await?;
         let mut sink = backend.sink(place, part, &file.name).map_err(cold)?;
         while let Some((_, block)) = reader.next().await? {
             sink.append(&block).map_err(cold)?;
@@ -419,10 +418,7 @@ async fn private_files<E: Env>(context: &Place<E>, location: &StateLocation) -> 
         }
         Ok(files)
     };
-    let path = match location {
-        StateLocation::File { path, .. } => path.clone(),
-        StateLocation::Inline(_) => "inline state".into(),
-    };
+    let path = location.path().unwrap_or("inline state").to_owned();
     read().map_err(|source: StoredError| StorageError::Corrupt { path, source }.into())
 }
 

@@ -323,10 +323,11 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
             checkpoint,
             request,
             subtask: self.context.task.subtask.0,
+            merged_bytes: 0,
             attempt: self.context.attempt,
         };
         let task = self.context.env.spawn("snapshot", async move {
-            let outcome = match snapshot::write(&env, &place, parts, flush).await {
+            let outcome = match snapshot::write(&env, place, parts, flush).await {
                 Ok((snapshot, size_bytes)) => Asynchronous::Durable(snapshot, size_bytes),
                 Err(error) => Asynchronous::Failed(error.to_string()),
             };

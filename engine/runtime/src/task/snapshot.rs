@@ -8,11 +8,13 @@ use crate::record::{SavepointFormat, SnapshotRequest};
 use crate::state::cold::{ColdFile, ColumnIndex};
 use crate::state::table::cold_range;
 use crate::state::{BlockBuilder, KeyedSnapshot};
+use crate::storage::memory::InlineWriter;
+use crate::storage::streams::SharedSegments;
 use crate::storage::{SnapshotStreams, StateWriter, StorageError};
 use cofferdam_protocol::snapshot::{KeyedHandle, Layout, ListState, OperatorSnapshot, SharedFile, StateLocation, StateShape, TaskSnapshot};
 use cofferdam_protocol::stored::{write_bytes, Stored};
 use cofferdam_protocol::{AttemptId, CheckpointId, KeyGroup};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What goes into one block of a copied file.
 const PIECE_BYTES: usize = 256 << 10;
@@ -23,6 +25,8 @@ pub(super) struct SnapshotPlace<E: Env> {
     pub(super) checkpoint: CheckpointId,
     pub(super) request: SnapshotRequest,
     pub(super) subtask: u32,
+    /// How much the task has put into files that it shares with others.
+    pub(super) merged_bytes: u64,
     /// Makes names unique.
     pub(super) attempt: AttemptId,
 }
@@ -46,7 +50,7 @@ pub(super) enum KeyedPart {
 impl<E: Env> SnapshotPlace<E> {
     async fn writer(&self, name: &str) -> Result<StateWriter<E>, StorageError> {
         match &self.request {
-            SnapshotRequest::Checkpoint { .. } => self.streams.state_writer(self.checkpoint, name).await,
+            SnapshotRequest::Checkpoint { .. } => self.streams.state_writer(self.checkpoint, name, self.merged_bytes).await,
             SnapshotRequest::Savepoint { folder, .. } => self.streams.savepoint_writer(folder, name).await,
         }
     }
@@ -55,7 +59,7 @@ impl<E: Env> SnapshotPlace<E> {
 /// Writes all parts. Gives what is acknowledged, and how many bytes were written for it.
 pub(super) async fn write<E: Env>(
     env: &E,
-    place: &SnapshotPlace<E>,
+    mut place: SnapshotPlace<E>,
     parts: Vec<Part>,
     flush: Option<Flush>,
 ) -> Result<(TaskSnapshot, u64), TaskError> {
@@ -66,10 +70,13 @@ pub(super) async fn write<E: Env>(
         if let Some(keyed) = keyed {
             let name = format!("{uid}-{}-{}", place.subtask, place.attempt);
             let (handle, written) = match keyed {
-                KeyedPart::Memory(keyed) => write_memory(place, &uid, &name, &keyed).await?,
-                KeyedPart::Store(keyed) => write_store(env, place, &uid, &name, keyed).await?,
+                KeyedPart::Memory(keyed) => write_memory(&place, &uid, &name, &keyed).await?,
+                KeyedPart::Store(keyed) => write_store(env, &place, &uid, &name, keyed).await?,
             };
             size_bytes += written;
+            if let StateLocation::Segment { size_bytes, .. } = &handle.location {
+                place.merged_bytes += size_bytes;
+            }
             handles.push(handle);
         }
         size_bytes += lists.iter().flat_map(|list| &list.items).map(|item| item.len() as u64).sum::<u64>();
@@ -128,16 +135,26 @@ async fn write_store<E: Env>(
         }
         SnapshotRequest::Savepoint { .. } => false,
     };
+    let merging = place.streams.segments(uid, place.subtask).filter(|_| reuses);
+    let mut segments = match &merging {
+        Some(segments) => Some(segments.lock().await),
+        None => None,
+    };
+    let known = || checkpoint.files.iter().filter(|file| file.shared).filter_map(|file| keyed.uploaded.get(&file.name));
+    let again = segments.as_mut().map_or_else(BTreeSet::new, |segments| segments.begin(&known().collect::<Vec<_>>()));
+    let limit = segments.as_ref().map_or(0, |segments| segments.limit_bytes());
     let mut private = Vec::new();
     let mut shared = Vec::new();
     let mut missing = Vec::new();
+    let mut small = Vec::new();
     for file in &checkpoint.files {
         if !file.shared {
             write_private(file, &mut private)?;
             continue;
         }
-        match keyed.uploaded.get(&file.name).filter(|_| reuses) {
+        match keyed.uploaded.get(&file.name).filter(|_| reuses && !again.contains(&file.name)) {
             Some(known) => shared.push(known),
+            None if file.size_bytes <= limit => small.push(file),
             None => missing.push((file, shared_name(place, uid, name, file, &keyed))),
         }
     }
@@ -163,6 +180,15 @@ async fn write_store<E: Env>(
             shared.push(file);
         }
     }
+    if let Some(segments) = &mut segments {
+        for file in merge(place, uid, segments, &small, &keyed).await? {
+            written += file.size_bytes;
+            keyed.uploaded.insert(file.clone());
+            shared.push(file);
+        }
+        segments.measure(&mut shared);
+    }
+    drop(segments);
     shared.sort_by(|a, b| a.name.cmp(&b.name));
     if reuses {
         keyed.uploaded.retain(&shared);
@@ -183,12 +209,34 @@ const LANES: usize = 4;
 /// What a file of a store is to be called where it is shared.
 fn shared_name<E: Env>(place: &SnapshotPlace<E>, uid: &str, name: &str, file: &ColdFile, keyed: &StoreSnapshot) -> String {
     match &place.request {
-        SnapshotRequest::Checkpoint { .. } => {
-            let number = keyed.uploaded.next_number();
-            format!("{}-{uid}-{}-{number}", place.attempt, place.subtask)
-        }
+        SnapshotRequest::Checkpoint { .. } => own_name(place, uid, keyed),
         SnapshotRequest::Savepoint { .. } => format!("{name}-{}", file.name),
     }
+}
+
+/// A name below the shared folder that nothing else ever gets.
+fn own_name<E: Env>(place: &SnapshotPlace<E>, uid: &str, keyed: &StoreSnapshot) -> String {
+    format!("{}-{uid}-{}-{}", place.attempt, place.subtask, keyed.uploaded.next_number())
+}
+
+/// Small files become segments, one behind the other: which file each lies in follows from their order alone. One sync for all.
+async fn merge<E: Env>(
+    place: &SnapshotPlace<E>,
+    uid: &str,
+    segments: &mut SharedSegments<E>,
+    small: &[&ColdFile],
+    keyed: &StoreSnapshot,
+) -> Result<Vec<SharedFile>, StorageError> {
+    let mut merged = Vec::new();
+    for file in small {
+        let mut writer = StateWriter::<E>::Inline(InlineWriter::new(&file.name, u64::MAX));
+        copy(&mut writer, file).await?;
+        let StateLocation::Inline(bytes) = writer.finish().await? else { unreachable!("it is written into memory") };
+        let (path, segment) = segments.append(&bytes, || own_name(place, uid, keyed)).await?;
+        merged.push(SharedFile { name: file.name.clone(), path, size_bytes: bytes.len() as u64, segment: Some(segment) });
+    }
+    segments.sync().await?;
+    Ok(merged)
 }
 
 async fn upload<E: Env>(place: &SnapshotPlace<E>, file: &ColdFile, name: &str) -> Result<SharedFile, StorageError> {
@@ -198,8 +246,8 @@ async fn upload<E: Env>(place: &SnapshotPlace<E>, file: &ColdFile, name: &str) -
     };
     copy(&mut writer, file).await?;
     match writer.finish().await? {
-        StateLocation::File { path, size_bytes } => Ok(SharedFile { name: file.name.clone(), path, size_bytes }),
-        StateLocation::Inline(_) => unreachable!("files that are shared are never inlined"),
+        StateLocation::File { path, size_bytes } => Ok(SharedFile { name: file.name.clone(), path, size_bytes, segment: None }),
+        StateLocation::Inline(_) | StateLocation::Segment { .. } => unreachable!("what is shared whole has a file of its own"),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Run, OBJECT_ROOT};
 use crate::disk::View;
-use crate::oracle::{cut, decode, output, reference, restore};
+use crate::oracle::{cut, decode, output, reference, restore, space};
 use crate::scenario::{Expect, JobKind, StorageKind};
 use crate::trace::lock;
 use cofferdam_protocol::coordinator::{ClaimMode, Ended};
@@ -83,6 +83,9 @@ impl Run {
                 let (kind, mode) = (self.scenario.job.kind, self.scenario.checkpoints.mode);
                 if let Err(contradiction) = cut::judge(kind, mode, &self.logs, &read) {
                     self.violated("consistent-cut", format!("{checkpoint}: {contradiction}"));
+                }
+                if let Err(waste) = space::judge(self.scenario.cluster.merge, &read.physical) {
+                    self.violated("space-amplification", format!("{checkpoint}: {waste}"));
                 }
             }
         }

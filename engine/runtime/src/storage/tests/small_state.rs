@@ -2,10 +2,10 @@
 
 use super::checkpoints::metadata;
 use super::disk::{run, TestEnv};
-use crate::storage::streams::{INLINE_LIMIT_BYTES, INLINE_TOTAL_LIMIT_BYTES};
+use crate::storage::streams::{Sharers, INLINE_LIMIT_BYTES, INLINE_TOTAL_LIMIT_BYTES};
 use crate::storage::{CheckpointStorage, CheckpointStore, SmallState, SnapshotStreams, StateWriter, StorageError};
 use cofferdam_protocol::snapshot::StateLocation;
-use cofferdam_protocol::CheckpointId;
+use cofferdam_protocol::{AttemptId, CheckpointId, Epoch, WorkerId};
 use proptest::prelude::*;
 
 const C7: CheckpointId = CheckpointId(7);
@@ -24,6 +24,11 @@ fn prepared(storage: &CheckpointStorage) -> TestEnv {
     env
 }
 
+fn streams(env: &TestEnv, storage: &CheckpointStorage, small: SmallState) -> SnapshotStreams<TestEnv> {
+    let attempt = AttemptId { epoch: Epoch(1), number: 1 };
+    SnapshotStreams::new(env, storage, small, Sharers { worker: WorkerId(1), attempt, tasks: 2 })
+}
+
 async fn fill(writer: Result<StateWriter<TestEnv>, StorageError>, blocks: &[Vec<u8>]) -> Result<StateLocation, StorageError> {
     let mut writer = writer?;
     for block in blocks {
@@ -33,8 +38,8 @@ async fn fill(writer: Result<StateWriter<TestEnv>, StorageError>, blocks: &[Vec<
 }
 
 async fn write(env: &TestEnv, storage: &CheckpointStorage, below: u32, blocks: &[Vec<u8>]) -> Result<StateLocation, StorageError> {
-    let small = SmallState { inline_below_bytes: below };
-    fill(SnapshotStreams::new(env, storage, small).state_writer(C7, "count-0-a1.1").await, blocks).await
+    let streams = streams(env, storage, SmallState { inline_below_bytes: below, merge: None });
+    fill(streams.state_writer(C7, "count-0-a1.1", 0).await, blocks).await
 }
 
 async fn read(env: &TestEnv, storage: &CheckpointStorage, location: &StateLocation) -> Result<Vec<Vec<u8>>, StorageError> {
@@ -66,7 +71,7 @@ fn state_below_the_threshold_is_inlined_and_leaves_no_file() {
 fn a_savepoint_has_its_small_state_in_its_metadata() {
     let [storage, _] = storages();
     let env = prepared(&storage);
-    let streams = SnapshotStreams::new(&env, &storage, SmallState { inline_below_bytes: 100 });
+    let streams = streams(&env, &storage, SmallState { inline_below_bytes: 100, merge: None });
     let small = run(async { fill(streams.savepoint_writer("disk/sp", "x").await, &[vec![1; 24]]).await }).expect("no folder is needed");
     assert_eq!(small.inline_bytes(), 64);
     let error = run(async { fill(streams.savepoint_writer("disk/sp", "x").await, &[vec![1; 240]]).await }).expect_err("no folder");
@@ -75,7 +80,7 @@ fn a_savepoint_has_its_small_state_in_its_metadata() {
 
 #[test]
 fn a_threshold_without_bounds_is_refused() {
-    let small = |inline_below_bytes| SmallState { inline_below_bytes }.validated();
+    let small = |inline_below_bytes| SmallState { inline_below_bytes, merge: None }.validated(&storages()[0]);
     small(INLINE_LIMIT_BYTES).expect("it is within bounds");
     assert!(matches!(small(INLINE_LIMIT_BYTES + 1), Err(StorageError::InlineLimit { .. })));
 }

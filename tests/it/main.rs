@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod binary;
+mod decoders;
 mod determinism;
 mod golden;
 mod kill_for_real;

@@ -3,6 +3,7 @@
 
 pub mod cut;
 pub mod decode;
+pub mod leftovers;
 pub mod output;
 pub mod reference;
 pub mod restore;

@@ -6,6 +6,7 @@ use crate::jobs::{Log, OUTPUT};
 use crate::network::LinkSettings;
 use crate::object_store::ObjectSettings;
 use crate::oracle::decode;
+use crate::oracle::leftovers::Leftovers;
 use crate::scenario::{BackendKind, Expect, MergeSpec, ResumeFrom, ResumeSpec, Scenario, StorageKind, When};
 use crate::streams::Concern;
 use crate::trace::{lock, nothing_seen, SharedSeen, Signal, Witness};
@@ -111,6 +112,7 @@ struct Run {
     storage: NodeIndex,
     ended: Option<Ended>,
     retained: BTreeSet<CheckpointId>,
+    leftovers: Leftovers,
     /// What the tasks of an attempt begin from; nothing, where it is not on disk.
     restoring: BTreeMap<AttemptId, decode::Checkpoint>,
     /// The users', by their folders. Nobody but they may delete them.
@@ -134,9 +136,9 @@ const FIRST_JOB: JobPlace = JobPlace { name: "job", root: ROOT, output: OUTPUT, 
 impl Run {
     fn new(world: World, scenario: Scenario, seen: SharedSeen, keep: Keep) -> Self {
         let logs = workload::logs(&scenario.job, &mut world.streams().stream(Concern::Workload));
-        let (retained, restoring) = (BTreeSet::new(), BTreeMap::new());
+        let (retained, restoring, leftovers) = (BTreeSet::new(), BTreeMap::new(), Leftovers::default());
         let (savepoints, job) = (BTreeMap::new(), FIRST_JOB);
-        Self { world, scenario, seen, keep, logs, storage: NodeIndex(0), ended: None, retained, restoring, savepoints, job }
+        Self { world, scenario, seen, keep, logs, storage: NodeIndex(0), ended: None, retained, leftovers, restoring, savepoints, job }
     }
 
     async fn play(mut self) -> BTreeMap<&'static str, u64> {
@@ -172,6 +174,7 @@ impl Run {
         (scenario.faults, scenario.chaos, scenario.expect) = (Vec::new(), None, Expect::Finished);
         self.ended = None;
         self.retained.clear();
+        self.leftovers = Leftovers::default();
         self.restoring.clear();
         true
     }

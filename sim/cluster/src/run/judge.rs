@@ -90,6 +90,21 @@ impl Run {
             }
         }
         self.judge_retained();
+        self.judge_shared();
+    }
+
+    /// Where nothing goes wrong, a shared file goes soon after the last retained checkpoint that needs it.
+    fn judge_shared(&mut self) {
+        if !self.scenario.is_undisturbed() || self.in_objects() {
+            return;
+        }
+        let read = self.retained.iter().filter_map(|checkpoint| self.read_checkpoint(*checkpoint).ok());
+        let needed = read.flat_map(|read| read.files).filter(|path| path.starts_with("shared/")).collect();
+        let (live, root) = (self.world.storage(self.storage).tree_now(View::Live), self.job.root);
+        let judged = self.leftovers.judge(self.world.now(), needed, |path| live.contains_key(&format!("{root}/{path}")));
+        if let Err(leftover) = judged {
+            self.violated("no-unreferenced-files", leftover);
+        }
     }
 
     pub(super) fn retain(&mut self, checkpoint: CheckpointId) {

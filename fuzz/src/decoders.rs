@@ -15,8 +15,11 @@ use cofferdam_protocol::journal::JournalEntry;
 use cofferdam_protocol::metadata::CheckpointMetadata;
 use cofferdam_protocol::{KeyGroup, KeyGroupRange, MaxParallelism};
 
+/// What is to be done with bytes, whatever they are.
+pub type Decoder = fn(&[u8]);
+
 /// Each by its name.
-pub const DECODERS: &[(&str, fn(&[u8]))] = &[
+pub const DECODERS: &[(&str, Decoder)] = &[
     ("metadata", metadata),
     ("metadata inside a good frame", metadata_in_frame),
     ("journal", journal),

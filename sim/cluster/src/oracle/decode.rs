@@ -24,6 +24,8 @@ pub struct Checkpoint {
 pub struct Physical {
     /// By the segments of this checkpoint.
     pub used_bytes: u64,
+    /// Where the last of them ends.
+    pub end_bytes: u64,
     /// As the checkpoint has it.
     pub said_bytes: u64,
     /// As it is.
@@ -241,6 +243,7 @@ fn store(
             let (file, file_bytes) = segment(read, &path, offset, size)?;
             let physical = checkpoint.physical.entry(path.clone()).or_default();
             physical.used_bytes += size;
+            physical.end_bytes = (offset + size).max(physical.end_bytes);
             physical.said_bytes = said_bytes.max(physical.said_bytes);
             physical.file_bytes = file_bytes;
             file

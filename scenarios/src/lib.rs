@@ -29,7 +29,7 @@ pub fn all() -> Vec<Story> {
     all.extend([swarm::STORY, swarm::OBJECT_STORY, swarm::STATE_STORY]);
     #[cfg(feature = "rocksdb")]
     {
-        all.extend(rocksdb::all());
+        all.extend(rocksdb::told());
         all.push(swarm::ROCKSDB_STORY);
     }
     all

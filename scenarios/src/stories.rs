@@ -119,9 +119,7 @@ pub(crate) trait Tale: Sized + Into<Scenario> {
 
 macro_rules! stories {
     ($($name:literal, $story:literal => |$tale:ident| $body:expr;)*) => {
-        /// All of them.
-        #[must_use]
-        pub fn all() -> Vec<Story> {
+        pub(super) fn told() -> Vec<Story> {
             vec![$({
                 fn expand(_seed: u64) -> Scenario {
                     let $tale = tale($name, $story);
@@ -134,6 +132,14 @@ macro_rules! stories {
 }
 #[cfg(feature = "rocksdb")]
 pub(crate) use stories;
+
+mod small_state;
+
+/// All of them.
+#[must_use]
+pub fn all() -> Vec<Story> {
+    [told(), small_state::told()].concat()
+}
 
 stories! {
     "steady-run", "Nothing goes wrong: checkpoints complete one after the other, and the counts are right." => |tale| tale;

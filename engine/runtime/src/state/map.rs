@@ -9,10 +9,13 @@ use cofferdam_protocol::stored::{Reader, Stored, StoredError};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// The map of one key.
+type Entries<UK, UV> = Arc<BTreeMap<UK, UV>>;
+
 /// An ordered map per key (Flink: `MapState`). An empty map is no entry.
 #[derive(Debug)]
 pub struct MapState<K, UK: StateValue + Ord, UV: StateValue, L: Lifetime = Forever> {
-    kept: Kept<K, Arc<BTreeMap<UK, L::Timed<UV>>>, L>,
+    kept: Kept<K, Entries<UK, L::Timed<UV>>, L>,
 }
 
 impl<K, UK: StateValue + Ord, UV: StateValue> Default for MapState<K, UK, UV> {

@@ -521,13 +521,16 @@ impl<C: Cell> Cell for Arc<C> {
     }
 }
 
+/// Appends a stored value to the bytes, without what was last accessed at the time or before. False if nothing is left.
+pub type Trim = fn(&[u8], i64, &mut Vec<u8>) -> Result<bool, StoredError>;
+
 /// What a store, or a snapshot taken from one, leaves out of a state.
 #[derive(Clone, Copy, Debug)]
 pub struct Expiry {
     /// What was last accessed then or before.
     pub deadline_ms: i64,
-    /// Appends a stored value to the bytes, without what is expired in it. False if nothing is left.
-    pub trim: fn(&[u8], i64, &mut Vec<u8>) -> Result<bool, StoredError>,
+    /// By that deadline.
+    pub trim: Trim,
 }
 
 fn trim_stored<C: Cell>(stored: &[u8], deadline_ms: i64, out: &mut Vec<u8>) -> Result<bool, StoredError> {

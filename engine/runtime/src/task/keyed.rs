@@ -253,12 +253,14 @@ impl KeyedBackends {
     }
 
     fn count<E: Env>(&mut self, planned: Option<&OperatorRestore>, local: Option<&StandIn<'_, E>>) {
-        let handles = planned.map_or(&[][..], |planned| &planned.keyed);
+        // What is in the metadata is not read anywhere.
+        let handles =
+            || planned.into_iter().flat_map(|planned| &planned.keyed).map(|(handle, _)| handle).filter(|handle| handle.has_files());
         let (from, size_bytes) = match local {
             Some(local) => (&mut self.restored.local, local.operator.size_bytes()),
-            None => (&mut self.restored.remote, handles.iter().map(|(handle, _)| handle.size_bytes()).sum()),
+            None => (&mut self.restored.remote, handles().map(|handle| handle.size_bytes() - handle.location.inline_bytes()).sum()),
         };
-        if !handles.is_empty() {
+        if handles().next().is_some() {
             *from.get_or_insert(0) += size_bytes;
         }
     }
@@ -371,7 +373,8 @@ async fn stand_in<'a, E: Env, O: Operator>(
     planned: &OperatorRestore,
     copy: &'a Restorable<E>,
 ) -> Option<StandIn<'a, E>> {
-    if planned.keyed.is_empty() {
+    // What is in the metadata as a whole came with the deployment: no copy was made of it.
+    if !planned.keyed.iter().any(|(handle, _)| handle.has_files()) {
         return None;
     }
     let found = match local::stand_in(planned, context.groups, copy.wanted, &copy.snapshot) {
@@ -502,8 +505,7 @@ async fn fetch<E: Env>(
     let cold = |source| TaskError::Cold { uid: uid.into(), source };
     let mut files = private_files(context, &handle.location).await?;
     for file in shared {
-        let location = StateLocation::File { path: file.path.clone(), size_bytes: file.size_bytes };
-        let mut reader = context.storage.open_state(&context.env, &location).await?;
+        let mut reader = context.storage.open_state(&context.env, &file.location()).await?;
         let mut sink = backend.sink(place, part, &file.name).map_err(cold)?;
         while let Some((_, block)) = reader.next().await? {
             sink.append(&block).map_err(cold)?;
@@ -551,10 +553,7 @@ async fn private_files<E: Env>(context: &Place<E>, location: &StateLocation) -> 
     while let Some((_, block)) = reader.next().await? {
         bytes.extend_from_slice(&block);
     }
-    split_private(&bytes, || match location {
-        StateLocation::File { path, .. } => path.clone(),
-        StateLocation::Inline(_) => "inline state".into(),
-    })
+    split_private(&bytes, || location.path().unwrap_or("inline state").to_owned())
 }
 
 /// The small files of a store, which stand one behind the other.

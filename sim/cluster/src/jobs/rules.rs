@@ -35,7 +35,7 @@ impl KeyedBroadcastProcess for Rules {
         _: &mut Context<'_, Text>,
         out: &mut impl Collect<(Text, u64)>,
     ) {
-        let weight = weights.get(&Text::from(group_of(&record.to_string()).as_str())).copied().unwrap_or(0);
+        let weight = weights.get(&Text::from(group_of(record.as_str()).as_str())).copied().unwrap_or(0);
         self.counts.update(key, weight.cast_signed(), |count| *count += 1);
         let total = self.total.update(key, |total| {
             *total += 1;

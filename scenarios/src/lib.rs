@@ -26,11 +26,10 @@ pub struct Story {
 #[must_use]
 pub fn all() -> Vec<Story> {
     let mut all = stories::all();
-    all.extend(stories::local::all());
     all.extend([swarm::STORY, swarm::OBJECT_STORY, swarm::STATE_STORY]);
     #[cfg(feature = "rocksdb")]
     {
-        all.extend(rocksdb::all());
+        all.extend(rocksdb::told());
         all.push(swarm::ROCKSDB_STORY);
     }
     all

@@ -120,8 +120,7 @@ pub(crate) trait Tale: Sized + Into<Scenario> {
 /// All of them.
 #[must_use]
 pub fn all() -> Vec<Story> {
-    let drawn = [swarm::STORY, swarm::OBJECT_STORY, swarm::STATE_STORY];
-    told().into_iter().chain(state::told()).chain(drawn).collect()
+    [told(), state::told(), local::told(), small_state::told()].concat()
 }
 
 macro_rules! stories {
@@ -140,8 +139,8 @@ macro_rules! stories {
 #[cfg(feature = "rocksdb")]
 pub(crate) use stories;
 
-pub mod local;
-
+mod local;
+mod small_state;
 mod state;
 
 stories! {

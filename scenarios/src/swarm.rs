@@ -4,8 +4,8 @@ use crate::Story;
 use cofferdam_protocol::settings::{Mode, RestartStrategy, Retention};
 use cofferdam_sim::fault::{KINDS, LOCAL_KINDS, OBJECT_KINDS};
 use cofferdam_sim::scenario::{
-    BackendKind, ChaosSpec, CheckpointSpec, ClockSpec, ClusterSpec, DiskSpec, Expect, JobKind, JobSpec, NetworkSpec, ObjectSpec, Scenario,
-    StorageKind,
+    BackendKind, ChaosSpec, CheckpointSpec, ClockSpec, ClusterSpec, DiskSpec, Expect, JobKind, JobSpec, MergeSpec, NetworkSpec, ObjectSpec,
+    Scenario, StorageKind,
 };
 use cofferdam_sim::{Concern, Streams};
 use rand::seq::SliceRandom;
@@ -121,6 +121,14 @@ fn expand(seed: u64) -> Scenario {
             chaos.kinds.extend(kinds);
         }
     }
+    if !in_memory && rng.gen_bool(0.2) {
+        cluster.inline_below_bytes = *[100, 400, 4096].choose(rng).expect("there are three");
+    }
+    if !in_memory && rng.gen_bool(0.25) {
+        let max_file_bytes = *[1024, 8192, 1 << 20].choose(rng).expect("there are three");
+        let (across_checkpoints, max_space_amplification) = (rng.gen_bool(0.7), rng.gen_range(2..=4));
+        cluster.merge = Some(MergeSpec { max_file_bytes, across_checkpoints, max_space_amplification });
+    }
     Scenario {
         name: "swarm".into(),
         story: TEXT.into(),
@@ -173,6 +181,8 @@ fn expand_in_objects(seed: u64) -> Scenario {
     scenario.name = OBJECT_STORY.name.into();
     scenario.story = OBJECT_TEXT.into();
     scenario.cluster.storage = StorageKind::Object;
+    // An object is not appended to.
+    scenario.cluster.merge = None;
     let (latency_min_ms, latency_max_ms) = range(rng, 40);
     scenario.objects = ObjectSpec {
         latency_min_ms,

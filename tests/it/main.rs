@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod binary;
+mod decoders;
 mod determinism;
 mod differential;
 mod golden;

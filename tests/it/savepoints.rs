@@ -54,6 +54,22 @@ impl Jobs {
         savepoint
     }
 
+    /// The folder of a job on sorted runs that was cancelled, and its last checkpoint.
+    fn retained(&self, name: &str, extra: &[&str]) -> (PathBuf, PathBuf) {
+        let retained = ["--backend", "sorted-runs", "--retention", "retain-on-cancellation"];
+        let mut launcher = self.start(name, &[&SLOWLY[..], &retained, extra].concat());
+        let address = launcher.wait_for_address();
+        launcher.wait_for_checkpoints(3);
+        ok(["cancel", &address]);
+        let (status, stdout, log) = launcher.finish();
+        assert_eq!(status.code(), Some(3), "{log}");
+        let chk = figure(&stdout, "kept").split_whitespace().next().expect("a name").trim_end_matches(',').to_owned();
+        let mut below = std::fs::read_dir(self.folder.path().join(name).join("checkpoints")).expect("readable");
+        let job = below.next().expect("one job").expect("readable").path();
+        let kept = job.join(chk);
+        (job, kept)
+    }
+
     /// A job that begins from a snapshot, and gives all counts though it does not read all of the text.
     fn finishes_from(&self, name: &str, snapshot: &Path, extra: &[&str]) {
         let (status, stdout, log) = self.start(name, &[&["--from", path(snapshot)], extra].concat()).finish();
@@ -155,7 +171,7 @@ fn is_of_a_word_count_in_the_middle(snapshot: &Path, kind: &str, format: &str) {
 #[test]
 fn a_canonical_savepoint_of_sorted_runs_is_begun_from_on_hash_tables_with_other_subtasks_and_workers() {
     let jobs = Jobs::new();
-    let savepoint = jobs.savepoint("before", "canonical", &["--backend", "sorted-runs"]);
+    let savepoint = jobs.savepoint("before", "canonical", &["--backend", "sorted-runs", "--inline-below", "0"]);
     let files = tree(&savepoint);
     is_of_a_word_count_in_the_middle(&savepoint, "savepoint", "canonical");
     jobs.finishes_from("after", &savepoint, &["--backend", "hash-map", "--parallelism", "6", "--workers", "3"]);
@@ -269,17 +285,7 @@ fn a_retained_checkpoint_of_an_incremental_job_is_begun_from_and_has_no_orphans_
 /// With more subtasks, and again with fewer.
 pub fn a_retained_checkpoint_is_begun_from(backend: &str) {
     let jobs = Jobs::new();
-    let retained = ["--backend", backend, "--retention", "retain-on-cancellation"];
-    let mut launcher = jobs.start("before", &[&SLOWLY[..], &retained].concat());
-    let address = launcher.wait_for_address();
-    launcher.wait_for_checkpoints(3);
-    ok(["cancel", &address]);
-    let (status, stdout, log) = launcher.finish();
-    assert_eq!(status.code(), Some(3), "{log}");
-    let chk = figure(&stdout, "kept").split_whitespace().next().expect("a name").trim_end_matches(',').to_owned();
-    let mut below = std::fs::read_dir(jobs.folder.path().join("before/checkpoints")).expect("readable");
-    let job = below.next().expect("one job").expect("readable").path();
-    let kept = job.join(chk);
+    let (job, kept) = jobs.retained("before", &["--backend", backend]);
     is_of_a_word_count_in_the_middle(&kept, "checkpoint", backend);
     let shared = json(["inspect", path(&kept), "--json"]);
     assert!(number(&shared["shared_bytes"]) > 0, "it was incremental: {shared}");
@@ -292,6 +298,47 @@ pub fn a_retained_checkpoint_is_begun_from(backend: &str) {
     assert!(!kept.exists(), "nobody needs it any more: {:?}", tree(&kept).keys());
     let left = json(["inspect", "--orphans", "--json", path(&job)]);
     assert!(number(&left["snapshots"]) == 0 && list(&left["orphans"]).is_empty(), "{left}");
+}
+
+#[test]
+fn a_retained_checkpoint_of_merged_files_is_shown_begun_from_and_disposed_of() {
+    let jobs = Jobs::new();
+    let (job, kept) = jobs.retained("before", &["--merge-files", "1048576"]);
+    is_of_a_word_count_in_the_middle(&kept, "checkpoint", "sorted-runs");
+    let shown = json(["inspect", path(&kept), "--json"]);
+    assert!(number(&shown["inline_bytes"]) > 0, "what is small is in the metadata: {shown}");
+    let merged = shown["merged"].as_object().expect("files by name");
+    let segments: u64 = merged.values().map(|file| number(&file["segments"])).sum();
+    assert!(!merged.is_empty() && segments > merged.len() as u64, "several lie in one file: {shown}");
+    for (file, used) in merged {
+        let (used, there) = (number(&used["used_bytes"]), number(&used["file_bytes"]));
+        let size = std::fs::metadata(file).expect("the file is there").len();
+        assert!(there == size && used <= size, "{file}: {used} of {there}, which are {size}");
+    }
+    assert!(ok(["inspect", path(&kept)]).contains("bytes used (amplification "), "text says so, too");
+    let files = tree(&job);
+    what_a_test_puts_there_is_all_that_is_deleted(&job, &kept);
+    let other = ["--backend", "sorted-runs", "--parallelism", "6", "--workers", "3", "--merge-files", "65536"];
+    jobs.finishes_from("beside", &kept, &other);
+    unchanged(&job, &files);
+    ok(["dispose", path(&kept)]);
+    assert!(!kept.exists() && tree(&job.join("shared")).is_empty(), "{:?}", tree(&job).keys());
+}
+
+#[test]
+fn what_cannot_be_merged_is_refused_at_the_start() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("text"), "a b\n").expect("written");
+    let (text, out) = (folder.path().join("text"), folder.path().join("out"));
+    let refusal = |checkpoints: &str, extra: [&str; 2]| {
+        let job = ["run", "wordcount", "--input", path(&text), "--output", path(&out), "--checkpoints", checkpoints];
+        refused(&binary::run(job.iter().chain(&extra)))
+    };
+    let below = path(folder.path());
+    assert!(refusal("s3://bucket/job", ["--merge-files", "65536"]).contains("can only be merged on a file system"));
+    assert!(refusal(below, ["--merge-files", "10"]).contains("at least 1024 are needed"));
+    assert!(refusal(below, ["--inline-below", "2000000"]).contains("the threshold is at most 1048576 bytes"));
+    assert!(!out.exists(), "nothing was begun");
 }
 
 fn what_a_test_puts_there_is_all_that_is_deleted(job: &Path, kept: &Path) {

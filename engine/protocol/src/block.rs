@@ -244,6 +244,12 @@ impl BlockWriter {
         self.bytes.len()
     }
 
+    /// What a stream goes on from: the bytes so far, and how many of them are payload.
+    #[must_use]
+    pub fn into_unfinished(self) -> (Vec<u8>, u64) {
+        (self.bytes, self.total)
+    }
+
     /// Appends the end and hands out the file.
     #[must_use]
     pub fn finish(mut self) -> Vec<u8> {

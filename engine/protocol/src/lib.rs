@@ -18,6 +18,7 @@ pub mod local;
 pub mod machine;
 pub mod metadata;
 pub mod restore;
+pub mod segments;
 pub mod settings;
 pub mod shared_files;
 pub mod snapshot;

@@ -117,7 +117,7 @@ impl LocalOperator {
 pub struct LocalSnapshot {
     /// The copy. The name of a folder can be given to another; this cannot.
     pub copy: LocalCopy,
-    /// Operators with keyed state.
+    /// Operators with keyed state in files. What is in the metadata as a whole comes back with the deployment.
     pub operators: Vec<LocalOperator>,
 }
 

@@ -1,6 +1,7 @@
 //! Who still needs which shared file (Flink: `SharedStateRegistryImpl`).
 //!
-//! A file is known by its path, which no other file ever gets. What counts is the newest checkpoint that uses it: an older one
+//! A file is known by its path, which no other file ever gets. To whoever keeps and deletes, a physical file with many segments
+//! (see [`segments`](crate::segments)) is one file: it is used for as long as any of its segments is, and closed before that ends. What counts is the newest checkpoint that uses it: an older one
 //! that uses it too is subsumed before. A file goes once its last user is older than every retained checkpoint.
 //!
 //! ```text

@@ -17,6 +17,15 @@ pub enum StateLocation {
         /// In bytes.
         size_bytes: u64,
     },
+    /// Part of a physical file that many pieces of state lie in (Flink: `SegmentFileStateHandle`), in the format of a file.
+    Segment {
+        /// Of the physical file, such as `chk-7/merged-w1-a1.2-0`.
+        path: String,
+        /// Where it begins there.
+        offset: u64,
+        /// In bytes.
+        size_bytes: u64,
+    },
     /// The bytes themselves, in the very format of the file (Flink: `ByteStreamStateHandle`).
     Inline(Vec<u8>),
 }
@@ -54,10 +63,22 @@ pub enum Layout {
 pub struct SharedFile {
     /// What the store calls it.
     pub name: String,
-    /// Its path below the job's checkpoint folder: its identity, never given to another file.
+    /// Its path below the job's checkpoint folder, or that of the physical file that it lies in: what is kept and deleted by it, never
+    /// given to another file.
     pub path: String,
     /// Exact, as stored.
     pub size_bytes: u64,
+    /// Where in a physical file it lies; `None`: it has a file of its own.
+    pub segment: Option<Segment>,
+}
+
+/// Part of a physical file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Segment {
+    /// Where it begins.
+    pub offset: u64,
+    /// How large the whole physical file was at that checkpoint, as far as its writer knew.
+    pub file_bytes: u64,
 }
 
 /// Which subtask gets which elements of operator list state when a job starts from a checkpoint.
@@ -139,7 +160,7 @@ pub struct TaskSnapshot {
 
 /// What one task acknowledges with, as far as the coordinator looks into it.
 pub trait Acknowledged: Clone + Eq + Hash + Debug {
-    /// The files that it shares with other checkpoints, by identity.
+    /// The files that it shares with other checkpoints, by identity; a physical file as often as it has segments.
     fn shared_files(&self) -> impl Iterator<Item = &str>;
 }
 
@@ -165,6 +186,12 @@ impl KeyedHandle {
         }
     }
 
+    /// Whether any of it is elsewhere than in the metadata.
+    #[must_use]
+    pub fn has_files(&self) -> bool {
+        self.location.path().is_some() || self.shared_files().next().is_some()
+    }
+
     /// Of everything that it needs, shared files included.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
@@ -172,12 +199,42 @@ impl KeyedHandle {
     }
 }
 
+impl SharedFile {
+    /// Where it is.
+    #[must_use]
+    pub fn location(&self) -> StateLocation {
+        let (path, size_bytes) = (self.path.clone(), self.size_bytes);
+        match self.segment {
+            None => StateLocation::File { path, size_bytes },
+            Some(Segment { offset, .. }) => StateLocation::Segment { path, offset, size_bytes },
+        }
+    }
+}
+
 impl StateLocation {
+    /// The file that it needs, if any.
+    #[must_use]
+    pub fn path(&self) -> Option<&str> {
+        match self {
+            Self::File { path, .. } | Self::Segment { path, .. } => Some(path),
+            Self::Inline(_) => None,
+        }
+    }
+
+    /// How many bytes of it are in the metadata.
+    #[must_use]
+    pub fn inline_bytes(&self) -> u64 {
+        match self {
+            Self::File { .. } | Self::Segment { .. } => 0,
+            Self::Inline(bytes) => bytes.len() as u64,
+        }
+    }
+
     /// How large.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
         match self {
-            Self::File { size_bytes, .. } => *size_bytes,
+            Self::File { size_bytes, .. } | Self::Segment { size_bytes, .. } => *size_bytes,
             Self::Inline(bytes) => bytes.len() as u64,
         }
     }

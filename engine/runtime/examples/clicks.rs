@@ -19,7 +19,7 @@ use cofferdam_engine::state::backend::StateVisitor;
 use cofferdam_engine::state::key::Key;
 use cofferdam_engine::state::text::Text;
 use cofferdam_engine::state::value::ValueState;
-use cofferdam_engine::storage::{CheckpointStorage, CheckpointStore};
+use cofferdam_engine::storage::{CheckpointStorage, CheckpointStore, SmallState};
 use cofferdam_engine::task::StateBackend;
 use cofferdam_protocol::coordinator::Plan;
 use cofferdam_protocol::restore::UnclaimedState;
@@ -105,6 +105,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 data_address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
                 heartbeats,
                 storage: storage.clone(),
+                small: SmallState::default(),
                 mode: Mode::ExactlyOnce,
                 backend: StateBackend::InMemory,
                 local: None,

@@ -11,13 +11,15 @@
 //! * `object`: the same names in an object store.
 //! * `memory`: state travels inside acknowledgements and the coordinator keeps it (`JobManagerCheckpointStorage`).
 //! * `state_file`: streams of blocks, written and read.
+//! * `physical_file`: files that many pieces of state lie in, each durable by a sync that many may wait for.
+//! * `streams`: where a task's snapshots go, and what becomes of state that is small.
 //! * `journal`: the coordinator's durable record, and how a deposed coordinator is kept from writing it.
 //!
 //! Never here: which checkpoint is kept, and who may be told when (the machines of `cofferdam-protocol`).
 
 use crate::env::{Env, ObjectError};
 use crate::observe::Moment;
-use cofferdam_protocol::block::FileKind;
+use cofferdam_protocol::block::{BlockWriter, FileKind};
 use cofferdam_protocol::coordinator::{Journal, Written};
 use cofferdam_protocol::metadata::CheckpointMetadata;
 use cofferdam_protocol::snapshot::StateLocation;
@@ -30,15 +32,19 @@ use serde::{Deserialize, Serialize};
 use state_file::{StateFileReader, StateFileWriter};
 use std::collections::BTreeSet;
 use std::io;
+use streams::SmallWriter;
 
 mod error;
 pub mod filesystem;
 pub mod journal;
 pub mod memory;
 pub mod object;
+mod physical_file;
 pub mod state_file;
+pub mod streams;
 
 pub use error::StorageError;
+pub use streams::{SmallState, SnapshotStreams};
 
 /// Whether a path is the URL of an object.
 fn is_url(path: &str) -> bool {
@@ -142,6 +148,10 @@ impl CheckpointStorage {
     pub async fn open_state<E: Env>(&self, env: &E, location: &StateLocation) -> Result<StateFileReader<E>, StorageError> {
         match location {
             StateLocation::Inline(bytes) => StateFileReader::inline(bytes.clone()),
+            StateLocation::Segment { path, offset, size_bytes } => {
+                let path = self.full_path(path)?;
+                StateFileReader::open_segment(env, FileKind::State, &path, *offset, *size_bytes).await
+            }
             StateLocation::File { path, size_bytes } => {
                 let path = self.full_path(path)?;
                 if is_url(&path) {
@@ -183,7 +193,8 @@ impl CheckpointStorage {
     /// `Io` or `BadPath`.
     pub async fn discard_location<E: Env>(&self, env: &E, location: &StateLocation) -> Result<(), StorageError> {
         match location {
-            StateLocation::Inline(_) => Ok(()),
+            // A physical file is its checkpoint's, and goes with that: others may have segments in it.
+            StateLocation::Inline(_) | StateLocation::Segment { .. } => Ok(()),
             // Not below the job's folder: not ours.
             StateLocation::File { path, .. } if is_absolute(path) => Err(StorageError::BadPath { path: path.clone() }),
             StateLocation::File { path, .. } => {
@@ -232,6 +243,8 @@ pub enum StateWriter<E: Env> {
     },
     /// Into the acknowledgement.
     Inline(InlineWriter),
+    /// Into memory, for as long as it is small.
+    Small(Box<SmallWriter<E>>),
 }
 
 impl<E: Env> StateWriter<E> {
@@ -240,10 +253,17 @@ impl<E: Env> StateWriter<E> {
     /// # Errors
     /// `Io`, `BlockSize`, or `InlineTooLarge`: decline the checkpoint.
     pub async fn block(&mut self, payload: &[u8]) -> Result<(), StorageError> {
+        if let Self::Small(small) = self {
+            if !small.fits(payload.len()) {
+                let grown = small.grow().await?;
+                *self = grown;
+            }
+        }
         match self {
             Self::File { writer, .. } => writer.block(payload).await,
             Self::Object { writer, .. } => writer.block(payload).await,
             Self::Inline(writer) => writer.block(payload),
+            Self::Small(writer) => writer.block(payload),
         }
     }
 
@@ -256,6 +276,16 @@ impl<E: Env> StateWriter<E> {
             Self::File { writer, path } => Ok(StateLocation::File { path, size_bytes: writer.finish().await? }),
             Self::Object { writer, path } => Ok(StateLocation::File { path, size_bytes: writer.finish().await? }),
             Self::Inline(writer) => Ok(StateLocation::Inline(writer.finish()?)),
+            Self::Small(writer) => writer.finish().await,
+        }
+    }
+
+    /// Begins with blocks that were small enough for memory at first.
+    fn take_over(&mut self, blocks: BlockWriter) {
+        match self {
+            Self::File { writer, .. } => writer.take_over(blocks),
+            Self::Object { writer, .. } => writer.take_over(blocks),
+            Self::Inline(_) | Self::Small(_) => unreachable!("what grows goes into a file or an object"),
         }
     }
 }
@@ -302,10 +332,26 @@ impl CheckpointStore {
         metadata: &CheckpointMetadata,
         observe: impl Fn(Moment) + Send,
     ) -> Result<(), StorageError> {
+        self.check_inlined(metadata)?;
         match &self.storage {
             CheckpointStorage::FileSystem { root } => filesystem::publish_metadata(env, root, metadata, observe).await,
             CheckpointStorage::Object { root } => object::publish_metadata(env, root, metadata, observe).await,
             CheckpointStorage::Memory { .. } => self.memory.publish(metadata),
+        }
+    }
+
+    /// Why here: nobody else sees all parts, and what is too large to be read back is better not a checkpoint.
+    fn check_inlined(&self, metadata: &CheckpointMetadata) -> Result<(), StorageError> {
+        match &self.storage {
+            // It is all inlined, and has its own limit.
+            CheckpointStorage::Memory { .. } => Ok(()),
+            CheckpointStorage::FileSystem { .. } | CheckpointStorage::Object { .. } => {
+                let (checkpoint, size_bytes) = (metadata.checkpoint, metadata.inline_bytes());
+                if size_bytes > streams::INLINE_TOTAL_LIMIT_BYTES {
+                    return Err(StorageError::InlineTotal { checkpoint, size_bytes });
+                }
+                Ok(())
+            }
         }
     }
 
@@ -360,6 +406,7 @@ impl CheckpointStore {
         metadata: &CheckpointMetadata,
         observe: impl Fn(Moment) + Send,
     ) -> Result<(), StorageError> {
+        self.check_inlined(metadata)?;
         if is_url(folder) {
             object::publish(env, folder, metadata, observe).await
         } else {

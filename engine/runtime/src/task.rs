@@ -19,7 +19,7 @@ use crate::observe::{Actor, Detail, Event, Moment};
 use crate::record::SnapshotRequest;
 use crate::state::cold::{ColdBackend, ColdError};
 use crate::state::{BlockError, OperatorListError, RestoreStateError};
-use crate::storage::{CheckpointStorage, StorageError};
+use crate::storage::{CheckpointStorage, SnapshotStreams, StorageError};
 use cofferdam_protocol::coordinator::FailureReason;
 use cofferdam_protocol::restore::TaskRestore;
 use cofferdam_protocol::snapshot::TaskSnapshot;
@@ -118,8 +118,10 @@ pub struct TaskContext<E: Env> {
     pub mode: Mode,
     /// What keyed state is kept in.
     pub backend: StateBackend,
-    /// Where snapshots go.
+    /// Where snapshots are read from.
     pub storage: CheckpointStorage,
+    /// Where snapshots go.
+    pub streams: SnapshotStreams<E>,
     /// The receiving ends, by input edge.
     pub inputs: Vec<Vec<AnyEnd>>,
     /// The sending ends, by output edge.

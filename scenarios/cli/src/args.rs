@@ -1,5 +1,9 @@
 //! The command line.
 
+mod small_state;
+
+pub use small_state::SmallStateArguments;
+
 use crate::failure::Failure;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -214,6 +218,9 @@ pub struct WordcountArguments {
     /// Keep a second copy of state below this folder on the local disk, and restore from there where a worker still has it.
     #[arg(long, value_name = "DIR")]
     pub local_recovery: Option<PathBuf>,
+    /// What becomes of state that is small.
+    #[command(flatten)]
+    pub small: SmallStateArguments,
     /// Where the coordinator listens for workers; any free port if not given.
     #[arg(long, value_name = "P")]
     pub port: Option<u16>,
@@ -346,6 +353,9 @@ pub struct JobArguments {
     /// Write all state at each checkpoint.
     #[arg(long)]
     pub full_checkpoints: bool,
+    /// What becomes of state that is small.
+    #[command(flatten)]
+    pub small: SmallStateArguments,
     /// A folder for what only lives as long as the processes.
     #[arg(long)]
     pub local: String,

@@ -6,7 +6,7 @@ use crate::failure::{Failure, Outcome};
 use cofferdam_engine::env::real::RealEnv;
 use cofferdam_engine::storage::{CheckpointStorage, CheckpointStore, StorageError};
 use cofferdam_protocol::metadata::{CheckpointMetadata, OperatorState, SnapshotKind};
-use cofferdam_protocol::snapshot::{KeyedHandle, Layout, StateLocation};
+use cofferdam_protocol::snapshot::{KeyedHandle, Layout, SharedFile, StateLocation};
 use cofferdam_protocol::stored::{Reader, Stored};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,12 +24,28 @@ struct Shown {
     attempt: String,
     size_bytes: u64,
     shared_bytes: u64,
+    /// In the metadata itself.
+    inline_bytes: u64,
     hooks: Vec<String>,
     operators: Vec<ShownOperator>,
+    /// By the path of a physical file.
+    merged: BTreeMap<String, ShownMerged>,
     /// By the path of another snapshot below the same job: how many files are in both.
     shares_with: BTreeMap<String, usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     verified_bytes: Option<u64>,
+}
+
+/// A file with segments of many pieces of state.
+#[derive(Debug, Default, Serialize)]
+struct ShownMerged {
+    segments: usize,
+    /// By this snapshot.
+    used_bytes: u64,
+    /// How large it is now.
+    file_bytes: u64,
+    /// How many times as large as what is used.
+    space_amplification: f64,
 }
 
 #[derive(Debug, Serialize)]
@@ -56,7 +72,15 @@ struct ShownKeyed {
     key_groups: String,
     format: String,
     size_bytes: u64,
+    /// Of which are in the metadata itself.
+    #[serde(skip_serializing_if = "is_zero")]
+    inline_bytes: u64,
     shared_files: usize,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde asks so
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
@@ -213,17 +237,17 @@ fn orphans(arguments: &InspectArguments) -> Result<Outcome, Failure> {
 
 fn show(path: &Path, metadata: &CheckpointMetadata) -> Result<Shown, Failure> {
     let folder = PathBuf::from(absolute(path)?);
-    let own: BTreeSet<&str> = metadata.shared_files().map(|file| file.path.as_str()).collect();
+    let identity = |file: &SharedFile| (file.path.clone(), file.segment.map(|segment| segment.offset));
+    let own: BTreeSet<_> = metadata.shared_files().map(identity).collect();
     let mut shares_with = BTreeMap::new();
     if metadata.kind == SnapshotKind::Checkpoint {
         for (other, theirs) in neighbours(&folder)? {
-            let both = theirs.shared_files().filter(|file| own.contains(file.path.as_str())).count();
+            let both = theirs.shared_files().filter(|file| own.contains(&identity(file))).count();
             if both > 0 {
                 shares_with.insert(other.display().to_string(), both);
             }
         }
     }
-    let handles = || metadata.operators.iter().flat_map(|operator| operator.subtasks.values()).flat_map(|state| &state.keyed);
     Ok(Shown {
         path: path.display().to_string(),
         job: metadata.job.clone(),
@@ -233,13 +257,39 @@ fn show(path: &Path, metadata: &CheckpointMetadata) -> Result<Shown, Failure> {
             SnapshotKind::Savepoint => "savepoint",
         },
         attempt: metadata.attempt.to_string(),
-        size_bytes: handles().map(KeyedHandle::size_bytes).sum(),
+        size_bytes: handles(metadata).map(KeyedHandle::size_bytes).sum(),
         shared_bytes: metadata.shared_files().map(|file| file.size_bytes).sum(),
+        inline_bytes: handles(metadata).map(|handle| handle.location.inline_bytes()).sum(),
         hooks: metadata.hooks.iter().map(|hook| hook.name.clone()).collect(),
         operators: metadata.operators.iter().map(show_operator).collect(),
+        merged: merged(metadata),
         shares_with,
         verified_bytes: None,
     })
+}
+
+fn handles(metadata: &CheckpointMetadata) -> impl Iterator<Item = &KeyedHandle> {
+    metadata.operators.iter().flat_map(|operator| operator.subtasks.values()).flat_map(|state| &state.keyed)
+}
+
+/// The physical files that a snapshot has segments in.
+fn merged(metadata: &CheckpointMetadata) -> BTreeMap<String, ShownMerged> {
+    let mut files: BTreeMap<String, ShownMerged> = BTreeMap::new();
+    for location in handles(metadata).flat_map(|handle| handle.shared_files().map(SharedFile::location).chain([handle.location.clone()])) {
+        if let StateLocation::Segment { path, size_bytes, .. } = location {
+            let file = files.entry(path).or_default();
+            file.segments += 1;
+            file.used_bytes += size_bytes;
+        }
+    }
+    for (path, file) in &mut files {
+        // One that is gone is found by whoever reads the state.
+        file.file_bytes = std::fs::metadata(path).map_or(0, |found| found.len());
+        #[allow(clippy::cast_precision_loss)] // a ratio for people
+        let times = file.file_bytes as f64 / file.used_bytes.max(1) as f64;
+        file.space_amplification = (times * 100.0).round() / 100.0;
+    }
+    files
 }
 
 fn show_operator(operator: &OperatorState) -> ShownOperator {
@@ -250,6 +300,7 @@ fn show_operator(operator: &OperatorState) -> ShownOperator {
             Layout::Store { backend, .. } => backend.clone(),
         },
         size_bytes: handle.size_bytes(),
+        inline_bytes: handle.location.inline_bytes(),
         shared_files: handle.shared_files().count(),
     };
     let position = |item: &Vec<u8>| {
@@ -276,10 +327,8 @@ fn verify(metadata: &CheckpointMetadata) -> Result<u64, Failure> {
     runtime()?.block_on(async {
         let (env, store) = (RealEnv::default(), store());
         let mut bytes = 0;
-        let handles = metadata.operators.iter().flat_map(|operator| operator.subtasks.values()).flat_map(|state| &state.keyed);
-        for handle in handles {
-            let shared = handle.shared_files().map(|file| StateLocation::File { path: file.path.clone(), size_bytes: file.size_bytes });
-            for location in shared.chain([handle.location.clone()]) {
+        for handle in handles(metadata) {
+            for location in handle.shared_files().map(SharedFile::location).chain([handle.location.clone()]) {
                 let mut reader = store.storage().open_state(&env, &location).await.map_err(unreadable)?;
                 while let Some((_, block)) = reader.next().await.map_err(unreadable)? {
                     bytes += block.len() as u64;
@@ -295,8 +344,17 @@ fn print(shown: &Shown) {
     console::say(format_args!("{kind} {checkpoint} of job {job}, taken by attempt {attempt}"));
     console::say(format_args!("  path       {path}"));
     console::say(format_args!("  size       {} bytes, of which {} may be shared", grouped(*size_bytes), grouped(*shared_bytes)));
+    if shown.inline_bytes > 0 {
+        console::say(format_args!("  inline     {} bytes are in the metadata itself", grouped(shown.inline_bytes)));
+    }
     if !shown.hooks.is_empty() {
         console::say(format_args!("  hooks      {}", shown.hooks.join(", ")));
+    }
+    for (path, ShownMerged { segments, used_bytes, file_bytes, space_amplification }) in &shown.merged {
+        let (used, whole) = (grouped(*used_bytes), grouped(*file_bytes));
+        console::say(format_args!(
+            "  merged     {segments} segments, {used} of {whole} bytes used (amplification {space_amplification:.2}), in {path}"
+        ));
     }
     for (other, files) in &shown.shares_with {
         console::say(format_args!("  shares     {files} files with {other}"));
@@ -308,9 +366,12 @@ fn print(shown: &Shown) {
             console::say(format_args!("  state      {state}"));
         }
         for ShownSubtask { subtask, keyed, lists, positions } in subtasks {
-            for ShownKeyed { key_groups, format, size_bytes, shared_files } in keyed {
+            for ShownKeyed { key_groups, format, size_bytes, inline_bytes, shared_files } in keyed {
                 let size = grouped(*size_bytes);
-                console::say(format_args!("  s{subtask:<4} keyed {key_groups}: {size} bytes, {format}, {shared_files} shared files"));
+                let inline = if *inline_bytes == 0 { String::new() } else { format!(" ({} inline)", grouped(*inline_bytes)) };
+                console::say(format_args!(
+                    "  s{subtask:<4} keyed {key_groups}: {size} bytes{inline}, {format}, {shared_files} shared files"
+                ));
             }
             for (name, items) in lists {
                 console::say(format_args!("  s{subtask:<4} list {name}: {items} items"));

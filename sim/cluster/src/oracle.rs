@@ -5,9 +5,11 @@ pub mod cut;
 pub mod decode;
 pub mod efficiency;
 pub mod expiry;
+pub mod leftovers;
 pub mod output;
 pub mod reference;
 pub mod restore;
 pub mod rules;
+pub mod space;
 #[cfg(feature = "rocksdb")]
 mod tables;

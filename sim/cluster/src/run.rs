@@ -5,8 +5,9 @@ use crate::fault::Injector;
 use crate::jobs::{Log, OUTPUT};
 use crate::network::LinkSettings;
 use crate::object_store::ObjectSettings;
+use crate::oracle::leftovers::Leftovers;
 use crate::oracle::{decode, efficiency};
-use crate::scenario::{ResumeFrom, ResumeSpec, Scenario, StorageKind, When};
+use crate::scenario::{MergeSpec, ResumeFrom, ResumeSpec, Scenario, StorageKind, When};
 use crate::streams::Concern;
 use crate::trace::{lock, nothing_seen, SharedSeen, Signal, Witness};
 use crate::verdict::{Keep, Report};
@@ -18,7 +19,7 @@ use cofferdam_engine::cluster::worker::WorkerSettings;
 use cofferdam_engine::cluster::{client, coordinator, worker, Heartbeats};
 use cofferdam_engine::env::Env;
 use cofferdam_engine::job::JobGraph;
-use cofferdam_engine::storage::{CheckpointStorage, CheckpointStore};
+use cofferdam_engine::storage::{CheckpointStorage, CheckpointStore, SmallState};
 use cofferdam_engine::task::StateBackend;
 use cofferdam_protocol::coordinator::{ClaimMode, Ended, Origin, Plan};
 use cofferdam_protocol::restore::UnclaimedState;
@@ -134,6 +135,7 @@ struct Run {
     storage: NodeIndex,
     ended: Option<Ended>,
     retained: BTreeSet<CheckpointId>,
+    leftovers: Leftovers,
     /// What the tasks of an attempt begin from; nothing, where it is not on disk.
     restoring: BTreeMap<AttemptId, decode::Checkpoint>,
     /// How many subtasks have begun with state, in all attempts of this job.
@@ -167,7 +169,7 @@ const FIRST_JOB: JobPlace = JobPlace { name: "job", root: ROOT, output: OUTPUT, 
 impl Run {
     fn new(world: World, scenario: Scenario, seen: SharedSeen, keep: Keep) -> Self {
         let logs = workload::logs(&scenario.job, &mut world.streams().stream(Concern::Workload));
-        let (retained, restoring) = (BTreeSet::new(), BTreeMap::new());
+        let (retained, restoring, leftovers) = (BTreeSet::new(), BTreeMap::new(), Leftovers::default());
         let (savepoints, job) = (BTreeMap::new(), FIRST_JOB);
         Self {
             world,
@@ -178,6 +180,7 @@ impl Run {
             storage: NodeIndex(0),
             ended: None,
             retained,
+            leftovers,
             restoring,
             restored_tasks: 0,
             savepoints,
@@ -223,6 +226,7 @@ impl Run {
         scenario.job.schema = resume.schema;
         (self.ended, self.restored_tasks) = (None, 0);
         self.retained.clear();
+        self.leftovers = Leftovers::default();
         self.restoring.clear();
         self.account = efficiency::Account::default();
         true
@@ -417,6 +421,8 @@ impl Run {
         });
         let mode = checkpoints.mode;
         let backends = Backends::new(cluster);
+        let merge = cluster.merge.map(MergeSpec::merging);
+        let small = SmallState { inline_below_bytes: cluster.inline_below_bytes, merge };
         let worker = |number: u32| {
             let address = address(1 + number);
             let settings = WorkerSettings {
@@ -426,6 +432,7 @@ impl Run {
                 data_address: SocketAddr::new(address, 7000),
                 heartbeats,
                 storage: storage.clone(),
+                small,
                 mode,
                 backend: StateBackend::InMemory,
                 local: cluster.local_recovery.then(|| format!("{}/{}", local_copies::FOLDER, self.job.name)),

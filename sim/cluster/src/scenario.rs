@@ -1,6 +1,7 @@
 //! A whole run as data: what is built, what happens to it, what must hold. A seed and a scenario give one run, always the
 //! same; every scenario can be written to a file, edited, and run again.
 
+use cofferdam_protocol::segments::Merging;
 use cofferdam_protocol::settings::{CheckpointSettings, Mode, RestartStrategy, Retention};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -168,6 +169,44 @@ pub struct ClusterSpec {
     pub hot_bytes: u64,
     /// Whether workers keep second copies of state on their own disks.
     pub local_recovery: bool,
+    /// State of fewer bytes is put into the metadata; 0: none is.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub inline_below_bytes: u32,
+    /// How small files are merged; not set: they are not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub merge: Option<MergeSpec>,
+}
+
+/// How small files are merged into few.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MergeSpec {
+    /// No physical file becomes larger.
+    pub max_file_bytes: u64,
+    /// Whether one may hold segments of several checkpoints.
+    pub across_checkpoints: bool,
+    /// How many times as large as what is used of it a physical file may be.
+    pub max_space_amplification: u32,
+}
+
+impl Default for MergeSpec {
+    fn default() -> Self {
+        Self { max_file_bytes: 1 << 16, across_checkpoints: true, max_space_amplification: 2 }
+    }
+}
+
+impl MergeSpec {
+    /// As the engine knows it.
+    #[must_use]
+    pub fn merging(self) -> Merging {
+        let Self { max_file_bytes, across_checkpoints, max_space_amplification } = self;
+        Merging { max_file_bytes, across_checkpoints, max_space_amplification }
+    }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde asks so
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 impl Default for ClusterSpec {
@@ -182,6 +221,8 @@ impl Default for ClusterSpec {
             incremental: true,
             hot_bytes: 1 << 20,
             local_recovery: false,
+            inline_below_bytes: 0,
+            merge: None,
         }
     }
 }

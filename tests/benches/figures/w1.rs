@@ -14,7 +14,7 @@ use cofferdam_engine::observe::{Actor, Detail, Event, Moment};
 use cofferdam_engine::operator::{Context, KeyedProcess};
 use cofferdam_engine::record::Collect;
 use cofferdam_engine::state::{Key, StateVisitor, ValueState};
-use cofferdam_engine::storage::{CheckpointStorage, CheckpointStore};
+use cofferdam_engine::storage::{CheckpointStorage, CheckpointStore, SmallState};
 use cofferdam_engine::task::StateBackend;
 use cofferdam_protocol::coordinator::{Ended, FailureReason, Plan};
 use cofferdam_protocol::restore::UnclaimedState;
@@ -244,6 +244,7 @@ async fn cluster(env: &RealEnv, row: &Row, graph: Arc<JobGraph<RealEnv>>, folder
                 data_address: any_port,
                 heartbeats,
                 storage: storage.clone(),
+                small: SmallState::default(),
                 mode: Mode::ExactlyOnce,
                 backend: (row.backend)(&Path::new(folder).join(format!("worker-{number}"))),
                 local: None,

@@ -18,7 +18,7 @@ fn file(name: &str, size_bytes: u64) -> LocalFile {
 }
 
 fn handle() -> KeyedHandle {
-    let shared = vec![SharedFile { name: "run-1".into(), path: "shared/a2.3-count-0-1".into(), size_bytes: 40 }];
+    let shared = vec![SharedFile { name: "run-1".into(), path: "shared/a2.3-count-0-1".into(), size_bytes: 40, segment: None }];
     let layout = Layout::Store { backend: "sorted-runs".into(), columns: vec!["count".into()], shared };
     let location = StateLocation::File { path: "chk-7/count-0-a2.3".into(), size_bytes: 30 };
     KeyedHandle { groups: groups(0, 7), location, layout }

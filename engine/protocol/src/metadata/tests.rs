@@ -43,7 +43,7 @@ fn sample() -> CheckpointMetadata {
         keyed: Vec::new(),
         lists: vec![ListState { name: "splits".into(), redistribution: Redistribution::Split, items: vec![b"x".to_vec(), Vec::new()] }],
     };
-    let shared = vec![SharedFile { name: "000007.sst".into(), path: "shared/count-1-a2.4-0".into(), size_bytes: 300 }];
+    let shared = vec![SharedFile { name: "000007.sst".into(), path: "shared/count-1-a2.4-0".into(), size_bytes: 300, segment: None }];
     let layout = Layout::Store { backend: "rocksdb".into(), columns: vec!["total".into()], shared };
     let stored = KeyedHandle { groups: groups(4, 7), location: StateLocation::Inline(vec![1, 2, 3]), layout };
     CheckpointMetadata {
@@ -186,12 +186,21 @@ fn what_does_not_make_up_a_checkpoint_is_not_collected() {
 fn location() -> impl Strategy<Value = StateLocation> {
     prop_oneof![
         (".{0,20}", any::<u64>()).prop_map(|(path, size_bytes)| StateLocation::File { path, size_bytes }),
+        (".{0,20}", any::<u32>(), any::<u32>()).prop_map(|(path, offset, size_bytes)| StateLocation::Segment {
+            path,
+            offset: offset.into(),
+            size_bytes: size_bytes.into()
+        }),
         prop::collection::vec(any::<u8>(), 0..40).prop_map(StateLocation::Inline),
     ]
 }
 
 fn layout() -> impl Strategy<Value = Layout> {
-    let file = (".{0,6}", ".{0,20}", any::<u64>()).prop_map(|(name, path, size_bytes)| SharedFile { name, path, size_bytes });
+    let segment = prop::option::of((0..1000_u64, 0..1000_u64));
+    let file = (".{0,6}", ".{0,20}", 0..1000_u64, segment).prop_map(|(name, path, size_bytes, segment)| {
+        let segment = segment.map(|(offset, more)| Segment { offset, file_bytes: offset + size_bytes + more });
+        SharedFile { name, path, size_bytes, segment }
+    });
     let store = (".{0,6}", prop::collection::vec(".{0,6}", 0..3), prop::collection::vec(file, 0..3));
     prop_oneof![Just(Layout::Blocks), store.prop_map(|(backend, columns, shared)| Layout::Store { backend, columns, shared })]
 }

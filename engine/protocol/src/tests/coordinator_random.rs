@@ -7,7 +7,9 @@ use crate::coordinator::{
 };
 use crate::ids::{CheckpointId, Incarnation, TaskId, WorkerId};
 use crate::machine::Machine;
+use crate::segments::{Merging, Segments};
 use crate::settings::RestartStrategy;
+use crate::snapshot::{Segment, SharedFile};
 use crate::timer::Timer;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,16 +38,23 @@ struct World {
     completions: usize,
     stores: BTreeMap<TaskId, Store>,
     /// What each task handed over for each checkpoint: file numbers and the names that they were uploaded under.
-    parts: BTreeMap<(CheckpointId, TaskId), BTreeMap<u64, String>>,
+    parts: BTreeMap<(CheckpointId, TaskId), Store>,
+    /// Where files are merged: what each task knows of its physical files, in this attempt.
+    merging: Option<BTreeMap<TaskId, Segments>>,
     deleted: BTreeSet<String>,
     uploads: u64,
 }
 
-/// A task's store: it gets a file with each checkpoint and drops the oldest of three. Each is uploaded once.
-type Store = BTreeMap<u64, String>;
+/// A task's store: it gets a file with each checkpoint and drops one of four. Each is uploaded once, or again from a wasteful file.
+type Store = BTreeMap<u64, SharedFile>;
+
+/// Every file has so many bytes.
+const FILE_BYTES: u64 = 10;
+
+const MERGING: Merging = Merging { max_file_bytes: 45, across_checkpoints: true, max_space_amplification: 2 };
 
 impl World {
-    fn new(plan: Plan) -> Self {
+    fn new(plan: Plan, merging: bool) -> Self {
         let mut out = Vec::new();
         let job = Coordinator::new(plan.clone(), &mut out);
         let mut world = Self {
@@ -67,6 +76,7 @@ impl World {
             completions: 0,
             stores: BTreeMap::new(),
             parts: BTreeMap::new(),
+            merging: merging.then(BTreeMap::new),
             deleted: BTreeSet::new(),
             uploads: 0,
         };
@@ -122,7 +132,7 @@ impl World {
                 Output::ListShared { checkpoints, .. } => {
                     let used = |checkpoint: &CheckpointId| {
                         let parts = self.parts.range((*checkpoint, TaskId::new(0, 0))..).take_while(|((other, _), _)| other == checkpoint);
-                        parts.flat_map(|(_, part)| part.values().cloned()).map(|file| (file, *checkpoint)).collect::<Vec<_>>()
+                        parts.flat_map(|(_, part)| part.values()).map(|file| (file.path.clone(), *checkpoint)).collect::<Vec<_>>()
                     };
                     self.answers.push(Input::SharedListed(checkpoints.iter().flat_map(used).collect()));
                 }
@@ -132,7 +142,8 @@ impl World {
                 }
                 Output::SweepShared { keep, before } => {
                     let (ours, everything) = (format!("e{}-", self.job.epoch().0), before.is_none());
-                    let files = self.parts.values().flat_map(BTreeMap::values).filter(|file| everything || !file.starts_with(&ours));
+                    let files = self.parts.values().flat_map(BTreeMap::values).map(|file| &file.path);
+                    let files = files.filter(|file| everything || !file.starts_with(&ours));
                     let gone: Vec<String> = files.filter(|file| !keep.contains(*file)).cloned().collect();
                     self.deleted.extend(gone);
                     self.assert_nothing_shared_is_missing();
@@ -183,6 +194,7 @@ impl World {
                         let store = restored_from.and_then(|from| self.parts.get(&(from, task)).cloned()).unwrap_or_default();
                         self.stores.insert(task, store);
                     }
+                    self.merging.iter_mut().for_each(BTreeMap::clear);
                     assert!(restored_from >= self.committed, "what was committed is not done again");
                     let next = self.in_flight.as_ref().map_or(restore.clone(), of);
                     assert_eq!(next, restore, "no entry under way changes what is restored");
@@ -206,21 +218,52 @@ impl World {
 
     fn take_snapshot(&mut self, checkpoint: CheckpointId, task: TaskId) -> Part {
         let store = self.stores.entry(task).or_default();
-        self.uploads += 1;
-        store.insert(checkpoint.0, format!("e{}-{task}-{}", self.job.epoch().0, self.uploads));
+        // Now the oldest, now another one.
         if store.len() > 3 {
-            store.pop_first();
+            let dropped = *store.keys().nth(checkpoint.0 as usize % 3).expect("there are more than three");
+            store.remove(&dropped);
         }
-        let part = store.clone();
-        let files = part.values().cloned().collect();
+        let segments = self.merging.as_mut().map(|merging| merging.entry(task).or_insert_with(|| Segments::new(MERGING)));
+        let again = match segments {
+            None => BTreeSet::new(),
+            Some(segments) => {
+                if self.uploads % 7 == 3 {
+                    segments.broken();
+                }
+                segments.begin(store.values())
+            }
+        };
+        let again: Vec<u64> = store.iter().filter(|(_, file)| again.contains(&file.name)).map(|(number, _)| *number).collect();
+        for number in again.into_iter().chain([checkpoint.0]) {
+            self.upload(task, number);
+        }
+        let part = self.stores.get(&task).cloned().unwrap_or_default();
+        let files = part.values().map(|file| file.path.clone()).collect();
         self.parts.insert((checkpoint, task), part);
         Part(files)
+    }
+
+    fn upload(&mut self, task: TaskId, number: u64) {
+        self.uploads += 1;
+        let new = format!("e{}-{task}-{}", self.job.epoch().0, self.uploads);
+        let (path, segment) = match self.merging.as_mut().and_then(|merging| merging.get_mut(&task)) {
+            None => (new, None),
+            Some(segments) => {
+                let path = segments.place(FILE_BYTES, || new).to_owned();
+                assert!(!self.deleted.contains(&path), "{path} is written to after it was deleted");
+                let offset = segments.file_bytes(&path).expect("it is open");
+                segments.written(offset + FILE_BYTES);
+                (path, Some(Segment { offset, file_bytes: offset + FILE_BYTES }))
+            }
+        };
+        let file = SharedFile { name: format!("f{number}"), path, size_bytes: FILE_BYTES, segment };
+        self.stores.entry(task).or_default().insert(number, file);
     }
 
     fn assert_nothing_shared_is_missing(&self) {
         for ((checkpoint, task), part) in &self.parts {
             if self.truth.completed.contains(checkpoint) {
-                let missing = part.values().find(|file| self.deleted.contains(*file));
+                let missing = part.values().find(|file| self.deleted.contains(&file.path));
                 assert_eq!(missing, None, "{checkpoint} needs it for {task}");
             }
         }
@@ -388,9 +431,10 @@ proptest! {
     #[test]
     fn no_life_of_a_coordinator_breaks_a_promise_and_calm_brings_a_checkpoint(
         plan in any_plan(),
+        merging in any::<bool>(),
         lives in prop::collection::vec(any_happening(), 0..600),
     ) {
-        let mut world = World::new(plan);
+        let mut world = World::new(plan, merging);
         for (what, pick) in lives {
             world.happen(what, pick);
         }
@@ -400,7 +444,7 @@ proptest! {
     #[test]
     fn the_same_inputs_give_the_same_outputs_and_state(lives in prop::collection::vec(any_happening(), 0..200)) {
         let live = || {
-            let mut world = World::new(plan(&[2, 2]));
+            let mut world = World::new(plan(&[2, 2]), true);
             lives.iter().for_each(|&(what, pick)| world.happen(what, pick));
             world.job
         };
@@ -414,10 +458,10 @@ fn random_lives_get_far() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let lives = (any_plan(), prop::collection::vec(any_happening(), 600));
     let (mut completed, mut savepoints, mut takeovers, mut restarts, mut discarded) = (0, 0, 0, 0, 0);
-    for _ in 0..100 {
+    for at in 0..100 {
         let tree = lives.new_tree(&mut runner).expect("a life");
         let (plan, happenings) = proptest::strategy::ValueTree::current(&tree);
-        let mut world = World::new(plan);
+        let mut world = World::new(plan, at % 2 == 0);
         for (what, pick) in happenings {
             world.happen(what, pick);
             restarts = restarts.max(world.job.attempt().number);

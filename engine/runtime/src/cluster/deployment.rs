@@ -7,11 +7,12 @@ use crate::codec;
 use crate::env::Env;
 use crate::job::JobGraph;
 use crate::local::LocalState;
-use crate::storage::CheckpointStorage;
+use crate::storage::streams::Sharers;
+use crate::storage::{CheckpointStorage, SmallState, SnapshotStreams};
 use crate::task::{OutputEnds, StateBackend, TaskContext, TaskControl, TaskReport};
 use cofferdam_protocol::local::Taken;
 use cofferdam_protocol::restore::TaskRestore;
-use cofferdam_protocol::{AttemptId, Mode, TaskId};
+use cofferdam_protocol::{AttemptId, Mode, TaskId, WorkerId};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -99,6 +100,7 @@ pub struct Deployment<E: Env> {
     controls: BTreeMap<TaskId, mpsc::UnboundedSender<TaskControl>>,
     _tasks: Vec<E::Task>,
     _pumps: IoQueue<E>,
+    streams: SnapshotStreams<E>,
 }
 
 /// How tasks take checkpoints, on this worker.
@@ -106,6 +108,10 @@ pub struct Deployment<E: Env> {
 pub struct Taking<'a, E: Env> {
     /// Where snapshots go.
     pub storage: &'a CheckpointStorage,
+    /// What becomes of state that is small.
+    pub small: SmallState,
+    /// Which worker it is.
+    pub worker: WorkerId,
     /// Exactly-once or at-least-once.
     pub mode: Mode,
     /// What keyed state is kept in.
@@ -187,6 +193,8 @@ impl<E: Env> Deployment<E> {
             }
         }
         plane.expect(attempt, expected);
+        let streams =
+            SnapshotStreams::new(env, taking.storage, taking.small, Sharers { worker: taking.worker, attempt, tasks: own.len() as u64 });
         let mut controls = BTreeMap::new();
         let mut running = Vec::new();
         for (task, restore) in own {
@@ -218,6 +226,7 @@ impl<E: Env> Deployment<E> {
                 mode: taking.mode,
                 backend: taking.backend.clone(),
                 storage: taking.storage.clone(),
+                streams: streams.clone(),
                 inputs,
                 outputs,
                 local: taking.local.map(|(local, from)| local.of(task, attempt, from)),
@@ -234,11 +243,16 @@ impl<E: Env> Deployment<E> {
                 }
             }));
         }
-        Self { attempt, controls, _tasks: running, _pumps: pumps }
+        Self { attempt, controls, _tasks: running, _pumps: pumps, streams }
     }
 
     /// Tells the named tasks, or all where none is named.
     pub fn control(&self, tasks: &[TaskId], control: &TaskControl) {
+        match control {
+            TaskControl::Trigger(..) => {}
+            TaskControl::Completed(checkpoint) => self.streams.close_up_to(*checkpoint),
+            TaskControl::Aborted { checkpoint, latest_completed } => self.streams.close_aborted(*checkpoint, *latest_completed),
+        }
         for (task, sender) in &self.controls {
             if tasks.is_empty() || tasks.contains(task) {
                 // A task that is over has said so, or will.

@@ -9,7 +9,7 @@ use crate::env::{Env, Listener};
 use crate::job::JobGraph;
 use crate::local::LocalState;
 use crate::observe::{Actor, Detail, Event, Moment};
-use crate::storage::CheckpointStorage;
+use crate::storage::{CheckpointStorage, SmallState};
 use crate::task::{StateBackend, TaskReport};
 use cofferdam_protocol::local::Taken;
 use cofferdam_protocol::{AttemptId, Epoch, Mode, TaskId, WorkerId};
@@ -39,6 +39,8 @@ pub struct WorkerSettings {
     pub heartbeats: Heartbeats,
     /// Where snapshots go.
     pub storage: CheckpointStorage,
+    /// What becomes of state that is small.
+    pub small: SmallState,
     /// Exactly-once or at-least-once.
     pub mode: Mode,
     /// What keyed state is kept in.
@@ -50,8 +52,9 @@ pub struct WorkerSettings {
 /// Runs until the job has ended.
 ///
 /// # Errors
-/// Only if the data port cannot be opened; a lost coordinator is looked for again for ever.
+/// Only if a setting is out of range or the data port cannot be opened; a lost coordinator is looked for again for ever.
 pub async fn run<E: Env>(env: E, settings: WorkerSettings, graph: Arc<JobGraph<E>>) -> io::Result<()> {
+    settings.small.validated(&settings.storage).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
     let listener = env.bind(settings.data_address).await?;
     let data_address = listener.local_address()?;
     let plane = DataPlane::new(env.clone());
@@ -251,12 +254,9 @@ impl<E: Env> Session<'_, E> {
                 *deployment = None;
                 observe(self.env, self.settings.worker, Some(attempt), Moment::TasksStarting, Detail::Count(tasks.len() as u64));
                 let assignment = Assignment { attempt, tasks, placement };
-                let taken = Taking {
-                    storage: &self.settings.storage,
-                    mode: self.settings.mode,
-                    backend: &self.settings.backend,
-                    local: self.local.map(|local| (local, *begins_from)),
-                };
+                let WorkerSettings { worker, storage, small, mode, backend, .. } = self.settings;
+                let local = self.local.map(|local| (local, *begins_from));
+                let taken = Taking { storage, small: *small, worker: *worker, mode: *mode, backend, local };
                 *deployment = Some(Deployment::start(self.env, self.graph, taken, self.plane, assignment, reports));
             }
             ToWorker::Control { attempt, tasks, control } => {

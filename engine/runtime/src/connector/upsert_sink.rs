@@ -178,6 +178,9 @@ fn rows_as_text<K: Display, V: Display>(rows: &BTreeMap<K, V>, path: &str) -> Re
 }
 
 fn merge(into: &mut BTreeMap<String, String>, text: &str, path: &str) -> Result<(), ConnectorError> {
+    if !text.is_empty() && !text.ends_with('\n') {
+        return Err(ConnectorError::Invalid { path: path.to_owned(), what: "it ends in the middle of a row".into() });
+    }
     for line in text.lines() {
         let Some((key, value)) = line.split_once('\t') else {
             return Err(ConnectorError::Invalid { path: path.to_owned(), what: format!("{line:?} is not key<TAB>value") });
@@ -333,5 +336,34 @@ impl<K: StateKey + Display, V: Clone + Display + Send + Sync + 'static> Sink for
         let work = self.work(env);
         let (folder, final_name) = (self.folder.clone(), self.final_name());
         Some(Box::pin(async move { work.finish(&folder, &final_name).await }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Text for whoever reads the table, without a checksum: a cut between two rows, and a bent value, are other rows.
+        #[test]
+        fn rows_come_back_and_a_row_that_is_cut_is_an_error(rows in prop::collection::btree_map("[a-z]{1,4}", 0..1000_u64, 1..6)) {
+            let text = rows_as_text(&rows, "segment").expect("no tabs or line ends");
+            for length in 0..=text.len() {
+                let mut read = BTreeMap::new();
+                let outcome = merge(&mut read, &text[..length], "segment");
+                let whole = length == 0 || text[..length].ends_with('\n');
+                prop_assert_eq!(outcome.is_ok(), whole, "{}", length);
+            }
+            for bit in 0..text.len() * 8 {
+                let mut bent = text.clone().into_bytes();
+                bent[bit / 8] ^= 1 << (bit % 8);
+                let Ok(bent) = String::from_utf8(bent) else { continue };
+                let mut read = BTreeMap::new();
+                if merge(&mut read, &bent, "segment").is_ok() {
+                    prop_assert!(read.iter().map(|(key, value)| format!("{key}\t{value}\n")).collect::<String>() != text, "bit {}", bit);
+                }
+            }
+        }
     }
 }

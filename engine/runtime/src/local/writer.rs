@@ -8,7 +8,7 @@ use crate::storage::state_file::{write_new, StateFileWriter};
 use crate::storage::{StateWriter, StorageError};
 use cofferdam_protocol::local::{Input, LocalCopy, LocalFile, LocalOperator, LocalSnapshot};
 use cofferdam_protocol::snapshot::{KeyedHandle, SharedFile, StateLocation};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -97,9 +97,10 @@ impl<E: Env> CopyWriter<E> {
         Some(LocalFile { name, ..kept.file.clone() })
     }
 
-    /// All files of an operator are there, or, where one is not, none counts.
+    /// All files of an operator are there, or, where one is not, none counts. Of what is in the metadata as a whole nothing is said:
+    /// it comes back with the deployment.
     pub fn operator(&self, uid: &str, handle: &KeyedHandle, private: Option<LocalFile>, shared: Vec<LocalFile>) {
-        if self.has_failed() {
+        if self.has_failed() || !handle.has_files() {
             return;
         }
         let operator = LocalOperator { uid: uid.to_owned(), handle: handle.clone(), private, shared };
@@ -202,17 +203,29 @@ impl<'a, E: Env> Doubled<'a, E> {
         Ok(())
     }
 
-    /// Makes both durable. What travels inside the acknowledgement needs no copy.
+    /// Makes both durable. What travels inside the acknowledgement comes back with the deployment, and needs no copy.
     ///
     /// # Errors
     /// Of the checkpoint's storage alone.
     pub async fn finish(self) -> Result<(Option<StateLocation>, Option<LocalFile>), StorageError> {
+        self.end(false).await
+    }
+
+    /// The same, with a copy also of what the checkpoint's writer has in memory, for whoever puts that elsewhere.
+    ///
+    /// # Errors
+    /// Of the checkpoint's storage alone.
+    pub async fn finish_both(self) -> Result<(Option<StateLocation>, Option<LocalFile>), StorageError> {
+        self.end(true).await
+    }
+
+    async fn end(self, copies_inline: bool) -> Result<(Option<StateLocation>, Option<LocalFile>), StorageError> {
         let location = match self.remote {
             Some(remote) => Some(remote.finish().await?),
             None => None,
         };
         let local = match self.local {
-            Some((copy, file)) if matches!(location, Some(StateLocation::Inline(_))) => {
+            Some((copy, file)) if !copies_inline && matches!(location, Some(StateLocation::Inline(_))) => {
                 // What is left is deleted with the copy.
                 let _ = remove_file(copy.env(), &file.path).await;
                 None
@@ -224,10 +237,18 @@ impl<'a, E: Env> Doubled<'a, E> {
     }
 }
 
-/// Where files that several checkpoints share are on this disk, by their path in the checkpoints. A hint: a copy that had one may have
-/// been deleted since.
+/// Where files that several checkpoints share are on this disk, by what they are in the checkpoints. A hint: a copy that had one may
+/// have been deleted since.
 #[derive(Clone, Default)]
-pub struct KeptFiles(Arc<Mutex<BTreeMap<String, Kept>>>);
+pub struct KeptFiles(Arc<Mutex<BTreeMap<Identity, Kept>>>);
+
+/// Path, and where it begins there if it is a segment: many have the path in common. How large the physical file is by now says
+/// nothing about it.
+type Identity = (String, Option<u64>);
+
+fn identity(shared: &SharedFile) -> Identity {
+    (shared.path.clone(), shared.segment.map(|segment| segment.offset))
+}
 
 /// One of them.
 #[derive(Clone)]
@@ -240,16 +261,17 @@ impl KeptFiles {
     /// Where a file was last.
     #[must_use]
     pub fn get(&self, shared: &SharedFile) -> Option<Kept> {
-        lock(&self.0).get(&shared.path).cloned()
+        lock(&self.0).get(&identity(shared)).cloned()
     }
 
     fn insert(&self, shared: &SharedFile, path: String, file: &LocalFile) {
-        lock(&self.0).insert(shared.path.clone(), Kept { path, file: file.clone() });
+        lock(&self.0).insert(identity(shared), Kept { path, file: file.clone() });
     }
 
     /// Forgets what the store has dropped.
     pub fn retain(&self, current: &[SharedFile]) {
-        lock(&self.0).retain(|path, _| current.iter().any(|file| file.path == *path));
+        let current: BTreeSet<Identity> = current.iter().map(identity).collect();
+        lock(&self.0).retain(|kept, _| current.contains(kept));
     }
 
     /// The files of a copy that a store was restored from.

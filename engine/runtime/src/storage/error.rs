@@ -1,7 +1,9 @@
 //! What storage can answer instead.
 
+use super::streams::{INLINE_LIMIT_BYTES, INLINE_TOTAL_LIMIT_BYTES};
 use crate::env::ObjectError;
 use cofferdam_protocol::block::BadBlockSize;
+use cofferdam_protocol::segments::MergingError;
 use cofferdam_protocol::stored::StoredError;
 use cofferdam_protocol::CheckpointId;
 use std::io;
@@ -54,6 +56,26 @@ pub enum StorageError {
         size_bytes: u64,
         /// The limit (Flink: `MAX_STATE_SIZE`, 5 MiB).
         limit_bytes: u64,
+    },
+    /// The threshold for inlined state is too high. Set a lower one.
+    #[error("state below {inline_below_bytes} bytes cannot be inlined: the threshold is at most {INLINE_LIMIT_BYTES} bytes")]
+    InlineLimit {
+        /// As configured.
+        inline_below_bytes: u32,
+    },
+    /// How files are to be merged makes no sense. Change the setting.
+    #[error(transparent)]
+    Merging(#[from] MergingError),
+    /// An object appears whole or not at all, so that nothing can be appended to it. Do not merge, or use a file system.
+    #[error("files can only be merged on a file system")]
+    MergingNeedsFiles,
+    /// So much state is small that the metadata would not be. Set a lower threshold for inlining.
+    #[error("{size_bytes} bytes of state would be in the metadata of {checkpoint}, at most {INLINE_TOTAL_LIMIT_BYTES} may")]
+    InlineTotal {
+        /// The checkpoint.
+        checkpoint: CheckpointId,
+        /// All of them.
+        size_bytes: u64,
     },
     /// A payload that no block can hold. Split it.
     #[error("{path}: {source}")]
@@ -121,6 +143,10 @@ impl StorageError {
             Self::Unfit { .. }
             | Self::Corrupt { .. }
             | Self::InlineTooLarge { .. }
+            | Self::InlineLimit { .. }
+            | Self::InlineTotal { .. }
+            | Self::Merging(_)
+            | Self::MergingNeedsFiles
             | Self::BlockSize { .. }
             | Self::Abandoned { .. }
             | Self::BadPath { .. }
@@ -138,6 +164,10 @@ impl StorageError {
             Self::Unfit { .. }
             | Self::Corrupt { .. }
             | Self::InlineTooLarge { .. }
+            | Self::InlineLimit { .. }
+            | Self::InlineTotal { .. }
+            | Self::Merging(_)
+            | Self::MergingNeedsFiles
             | Self::BlockSize { .. }
             | Self::BadPath { .. }
             | Self::NotShareable { .. }

@@ -9,7 +9,6 @@ use crate::env::{Env, Files};
 use crate::observe::Moment;
 use cofferdam_protocol::block::FileKind;
 use cofferdam_protocol::metadata::{CheckpointMetadata, SnapshotKind};
-use cofferdam_protocol::snapshot::StateLocation;
 use cofferdam_protocol::stored::StoredError;
 use cofferdam_protocol::{CheckpointId, Epoch};
 use std::collections::BTreeSet;
@@ -275,7 +274,7 @@ pub async fn dispose<E: Env>(env: &E, folder: &str, metadata: &CheckpointMetadat
     remove_file(env, &format!("{folder}/{METADATA}")).await?;
     sync_folder(env, folder).await?;
     for handle in metadata.operators.iter().flat_map(|operator| operator.subtasks.values()).flat_map(|state| &state.keyed) {
-        if let StateLocation::File { path, .. } = &handle.location {
+        if let Some(path) = handle.location.path() {
             remove_file(env, path).await?;
         }
     }

@@ -40,8 +40,27 @@ impl InlineWriter {
         Ok(self.blocks.finish())
     }
 
+    /// Whether the whole would stay within the limit with another block.
+    pub(super) fn fits(&self, payload: usize) -> bool {
+        self.check(BLOCK_HEAD_SIZE + payload).is_ok()
+    }
+
+    /// How large the whole is as it is.
+    pub(super) fn whole_bytes(&self) -> u64 {
+        self.bytes_with(0)
+    }
+
+    /// The blocks so far, to go on with elsewhere.
+    pub(super) fn take_blocks(&mut self) -> BlockWriter {
+        std::mem::replace(&mut self.blocks, BlockWriter::new(FileKind::State))
+    }
+
+    fn bytes_with(&self, more: usize) -> u64 {
+        (self.blocks.size_bytes() + more + BLOCK_HEAD_SIZE + TOTAL_SIZE) as u64
+    }
+
     fn check(&self, more: usize) -> Result<(), StorageError> {
-        let size_bytes = (self.blocks.size_bytes() + more + BLOCK_HEAD_SIZE + TOTAL_SIZE) as u64;
+        let size_bytes = self.bytes_with(more);
         if size_bytes <= self.limit_bytes {
             return Ok(());
         }

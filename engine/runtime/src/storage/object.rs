@@ -35,7 +35,6 @@ use crate::observe::Moment;
 use bytes::Bytes;
 use cofferdam_protocol::block::FileKind;
 use cofferdam_protocol::metadata::CheckpointMetadata;
-use cofferdam_protocol::snapshot::StateLocation;
 use cofferdam_protocol::{CheckpointId, Epoch};
 use requests::Created;
 use std::collections::BTreeSet;
@@ -164,10 +163,7 @@ pub async fn prepare<E: Env>(env: &E, root: &str) -> Result<(), StorageError> {
 /// `Object`.
 pub async fn dispose<E: Env>(env: &E, folder: &str, metadata: &CheckpointMetadata) -> Result<(), StorageError> {
     let handles = metadata.operators.iter().flat_map(|operator| operator.subtasks.values()).flat_map(|subtask| &subtask.keyed);
-    let own = handles.filter_map(|handle| match &handle.location {
-        StateLocation::File { path, .. } => Some(path.clone()),
-        StateLocation::Inline(_) => None,
-    });
+    let own = handles.filter_map(|handle| handle.location.path().map(ToOwned::to_owned));
     for first in [METADATA, LOCATION] {
         let url = format!("{folder}/{first}");
         requests::delete(env, std::slice::from_ref(&url)).await.map_err(StorageError::object("delete", &url))?;
@@ -210,11 +206,9 @@ async fn named<E: Env>(env: &E, root: &str, checkpoint: CheckpointId) -> Result<
     };
     let own = format!("{}/", checkpoint_folder(checkpoint));
     let handles = metadata.operators.iter().flat_map(|operator| operator.subtasks.values()).flat_map(|subtask| &subtask.keyed);
-    let paths = handles.filter_map(|handle| match &handle.location {
-        // What stands elsewhere belongs to others as well.
-        StateLocation::File { path, .. } => path.starts_with(&own).then(|| format!("{root}/{path}")),
-        StateLocation::Inline(_) => None,
-    });
+    // What stands elsewhere belongs to others as well.
+    let paths =
+        handles.filter_map(|handle| handle.location.path()).filter(|path| path.starts_with(&own)).map(|path| format!("{root}/{path}"));
     Ok(paths.collect())
 }
 

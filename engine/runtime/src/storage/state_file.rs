@@ -6,17 +6,17 @@ use super::StorageError;
 use crate::env::{Env, File, Files};
 use cofferdam_protocol::block::{
     check_block, check_nothing_behind, parse_block_head, parse_end, parse_header, write_block, write_end, write_header, BlockHead,
-    FileKind, BLOCK_HEAD_SIZE, HEADER_SIZE,
+    BlockWriter, FileKind, BLOCK_HEAD_SIZE, HEADER_SIZE,
 };
 use cofferdam_protocol::stored::StoredError;
 use std::fmt;
 
 /// How much goes into one append, and comes out of one read.
-const TRANSFER_SIZE: usize = 256 << 10;
+pub(super) const TRANSFER_SIZE: usize = 256 << 10;
 /// The same for objects, where each request is a way there and back.
 const OBJECT_TRANSFER_SIZE: u64 = 4 << 20;
 
-type FileOf<E> = <<E as Env>::Files as Files>::File;
+pub(super) type FileOf<E> = <<E as Env>::Files as Files>::File;
 
 /// Writes a new file and makes its content durable. Its name is not: sync the folder.
 pub(crate) async fn write_new<E: Env>(env: &E, path: &str, bytes: &[u8]) -> Result<(), StorageError> {
@@ -25,6 +25,20 @@ pub(crate) async fn write_new<E: Env>(env: &E, path: &str, bytes: &[u8]) -> Resu
         file.append(chunk).await.map_err(StorageError::io("append to", path))?;
     }
     file.sync().await.map_err(StorageError::io("sync", path))
+}
+
+/// Makes content and name of a file durable, of which so many bytes were written.
+pub(super) async fn make_durable<E: Env>(env: &E, path: &str, file: &mut FileOf<E>, size_bytes: u64) -> Result<(), StorageError> {
+    file.sync().await.map_err(StorageError::io("sync", path))?;
+    let folder = path.rsplit_once('/').map_or(".", |(folder, _)| folder);
+    env.files().sync_folder(folder).await.map_err(StorageError::io("sync folder", folder))?;
+    // Why: where the files are on another machine, it may have lost power since the sync of the content, and the name with
+    // it; the sync of the folder then finds nothing to do. What was lost before the sync shows in the size as well.
+    let file = env.files().open(path).await.map_err(StorageError::io("open", path))?;
+    if file.size().await.map_err(StorageError::io("size", path))? != size_bytes {
+        return Err(StorageError::ReadBack { path: path.into() });
+    }
+    Ok(())
 }
 
 /// Writes a state file.
@@ -54,6 +68,11 @@ impl<E: Env> StateFileWriter<E> {
         let mut pending = Vec::new();
         write_header(FileKind::State, &mut pending);
         Ok(Self { env: env.clone(), path: path.into(), file, pending, total: 0, size_bytes: 0, failed: false })
+    }
+
+    /// Goes on from blocks that were small enough for memory at first. Nothing else is in the file yet.
+    pub(super) fn take_over(&mut self, blocks: BlockWriter) {
+        (self.pending, self.total) = blocks.into_unfinished();
     }
 
     /// Appends a block of 1 byte to 1 MiB.
@@ -89,15 +108,7 @@ impl<E: Env> StateFileWriter<E> {
 
     async fn make_durable(&mut self) -> Result<u64, StorageError> {
         self.flush().await?;
-        self.file.sync().await.map_err(StorageError::io("sync", &self.path))?;
-        let folder = self.path.rsplit_once('/').map_or(".", |(folder, _)| folder);
-        self.env.files().sync_folder(folder).await.map_err(StorageError::io("sync folder", folder))?;
-        // Why: where the files are on another machine, it may have lost power since the sync of the content, and the name with
-        // it; the sync of the folder then finds nothing to do.
-        let file = self.env.files().open(&self.path).await.map_err(StorageError::io("open", &self.path))?;
-        if file.size().await.map_err(StorageError::io("size", &self.path))? != self.size_bytes {
-            return Err(StorageError::ReadBack { path: self.path.clone() });
-        }
+        make_durable(&self.env, &self.path, &mut self.file, self.size_bytes).await?;
         Ok(self.size_bytes)
     }
 
@@ -121,6 +132,8 @@ impl<E: Env> StateFileWriter<E> {
 pub struct StateFileReader<E: Env> {
     path: String,
     source: Source<E>,
+    /// Where it begins in the file.
+    base: u64,
     size: u64,
     /// Read ahead: the bytes of the file from `offset` on.
     buffer: Vec<u8>,
@@ -166,6 +179,19 @@ impl<E: Env> StateFileReader<E> {
         Self::begin(Self::over(url.into(), source, first.object_size_bytes, first.bytes.into()), kind, expected_bytes).await
     }
 
+    /// As [`open`](Self::open), of a part of a file.
+    ///
+    /// # Errors
+    /// `Io` or `Corrupt`. Offsets are those within the segment.
+    pub async fn open_segment(env: &E, kind: FileKind, path: &str, base: u64, size_bytes: u64) -> Result<Self, StorageError> {
+        let file = env.files().open(path).await.map_err(StorageError::io("open", path))?;
+        let there = file.size().await.map_err(StorageError::io("read the size of", path))?;
+        let size = there.saturating_sub(base).min(size_bytes);
+        let mut reader = Self::over(format!("{path} from {base}"), Source::File(file), size, Vec::new());
+        reader.base = base;
+        Self::begin(reader, kind, Some(size_bytes)).await
+    }
+
     async fn begin(mut reader: Self, kind: FileKind, expected_bytes: Option<u64>) -> Result<Self, StorageError> {
         let (path, size) = (reader.path.clone(), reader.size);
         let expected = expected_bytes.unwrap_or(size);
@@ -196,7 +222,7 @@ impl<E: Env> StateFileReader<E> {
     }
 
     fn over(path: String, source: Source<E>, size: u64, buffer: Vec<u8>) -> Self {
-        Self { path, source, size, buffer, used: 0, offset: 0, total: 0, ended: false }
+        Self { path, source, base: 0, size, buffer, used: 0, offset: 0, total: 0, ended: false }
     }
 
     /// The next payload and the offset that it stands at; `None` once the end has been seen and found in order.
@@ -266,7 +292,7 @@ impl<E: Env> StateFileReader<E> {
                 Source::File(file) => {
                     // Not into the buffer, where it would be taken for read if this future is dropped while it waits.
                     let mut chunk = vec![0; left.min((count - have).max(TRANSFER_SIZE))];
-                    let count = file.read_at(at, &mut chunk).await.map_err(StorageError::io("read", &self.path))?;
+                    let count = file.read_at(self.base + at, &mut chunk).await.map_err(StorageError::io("read", &self.path))?;
                     self.buffer.extend_from_slice(&chunk[..count]);
                     count
                 }

@@ -3,7 +3,9 @@
 mod checkpoints;
 mod disk;
 mod journal;
+mod merging;
 mod object_checkpoints;
 mod object_journal;
 mod objects;
+mod small_state;
 mod state_files;

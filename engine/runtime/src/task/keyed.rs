@@ -245,12 +245,14 @@ impl KeyedBackends {
     }
 
     fn count<E: Env>(&mut self, planned: Option<&OperatorRestore>, local: Option<&StandIn<'_, E>>) {
-        let handles = planned.map_or(&[][..], |planned| &planned.keyed);
+        // What is in the metadata is not read anywhere.
+        let handles =
+            || planned.into_iter().flat_map(|planned| &planned.keyed).map(|(handle, _)| handle).filter(|handle| handle.has_files());
         let (from, size_bytes) = match local {
             Some(local) => (&mut self.restored.local, local.operator.size_bytes()),
-            None => (&mut self.restored.remote, handles.iter().map(|(handle, _)| handle.size_bytes()).sum()),
+            None => (&mut self.restored.remote, handles().map(|handle| handle.size_bytes() - handle.location.inline_bytes()).sum()),
         };
-        if !handles.is_empty() {
+        if handles().next().is_some() {
             *from.get_or_insert(0) += size_bytes;
         }
     }

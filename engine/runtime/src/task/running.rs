@@ -370,10 +370,11 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
         let copy = self.context.local.as_ref().filter(|_| copied);
         let place = snapshot::SnapshotPlace {
             copy: copy.map(|copies| copies.begin(checkpoint)),
-            storage,
+            streams: self.context.streams.clone(),
             checkpoint,
             request,
             subtask: self.context.task.subtask.0,
+            merged_bytes: 0,
             attempt: self.context.attempt,
         };
         let task = self.context.env.spawn("snapshot", async move {

@@ -10,22 +10,26 @@ use crate::state::cold::{ColdError, ColdFile, ColumnIndex};
 use crate::state::table::cold_range;
 use crate::state::ttl::Expiry;
 use crate::state::{BlockBuilder, KeyedSnapshot};
-use crate::storage::{CheckpointStorage, StorageError};
+use crate::storage::memory::InlineWriter;
+use crate::storage::streams::SharedSegments;
+use crate::storage::{SnapshotStreams, StateWriter, StorageError};
 use cofferdam_protocol::local::LocalFile;
 use cofferdam_protocol::snapshot::{KeyedHandle, Layout, ListState, OperatorSnapshot, SharedFile, StateLocation, StateShape, TaskSnapshot};
 use cofferdam_protocol::stored::{write_bytes, Stored, StoredError};
 use cofferdam_protocol::{AttemptId, CheckpointId, KeyGroup};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What goes into one block of a copied file.
 const PIECE_BYTES: usize = 256 << 10;
 
 /// Where a snapshot goes, and how it is to be taken.
 pub(super) struct SnapshotPlace<E: Env> {
-    pub(super) storage: CheckpointStorage,
+    pub(super) streams: SnapshotStreams<E>,
     pub(super) checkpoint: CheckpointId,
     pub(super) request: SnapshotRequest,
     pub(super) subtask: u32,
+    /// How much the task has put into files that it shares with others.
+    pub(super) merged_bytes: u64,
     /// Makes names unique.
     pub(super) attempt: AttemptId,
     /// The second copy, on this worker's disk.
@@ -49,10 +53,10 @@ pub(super) enum KeyedPart {
 }
 
 impl<E: Env> SnapshotPlace<E> {
-    async fn writer(&self, env: &E, uid: &str, name: &str) -> Result<Doubled<'_, E>, StorageError> {
+    async fn writer(&self, uid: &str, name: &str) -> Result<Doubled<'_, E>, StorageError> {
         let remote = match &self.request {
-            SnapshotRequest::Checkpoint { .. } => self.storage.state_writer(env, self.checkpoint, name).await?,
-            SnapshotRequest::Savepoint { folder, .. } => self.storage.savepoint_writer(env, folder, name).await?,
+            SnapshotRequest::Checkpoint { .. } => self.streams.state_writer(self.checkpoint, name, self.merged_bytes).await?,
+            SnapshotRequest::Savepoint { folder, .. } => self.streams.savepoint_writer(folder, name).await?,
         };
         Ok(Doubled::new(Some(remote), self.copy.as_ref(), uid).await)
     }
@@ -88,10 +92,13 @@ pub(super) async fn write<E: Env>(
         if let Some(keyed) = keyed {
             let name = format!("{uid}-{}-{}", place.subtask, place.attempt);
             let (handle, written) = match keyed {
-                KeyedPart::Memory(keyed) => write_memory(env, &place, &uid, &name, &keyed).await?,
+                KeyedPart::Memory(keyed) => write_memory(&place, &uid, &name, &keyed).await?,
                 KeyedPart::Store(keyed) => write_store(env, &place, &uid, &name, keyed).await?,
             };
             size_bytes += written;
+            if let StateLocation::Segment { size_bytes, .. } = &handle.location {
+                place.merged_bytes += size_bytes;
+            }
             handles.push(handle);
         }
         size_bytes += lists.iter().flat_map(|list| &list.items).map(|item| item.len() as u64).sum::<u64>();
@@ -107,13 +114,12 @@ pub(super) async fn write<E: Env>(
 }
 
 async fn write_memory<E: Env>(
-    env: &E,
     place: &SnapshotPlace<E>,
     uid: &str,
     name: &str,
     keyed: &KeyedSnapshot,
 ) -> Result<(KeyedHandle, u64), TaskError> {
-    let mut writer = place.writer(env, uid, name).await?;
+    let mut writer = place.writer(uid, name).await?;
     for block in keyed.blocks() {
         let block = block.map_err(|source| TaskError::Snapshot { uid: uid.into(), source })?;
         writer.block(&block).await?;
@@ -141,7 +147,7 @@ async fn write_store<E: Env>(
         SnapshotRequest::Savepoint { format: SavepointFormat::Native, .. } => false,
     };
     if whole {
-        return write_blocks(env, place, uid, name, keyed).await;
+        return write_blocks(place, uid, name, keyed).await;
     }
     let checkpoint = keyed.checkpoint(env).await.map_err(cold)?;
     keyed.taken();
@@ -155,23 +161,33 @@ async fn write_store<E: Env>(
         }
         SnapshotRequest::Savepoint { .. } => false,
     };
+    let merging = place.streams.segments(uid, place.subtask).filter(|_| reuses);
+    let mut segments = match &merging {
+        Some(segments) => Some(segments.lock().await),
+        None => None,
+    };
+    let known = || checkpoint.files.iter().filter(|file| file.shared).filter_map(|file| keyed.uploaded.get(&file.name));
+    let again = segments.as_mut().map_or_else(BTreeSet::new, |segments| segments.begin(&known().collect::<Vec<_>>()));
+    let limit = segments.as_ref().map_or(0, |segments| segments.limit_bytes());
     let mut private = Vec::new();
     let mut shared = Vec::new();
     let mut missing = Vec::new();
-    // By their paths in the checkpoint.
+    // By their names in the store.
     let mut local = BTreeMap::new();
+    let mut small = Vec::new();
     for file in &checkpoint.files {
         if !file.shared {
             write_private(file, &mut private)?;
             continue;
         }
-        match keyed.uploaded.get(&file.name).filter(|_| reuses) {
+        match keyed.uploaded.get(&file.name).filter(|_| reuses && !again.contains(&file.name)) {
             Some(known) => {
                 if let Some(copy) = &place.copy {
-                    local.extend(keep(copy, uid, file, &keyed, &known).await?.map(|kept| (known.path.clone(), kept)));
+                    local.extend(keep(copy, uid, file, &keyed, &known).await?.map(|kept| (known.name.clone(), kept)));
                 }
                 shared.push(known);
             }
+            None if file.size_bytes <= limit => small.push(file),
             None => missing.push((file, shared_name(place, uid, name, file, &keyed))),
         }
     }
@@ -180,40 +196,46 @@ async fn write_store<E: Env>(
         async move {
             let mut sent = Vec::new();
             for (file, path) in own {
-                sent.push(upload(env, place, uid, file, path).await?);
+                sent.push(upload(place, uid, file, path).await?);
             }
             Ok::<_, StorageError>(sent)
         }
     };
     // Each file waits for the storage several times in a row; together they wait no longer than one.
     let lanes = tokio::join!(lane(0), lane(1), lane(2), lane(3));
-    let mut size_bytes = 0;
-    for sent in [lanes.0?, lanes.1?, lanes.2?, lanes.3?] {
-        for (file, copied) in sent {
-            size_bytes += file.size_bytes;
-            if reuses {
-                keyed.uploaded.insert(file.clone());
-            }
-            if let (Some(copy), Some(copied)) = (&place.copy, copied) {
-                copy.remember(&keyed.kept, &file, &copied);
-                local.insert(file.path.clone(), copied);
-            }
-            shared.push(file);
-        }
+    let mut sent = [lanes.0?, lanes.1?, lanes.2?, lanes.3?].concat();
+    if let Some(segments) = &mut segments {
+        sent.extend(merge(place, uid, segments, &small, &keyed).await?);
     }
+    let mut size_bytes = 0;
+    for (file, copied) in sent {
+        size_bytes += file.size_bytes;
+        if reuses {
+            keyed.uploaded.insert(file.clone());
+        }
+        if let (Some(copy), Some(copied)) = (&place.copy, copied) {
+            copy.remember(&keyed.kept, &file, &copied);
+            local.insert(file.name.clone(), copied);
+        }
+        shared.push(file);
+    }
+    if let Some(segments) = &mut segments {
+        segments.measure(&mut shared);
+    }
+    drop(segments);
     shared.sort_by(|a, b| a.name.cmp(&b.name));
     if reuses {
         keyed.uploaded.retain(&shared);
         keyed.kept.retain(&shared);
     }
-    let mut writer = place.writer(env, uid, name).await?;
+    let mut writer = place.writer(uid, name).await?;
     for piece in private.chunks(PIECE_BYTES) {
         writer.block(piece).await?;
     }
     let (location, copied) = writer.finish().await?;
     let location = written(location);
     size_bytes += location.size_bytes();
-    let local = shared.iter().filter_map(|file| local.remove(&file.path)).collect();
+    let local = shared.iter().filter_map(|file| local.remove(&file.name)).collect();
     let layout = Layout::Store { backend: keyed.backend.to_owned(), columns: keyed.columns.clone(), shared };
     let handle = KeyedHandle { groups: keyed.groups, location, layout };
     Ok((place.handle(uid, handle, copied, local), size_bytes))
@@ -225,12 +247,14 @@ const LANES: usize = 4;
 /// What a file of a store is to be called where it is shared.
 fn shared_name<E: Env>(place: &SnapshotPlace<E>, uid: &str, name: &str, file: &ColdFile, keyed: &StoreSnapshot) -> String {
     match &place.request {
-        SnapshotRequest::Checkpoint { .. } => {
-            let number = keyed.uploaded.next_number();
-            format!("{}-{uid}-{}-{number}", place.attempt, place.subtask)
-        }
+        SnapshotRequest::Checkpoint { .. } => own_name(place, uid, keyed),
         SnapshotRequest::Savepoint { .. } => format!("{name}-{}", file.name),
     }
+}
+
+/// A name below the shared folder that nothing else ever gets.
+fn own_name<E: Env>(place: &SnapshotPlace<E>, uid: &str, keyed: &StoreSnapshot) -> String {
+    format!("{}-{uid}-{}-{}", place.attempt, place.subtask, keyed.uploaded.next_number())
 }
 
 /// A file that the checkpoint has already: the copy gets a link to it, or its bytes where no earlier copy has it.
@@ -259,22 +283,48 @@ async fn keep<E: Env>(
     Ok(kept)
 }
 
+/// Small files become segments, one behind the other: which file each lies in follows from their order alone. One sync for all. The
+/// copy has each as a file of its own: what is linked must not grow.
+async fn merge<E: Env>(
+    place: &SnapshotPlace<E>,
+    uid: &str,
+    segments: &mut SharedSegments<E>,
+    small: &[&ColdFile],
+    keyed: &StoreSnapshot,
+) -> Result<Vec<(SharedFile, Option<LocalFile>)>, StorageError> {
+    let mut merged = Vec::new();
+    for file in small {
+        let remote = StateWriter::<E>::Inline(InlineWriter::new(&file.name, u64::MAX));
+        let mut writer = Doubled::new(Some(remote), place.copy.as_ref(), uid).await;
+        transfer(&mut writer, file).await?;
+        let (Some(StateLocation::Inline(bytes)), copied) = writer.finish_both().await? else { unreachable!("it is written into memory") };
+        let (path, segment) = segments.append(&bytes, || own_name(place, uid, keyed)).await?;
+        let shared = SharedFile { name: file.name.clone(), path, size_bytes: bytes.len() as u64, segment: Some(segment) };
+        merged.push((shared, copied));
+    }
+    segments.sync().await?;
+    Ok(merged)
+}
+
 async fn upload<E: Env>(
-    env: &E,
     place: &SnapshotPlace<E>,
     uid: &str,
     file: &ColdFile,
     name: &str,
 ) -> Result<(SharedFile, Option<LocalFile>), StorageError> {
     let remote = match &place.request {
-        SnapshotRequest::Checkpoint { .. } => place.storage.shared_writer(env, name).await?,
-        SnapshotRequest::Savepoint { folder, .. } => place.storage.savepoint_writer(env, folder, name).await?,
+        SnapshotRequest::Checkpoint { .. } => place.streams.shared_writer(name).await?,
+        SnapshotRequest::Savepoint { folder, .. } => place.streams.whole_savepoint_writer(folder, name).await?,
     };
     let mut writer = Doubled::new(Some(remote), place.copy.as_ref(), uid).await;
     transfer(&mut writer, file).await?;
     match writer.finish().await? {
-        (Some(StateLocation::File { path, size_bytes }), local) => Ok((SharedFile { name: file.name.clone(), path, size_bytes }, local)),
-        (Some(StateLocation::Inline(_)) | None, _) => unreachable!("files that are shared are never inlined"),
+        (Some(StateLocation::File { path, size_bytes }), local) => {
+            Ok((SharedFile { name: file.name.clone(), path, size_bytes, segment: None }, local))
+        }
+        (Some(StateLocation::Inline(_) | StateLocation::Segment { .. }) | None, _) => {
+            unreachable!("what is shared whole has a file of its own")
+        }
     }
 }
 
@@ -324,7 +374,6 @@ fn trim(expiry: &Expiry, value: &[u8], alive: &mut Vec<u8>) -> Result<bool, Cold
 
 /// The canonical format, out of a store: blocks by state name and key group.
 async fn write_blocks<E: Env>(
-    env: &E,
     place: &SnapshotPlace<E>,
     uid: &str,
     name: &str,
@@ -338,7 +387,7 @@ async fn write_blocks<E: Env>(
         .map(|index| (index, store.scan(ColumnIndex(u16::try_from(index).expect("few")), &from, to.as_deref())))
         .collect();
     keyed.taken();
-    let mut writer = place.writer(env, uid, name).await?;
+    let mut writer = place.writer(uid, name).await?;
     for (index, scan) in scans {
         let mut open: Option<BlockBuilder> = None;
         for entry in scan {

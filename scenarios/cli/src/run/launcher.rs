@@ -146,6 +146,7 @@ fn job_arguments(job: &JobArguments) -> Vec<String> {
         ("--local", job.local.clone()),
     ];
     let mut arguments: Vec<String> = pairs.into_iter().flat_map(|(name, value)| [name.to_owned(), value]).collect();
+    arguments.extend(job.small.passed_on());
     if job.full_checkpoints {
         arguments.push("--full-checkpoints".into());
     }

@@ -7,6 +7,7 @@ use crate::args::{JobArguments, Keep, WordcountArguments};
 use crate::failure::{one_line, Failure};
 use cofferdam_engine::env::real::RealEnv;
 use cofferdam_engine::env::ObjectError;
+use cofferdam_engine::storage::CheckpointStorage;
 use cofferdam_engine::storage::{object, StorageError};
 use cofferdam_protocol::CheckpointSettings;
 use std::hash::{BuildHasher, Hasher};
@@ -61,6 +62,13 @@ impl Request {
             return Err(out_of_range("parallelism", arguments.parallelism, "it must be between 1 and 128"));
         }
         CheckpointSettings { interval: Some(arguments.interval), ..CheckpointSettings::default() }.validated()?;
+        let in_objects = arguments.checkpoints.to_str().is_some_and(super::is_url);
+        let storage = if in_objects {
+            CheckpointStorage::Object { root: String::new() }
+        } else {
+            CheckpointStorage::FileSystem { root: String::new() }
+        };
+        arguments.small.small().validated(&storage).map_err(|error| Failure::Usage(error.to_string()))?;
         let input_size_bytes = readable_size(&arguments.input)?;
         let from = arguments.from.as_deref().map(readable_snapshot).transpose()?;
         let address = free_address(arguments.port)?;
@@ -89,7 +97,7 @@ impl Request {
         }
         let parallelism = arguments.parallelism;
         let (mode, throttle) = (arguments.mode, arguments.throttle);
-        let (backend, full_checkpoints) = (arguments.backend, arguments.full_checkpoints);
+        let (backend, full_checkpoints, small) = (arguments.backend, arguments.full_checkpoints, arguments.small);
         // What is here dies with the processes: whatever matters of it is in checkpoints.
         let local = absolute(&std::env::temp_dir().join(format!("cofferdam-{job_id}")))?;
         let local_recovery = arguments.local_recovery.as_deref().map(|folder| {
@@ -109,6 +117,7 @@ impl Request {
                 throttle,
                 backend,
                 full_checkpoints,
+                small,
                 local,
                 local_recovery,
             },

@@ -52,6 +52,7 @@ pub fn process(arguments: &WorkerArguments) -> Result<Outcome, Failure> {
         data_address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         heartbeats: Heartbeats::default(),
         storage: super::storage(&arguments.job),
+        small: arguments.job.small.small(),
         mode: arguments.job.mode.mode(),
         backend: backend(arguments)?,
         local: arguments.job.local_recovery.as_ref().map(|folder| format!("{folder}/worker-{}", arguments.id)),

@@ -19,6 +19,23 @@ pub struct Checkpoint {
     pub versions: BTreeMap<(String, String), u32>,
     /// Every file that it names, by its path below the job's folder.
     pub files: Vec<String>,
+    /// How large everything is that it shares with other checkpoints, by path and, in a merged file, where it begins.
+    pub shared: BTreeMap<(String, u64), u64>,
+    /// Of each physical file of shared segments: what is used of it, and how large it was.
+    pub physical: BTreeMap<String, Physical>,
+}
+
+/// A file that segments lie in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Physical {
+    /// By the segments of this checkpoint.
+    pub used_bytes: u64,
+    /// Where the last of them ends.
+    pub end_bytes: u64,
+    /// As the checkpoint has it.
+    pub said_bytes: u64,
+    /// As it is.
+    pub file_bytes: u64,
 }
 
 /// State name, key, value.
@@ -277,15 +294,44 @@ fn sized(read: &dyn Fn(&str) -> Result<Vec<u8>, Broken>, path: &str, size: u64) 
     Ok(file)
 }
 
-fn store(bytes: &mut Bytes<'_>, read: &dyn Fn(&str) -> Result<Vec<u8>, Broken>, files: &mut Vec<String>) -> Result<Store, Broken> {
+/// The bytes of a segment.
+fn segment(read: &dyn Fn(&str) -> Result<Vec<u8>, Broken>, path: &str, offset: u64, size: u64) -> Result<(Vec<u8>, u64), Broken> {
+    let file = read(path)?;
+    let there = file.len() as u64;
+    let range = usize::try_from(offset).ok().zip(offset.checked_add(size).and_then(|end| usize::try_from(end).ok()));
+    let part =
+        range.and_then(|(from, to)| file.get(from..to)).ok_or_else(|| format!("{path} has {there} bytes, not {size} at {offset}"))?;
+    Ok((part.to_vec(), there))
+}
+
+fn store(
+    bytes: &mut Bytes<'_>,
+    merged: bool,
+    read: &dyn Fn(&str) -> Result<Vec<u8>, Broken>,
+    checkpoint: &mut Checkpoint,
+) -> Result<Store, Broken> {
     let backend = bytes.text()?;
     let columns = (0..bytes.count()?).map(|_| bytes.text()).collect::<Result<_, _>>()?;
     let mut store = Store { backend, columns, files: BTreeMap::new() };
     for _ in 0..bytes.count()? {
         let (name, path, size) = (bytes.text()?, bytes.text()?, bytes.number(8)?);
-        let content = blocks(b"CFDSTATE", &sized(read, &path, size)?).map_err(|broken| format!("{path}: {broken}"))?.concat();
+        let file = if merged && bytes.number(1)? == 1 {
+            let (offset, said_bytes) = (bytes.number(8)?, bytes.number(8)?);
+            let (file, file_bytes) = segment(read, &path, offset, size)?;
+            let physical = checkpoint.physical.entry(path.clone()).or_default();
+            physical.used_bytes += size;
+            physical.end_bytes = (offset + size).max(physical.end_bytes);
+            physical.said_bytes = said_bytes.max(physical.said_bytes);
+            physical.file_bytes = file_bytes;
+            checkpoint.shared.insert((path.clone(), offset), size);
+            file
+        } else {
+            checkpoint.shared.insert((path.clone(), 0), size);
+            sized(read, &path, size)?
+        };
+        let content = blocks(b"CFDSTATE", &file).map_err(|broken| format!("{path}: {broken}"))?.concat();
         store.files.insert(name, content);
-        files.push(path);
+        checkpoint.files.push(path);
     }
     Ok(store)
 }
@@ -434,20 +480,31 @@ fn metadata(
             let mut part = 0;
             for _ in 0..bytes.count()? {
                 let (first, last) = (bytes.number(2)?, bytes.number(2)?);
-                let state = checkpoint.keyed.entry(uid.clone()).or_default();
-                let (named, own) = if bytes.number(1)? == 0 {
-                    let (path, size) = (bytes.text()?, bytes.number(8)?);
-                    let file = sized(read, &path, size)?;
-                    checkpoint.files.push(path.clone());
-                    (path, file)
-                } else {
-                    let length = bytes.count()?;
-                    ("inline state".to_owned(), bytes.take(length)?.to_vec())
+                let (named, own) = match bytes.number(1)? {
+                    0 => {
+                        let (path, size) = (bytes.text()?, bytes.number(8)?);
+                        let file = sized(read, &path, size)?;
+                        (path, file)
+                    }
+                    1 => {
+                        let length = bytes.count()?;
+                        (String::new(), bytes.take(length)?.to_vec())
+                    }
+                    2 => {
+                        let (path, offset, size) = (bytes.text()?, bytes.number(8)?, bytes.number(8)?);
+                        let (part, _) = segment(read, &path, offset, size)?;
+                        (path, part)
+                    }
+                    other => return Err(format!("state in a place of kind {other}")),
                 };
-                if bytes.number(1)? == 0 {
+                checkpoint.files.extend(Some(named.clone()).filter(|path| !path.is_empty()));
+                let layout = bytes.number(1)?;
+                if layout == 0 {
+                    let state = checkpoint.keyed.entry(uid.clone()).or_default();
                     part += state_file(&own, shapes, state).map_err(|broken| format!("{named}: {broken}"))?;
                 } else {
-                    let store = store(bytes, read, &mut checkpoint.files)?;
+                    let store = store(bytes, layout == 2, read, checkpoint)?;
+                    let state = checkpoint.keyed.entry(uid.clone()).or_default();
                     part += stored(&own, &store, first..=last, shapes, state).map_err(|broken| format!("{named}: {broken}"))?;
                 }
             }

@@ -26,7 +26,7 @@ pub struct Account {
 struct Last {
     number: u64,
     keyed: BTreeMap<String, State>,
-    shared: BTreeSet<String>,
+    shared: BTreeSet<(String, u64)>,
 }
 
 fn size_of(key: &str, value: &Value) -> u64 {
@@ -67,21 +67,27 @@ fn changed(before: &BTreeMap<String, State>, after: &BTreeMap<String, State>) ->
     bytes
 }
 
+/// What of it is the job's own.
+fn own(checkpoint: &Checkpoint) -> impl Iterator<Item = (&(String, u64), u64)> {
+    checkpoint.shared.iter().filter(|((path, _), _)| path.starts_with("shared/")).map(|(place, size)| (place, *size))
+}
+
 impl Account {
-    /// A checkpoint is complete. `size_of_file` gives the bytes of a file that it names.
+    /// A checkpoint is complete. Of merged files, `rewritten_over` names the setting for how many times as large as what is used of it one
+    /// may be.
     ///
     /// # Errors
     /// More was uploaded than was allowed so far.
-    pub fn completed(&mut self, checkpoint: &Checkpoint, size_of_file: &dyn Fn(&str) -> u64) -> Result<(), Contradiction> {
-        let shared: BTreeSet<String> = checkpoint.files.iter().filter(|path| path.starts_with("shared/")).cloned().collect();
+    pub fn completed(&mut self, checkpoint: &Checkpoint, rewritten_over: Option<u32>) -> Result<(), Contradiction> {
         let all = total(&checkpoint.keyed) * FACTOR / 4;
         let nothing = Last { number: checkpoint.number, keyed: BTreeMap::new(), shared: BTreeSet::new() };
+        let shared = own(checkpoint).map(|(place, _)| place.clone()).collect();
         let last = self.last.replace(Last { number: checkpoint.number, keyed: checkpoint.keyed.clone(), shared });
         let first = last.is_none();
         let last = last.unwrap_or(nothing);
-        let added: Vec<&String> = self.last.iter().flat_map(|now| now.shared.difference(&last.shared)).collect();
+        let added: Vec<u64> = own(checkpoint).filter(|(place, _)| !last.shared.contains(place)).map(|(_, size)| size).collect();
         let numbers = checkpoint.number.saturating_sub(last.number).max(1);
-        let bytes: u64 = added.iter().map(|path| size_of_file(path)).sum();
+        let bytes: u64 = added.iter().sum();
         let different = changed(&last.keyed, &checkpoint.keyed);
         self.uploaded += bytes;
         self.allowed += numbers * different * FACTOR / 4 + added.len() as u64 * PER_FILE_BYTES + numbers * all / REWRITE_EVERY;
@@ -89,14 +95,16 @@ impl Account {
             // What was counted once may be in four files that are merged with the next one.
             self.allowed += all;
         }
-        if self.uploaded > self.allowed {
+        // What is left of a merged file is written again when the rest of it is so many times as large: each byte that dies pays for that
+        // once.
+        let allowed = rewritten_over.map_or(self.allowed, |times| self.allowed + self.allowed / u64::from(times.max(2) - 1));
+        if self.uploaded > allowed {
             return Err(format!(
                 "{bytes} bytes in {} new shared files, while {different} bytes changed since checkpoint {}; over all {} bytes are new, \
-                 {} are allowed",
+                 {allowed} are allowed",
                 added.len(),
                 last.number,
                 self.uploaded,
-                self.allowed
             ));
         }
         Ok(())
@@ -106,7 +114,7 @@ impl Account {
     /// upload all of their state, once.
     pub fn restored(&mut self, checkpoint: &Checkpoint) {
         self.allowed += total(&checkpoint.keyed) * FACTOR / 4;
-        let shared = checkpoint.files.iter().filter(|path| path.starts_with("shared/")).cloned().collect();
+        let shared = own(checkpoint).map(|(place, _)| place.clone()).collect();
         self.last = Some(Last { number: checkpoint.number, keyed: checkpoint.keyed.clone(), shared });
     }
 }

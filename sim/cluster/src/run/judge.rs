@@ -4,7 +4,7 @@ use super::{Run, OBJECT_ROOT};
 use crate::disk::View;
 use crate::local_copies::FOLDER;
 use crate::oracle::expiry::Clocks;
-use crate::oracle::{cut, decode, output, reference, restore};
+use crate::oracle::{cut, decode, output, reference, restore, space};
 use crate::scenario::{BackendKind, Expect, JobKind, Scenario, StorageKind};
 use crate::trace::lock;
 use cofferdam_protocol::coordinator::{ClaimMode, Ended};
@@ -98,12 +98,30 @@ impl Run {
                 if let Err(contradiction) = cut::judge(kind, mode, &self.logs, &read, &self.clocks()) {
                     self.violated("consistent-cut", format!("{checkpoint}: {contradiction}"));
                 }
+                if let Err(waste) = space::judge(self.scenario.cluster.merge, &read.physical) {
+                    self.violated("space-amplification", format!("{checkpoint}: {waste}"));
+                }
                 self.judge_efficiency(checkpoint, &read);
                 self.take_image(checkpoint, &read);
                 self.keep_checkpoint(&read);
             }
         }
         self.judge_retained();
+        self.judge_shared();
+    }
+
+    /// Where nothing goes wrong, a shared file goes soon after the last retained checkpoint that needs it.
+    fn judge_shared(&mut self) {
+        if !self.scenario.is_undisturbed() || self.in_objects() {
+            return;
+        }
+        let read = self.retained.iter().filter_map(|checkpoint| self.read_checkpoint(*checkpoint).ok());
+        let needed = read.flat_map(|read| read.files).filter(|path| path.starts_with("shared/")).collect();
+        let (live, root) = (self.world.storage(self.storage).tree_now(View::Live), self.job.root);
+        let judged = self.leftovers.judge(self.world.now(), needed, |path| live.contains_key(&format!("{root}/{path}")));
+        if let Err(leftover) = judged {
+            self.violated("no-unreferenced-files", leftover);
+        }
     }
 
     /// An incremental checkpoint adds what has changed, and little more.
@@ -115,7 +133,7 @@ impl Run {
             return;
         }
         let mut account = std::mem::take(&mut self.account);
-        if let Err(contradiction) = account.completed(read, &|path| self.durable(path).map_or(0, |bytes| bytes.len() as u64)) {
+        if let Err(contradiction) = account.completed(read, cluster.merge.map(|merge| merge.max_space_amplification)) {
             self.violated("efficiency", format!("{checkpoint}: {contradiction}"));
         }
         self.account = account;

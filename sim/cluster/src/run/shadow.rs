@@ -98,6 +98,8 @@ pub(super) fn shadow_of(scenario: &Scenario, shape: Shape, ahead_ms: i64) -> Sce
     (cluster.workers, cluster.slots) = (1, shape.parallelism);
     // Whose copies would these be?
     cluster.local_recovery = false;
+    // Nothing is written but one savepoint: what was merged and inlined is only read.
+    (cluster.inline_below_bytes, cluster.merge) = (0, None);
     let checkpoints = &mut shadow.checkpoints;
     (checkpoints.interval_ms, checkpoints.timeout_ms) = (3_600_000, 3_600_000);
     (checkpoints.interval_during_backlog_ms, checkpoints.shadow_every) = (None, 0);

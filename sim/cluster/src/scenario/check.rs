@@ -3,6 +3,8 @@
 use super::{BackendKind, JobKind, Scenario, StorageKind, What, When};
 use crate::fault::{KINDS, LOCAL_KINDS, OBJECT_KINDS};
 use cofferdam_engine::observe::Moment;
+use cofferdam_engine::storage::streams::INLINE_LIMIT_BYTES;
+use cofferdam_protocol::segments::MergingError;
 use cofferdam_protocol::settings::{Mode, SettingsError};
 use cofferdam_protocol::MaxParallelism;
 
@@ -31,6 +33,12 @@ pub enum ScenarioError {
     /// The same.
     #[error("faults of local copies need cluster.local_recovery")]
     NoLocalCopies,
+    /// What is appended to.
+    #[error("cluster.merge needs cluster.storage file-system")]
+    MergingNeedsFiles,
+    /// How files are merged makes no sense.
+    #[error("cluster.merge: {0}")]
+    Merging(#[from] MergingError),
     /// A number out of its range.
     #[error("{field} is {value}, it must be from {least} to {most}")]
     OutOfRange {
@@ -135,6 +143,13 @@ impl Scenario {
         within("cluster.workers times slots", u64::from(cluster.workers) * u64::from(cluster.slots), job.parallelism.into(), u64::MAX)?;
         within("cluster.heartbeat_ms", cluster.heartbeat_ms, 1, 60_000)?;
         within("cluster.heartbeat_timeout_ms", cluster.heartbeat_timeout_ms, cluster.heartbeat_ms, 600_000)?;
+        within("cluster.inline_below_bytes", cluster.inline_below_bytes.into(), 0, INLINE_LIMIT_BYTES.into())?;
+        if let Some(merge) = cluster.merge {
+            merge.merging().validated()?;
+            if cluster.storage != StorageKind::FileSystem {
+                return Err(ScenarioError::MergingNeedsFiles);
+            }
+        }
         within("network.latency_max_ms", self.network.latency_max_ms, self.network.latency_min_ms, 60_000)?;
         within("network.window_bytes", self.network.window_bytes.into(), 64, 1 << 30)?;
         within("disk.latency_max_us", self.disk.latency_max_us, self.disk.latency_min_us, 60_000_000)?;

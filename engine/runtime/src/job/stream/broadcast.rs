@@ -103,6 +103,9 @@ impl<E: Env, T: Record> Sealed<E, T> {
     }
 }
 
+/// What comes out of a function over a keyed and a broadcast stream.
+pub type AfterKeyedBroadcast<E, T, B, P, S> = Stream<E, GateSpec<E, Either<T, B>>, KeyedBroadcastOperator<P, S>>;
+
 impl<E: Env, T: Record, K: StateKey, S: Selector<T, K> + Clone, B: Record> KeyedBroadcast<E, T, K, S, B> {
     /// Applies a function. `uid` is the stable name of its state; `function` makes one instance per subtask.
     #[allow(clippy::type_complexity)]
@@ -110,7 +113,7 @@ impl<E: Env, T: Record, K: StateKey, S: Selector<T, K> + Clone, B: Record> Keyed
         self,
         uid: &str,
         function: impl Fn() -> P + Send + Sync + 'static,
-    ) -> Stream<E, GateSpec<E, Either<T, B>>, KeyedBroadcastOperator<P, S>> {
+    ) -> AfterKeyedBroadcast<E, T, B, P, S> {
         let edges = vec![self.keyed.hash_edge(Arc::new(channel::left_inlet::<T, B>)), broadcast_edge::<E, T, B>(&self.broadcast)];
         let (name, selector) = (uid.to_owned(), self.keyed.selector);
         let make = move || KeyedBroadcastOperator::new(name.clone(), function(), selector.clone());

@@ -5,7 +5,7 @@ use crate::env::objects::{PartId, UploadId};
 use crate::env::{Env, ObjectError, Objects};
 use crate::storage::StorageError;
 use bytes::Bytes;
-use cofferdam_protocol::block::{write_block, write_end, write_header, FileKind};
+use cofferdam_protocol::block::{write_block, write_end, write_header, BlockWriter, FileKind};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -41,6 +41,11 @@ impl<E: Env> ObjectWriter<E> {
         write_header(FileKind::State, &mut pending);
         let litter = Litter { env: env.clone(), objects: Vec::new(), upload: None };
         Self { env: env.clone(), folder, url, pending, total: 0, size_bytes: 0, parts: Vec::new(), failed: false, litter }
+    }
+
+    /// As for files: goes on from blocks that were small enough for memory at first.
+    pub(in crate::storage) fn take_over(&mut self, blocks: BlockWriter) {
+        (self.pending, self.total) = blocks.into_unfinished();
     }
 
     /// Appends a block of 1 byte to 1 MiB.

@@ -27,7 +27,8 @@ pub(super) async fn stand_in<'a, E: Env, O: Operator>(
     planned: &OperatorRestore,
     copy: &'a Restorable<E>,
 ) -> Option<StandIn<'a, E>> {
-    if planned.keyed.is_empty() {
+    // What is in the metadata as a whole came with the deployment: no copy was made of it.
+    if !planned.keyed.iter().any(|(handle, _)| handle.has_files()) {
         return None;
     }
     let found = match local::stand_in(planned, context.groups, copy.wanted, &copy.snapshot) {
@@ -76,8 +77,7 @@ pub(super) async fn fetch<E: Env>(
     let cold = |source| TaskError::Cold { uid: uid.into(), source };
     let mut files = private_files(context, &handle.location).await?;
     for file in shared {
-        let location = StateLocation::File { path: file.path.clone(), size_bytes: file.size_bytes };
-        let mut reader = context.storage.open_state(&context.env, &location).await?;
+        let mut reader = context.storage.open_state(&context.env, &file.location()).await?;
         let mut sink = backend.sink(place, part, &file.name).map_err(cold)?;
         while let Some((_, block)) = reader.next().await? {
             sink.append(&block).map_err(cold)?;
@@ -125,10 +125,7 @@ async fn private_files<E: Env>(context: &Place<E>, location: &StateLocation) -> 
     while let Some((_, block)) = reader.next().await? {
         bytes.extend_from_slice(&block);
     }
-    split_private(&bytes, || match location {
-        StateLocation::File { path, .. } => path.clone(),
-        StateLocation::Inline(_) => "inline state".into(),
-    })
+    split_private(&bytes, || location.path().unwrap_or("inline state").to_owned())
 }
 
 /// The small files of a store, which stand one behind the other.

@@ -4,7 +4,7 @@
 //! subtasks or on more or fewer, with the same backend or another one. Before it reads anything it is asked for a savepoint, and that
 //! must be the reference's state over exactly the lines that the checkpoint had consumed: what was restored is what was there.
 
-use super::{JobPlace, Run, ROOT};
+use super::{JobPlace, Run};
 use crate::clock::EPOCH_MS;
 use crate::disk::View;
 use crate::oracle::decode;
@@ -20,6 +20,9 @@ use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
+/// The copy's folder. Not that of the job: a job that has claimed a snapshot of another one names its files by where they are, and
+/// may have files of the same names.
+const COPIED: &str = "/shared/checkpoints/copied";
 /// The invariant.
 const NAME: &str = "restorability";
 /// Nothing goes wrong, so it takes a few seconds at most.
@@ -57,7 +60,7 @@ impl Run {
             return;
         }
         let content = read.files.iter().filter_map(|path| {
-            let full = if path.starts_with('/') { path.clone() } else { format!("{ROOT}/{path}") };
+            let full = if path.starts_with('/') { path.clone() } else { format!("{COPIED}/{path}") };
             // What does not read back was reported when it was judged.
             Some((full, self.durable(path).ok()?))
         });
@@ -149,7 +152,7 @@ impl Run {
         for (path, bytes) in &image.files {
             disk.write_now(path, bytes).expect("a fresh disk takes the copy");
         }
-        let path = format!("{ROOT}/chk-{}", image.checkpoint.0);
+        let path = format!("{COPIED}/chk-{}", image.checkpoint.0);
         let origin = Some(Origin { path, checkpoint: image.checkpoint, claim: ClaimMode::NoClaim });
         self.job = JobPlace { name: "shadow", root: "/shared/checkpoints/shadow", output: "/shared/output-shadow", network: 0, origin };
         self.play_job().await;

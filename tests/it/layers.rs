@@ -222,7 +222,7 @@ fn no_text_names_the_host_of_a_package_registry() {
         concat!("docker", ".io"),
     ];
     // Cargo writes the lock file.
-    for file in files().iter().filter(|file| file.path != "Cargo.lock") {
+    for file in files().iter().filter(|file| !file.path.ends_with("Cargo.lock")) {
         for host in hosts {
             assert!(!file.text.contains(host), "{} names {host}", file.path);
         }

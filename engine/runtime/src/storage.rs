@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! <dir>/<job-id>/chk-N/<uid>-<subtask>-<attempt>   state of one subtask of one operator
+//! <dir>/<job-id>/chk-N/merged-<worker>-<attempt>-I where files are merged: what is small, of all subtasks of a worker
 //! <dir>/<job-id>/chk-N/_metadata                   what checkpoint N consists of; appears whole or not at all
 //! <dir>/<job-id>/shared/  taskowned/               for what outlives one checkpoint
 //! <dir>/<job-id>/journal/                          what the coordinator needs to know after a crash

@@ -1,6 +1,7 @@
 //! Facts about checkpoint metadata.
 
 use super::*;
+use crate::snapshot::Segment;
 use alloc::format;
 use alloc::vec;
 use proptest::prelude::*;

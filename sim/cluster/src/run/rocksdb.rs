@@ -221,7 +221,12 @@ mod tests {
     #[test]
     fn the_engine_sees_nothing_of_what_the_bytes_are() {
         use cofferdam_protocol::{KeyGroup, KeyGroupRange};
-        let place = ColdPlace { name: "place".into(), columns: 1, groups: KeyGroupRange { first: KeyGroup(0), last: KeyGroup(9) }, expiring: Default::default() };
+        let place = ColdPlace {
+            name: "place".into(),
+            columns: 1,
+            groups: KeyGroupRange { first: KeyGroup(0), last: KeyGroup(9) },
+            expiring: Default::default(),
+        };
         let seen = |value: &dyn Fn(u32) -> u8| {
             let scratch = super::super::scratch::Scratch::new();
             let backend = Neutral::new(scratch.of_a_life(), 0);

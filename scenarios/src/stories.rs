@@ -461,6 +461,16 @@ stories! {
         })
         .when(at("snapshot-durable"), crash("acting", 400))
     };
+    "restore-takes-long", "The storage is so slow that a restore takes longer than a deployment may: who still reads is not lost, and nothing is begun anew." => |tale| {
+        tale.job(JobKind::Ledger)
+            .with(|scenario| {
+                scenario.restart = RestartStrategy::FixedDelay { attempts: 1, delay: Duration::from_millis(100) };
+                scenario.checkpoints.timeout_ms = 20_000;
+                scenario.calm_after_ms = 20_000;
+            })
+            .when(nth("checkpoint-completed", 3), crash("worker-1", 300))
+            .when(nth("deploying", 2), What::SlowDisk { node: "storage".into(), latency_ms: 2500, for_ms: 12_000 })
+    };
     "gives-up", "The restart strategy allows one restart, and workers die twice: the job fails, and its last checkpoint stays." => |tale| {
         tale.with(|scenario| {
             scenario.restart = RestartStrategy::FixedDelay { attempts: 1, delay: Duration::from_millis(100) };

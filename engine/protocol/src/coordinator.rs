@@ -145,6 +145,7 @@ impl<S: Acknowledged> Machine for Coordinator<S> {
             Input::WorkerLost { worker, incarnation } => self.worker_lost(worker, incarnation, "lost", out),
             Input::Heartbeat { worker, incarnation } => self.heartbeat(worker, incarnation, out),
             Input::TaskRunning { attempt, task } => self.task_running(attempt, task, out),
+            Input::TaskRestoring { attempt, task } => self.task_restoring(attempt, task, out),
             Input::TaskFailed { attempt, task, cause } => self.task_failed(attempt, task, &cause, out),
             Input::TaskDrained { attempt, task } => self.task_drained(attempt, task, out),
             Input::WorkerStopped { attempt, worker } => self.worker_stopped(attempt, worker, out),

@@ -63,6 +63,8 @@ pub struct SnapshotStatistics {
 pub enum TaskReport {
     /// Restored, and ready for records.
     Running,
+    /// Not yet: it still takes its state in.
+    Restoring,
     /// Over, for this reason.
     Failed(String),
     /// All input is processed and flushed.

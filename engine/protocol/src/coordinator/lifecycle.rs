@@ -181,9 +181,13 @@ impl<S: Acknowledged> Coordinator<S> {
         self.job = Job::Deploying { starting: self.plan.tasks.clone() };
         let (attempt, restore, placement) = (self.attempt, self.restore_point(), self.placement.clone());
         out.push(Output::Deploy { attempt, restore, placement });
-        let timeout = self.plan.deploy_timeout;
-        out.push(Output::Arm { timer: Timer::DeployDeadline(attempt), from: timeout, to: timeout });
+        self.arm_deploy_deadline(out);
         self.set_status(Status::Deploying(attempt), out);
+    }
+
+    fn arm_deploy_deadline(&self, out: &mut Vec<Output<S>>) {
+        let timeout = self.plan.deploy_timeout;
+        out.push(Output::Arm { timer: Timer::DeployDeadline(self.attempt), from: timeout, to: timeout });
     }
 
     fn is_live(&self, attempt: AttemptId) -> bool {
@@ -208,6 +212,13 @@ impl<S: Acknowledged> Coordinator<S> {
                 out.push(Output::Ignored("the attempt is not being deployed"));
             }
             Job::Ended | Job::SteppedDown => out.push(Output::Ignored("the attempt is not being deployed")),
+        }
+    }
+
+    pub(super) fn task_restoring(&mut self, attempt: AttemptId, task: TaskId, out: &mut Vec<Output<S>>) {
+        match &self.job {
+            Job::Deploying { starting } if attempt == self.attempt && starting.contains(&task) => self.arm_deploy_deadline(out),
+            _ => out.push(Output::Ignored("the task is not being started")),
         }
     }
 

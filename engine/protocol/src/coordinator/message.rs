@@ -28,7 +28,8 @@ pub struct Plan {
     pub local_recovery: bool,
     /// A worker that is silent for so long is lost (`heartbeat.timeout`).
     pub heartbeat_timeout: Duration,
-    /// An attempt whose tasks do not all run after so long has failed.
+    /// An attempt has failed if some of its tasks do not run yet and nothing was heard of any of those for so long: a restore may take as
+    /// long as it takes.
     pub deploy_timeout: Duration,
     /// A restart waits no longer than this for the tasks of the failed attempt to stop.
     pub stop_timeout: Duration,
@@ -206,6 +207,13 @@ pub enum Input<S> {
     },
     /// The task is restored and ready for records.
     TaskRunning {
+        /// Of which attempt.
+        attempt: AttemptId,
+        /// Which task.
+        task: TaskId,
+    },
+    /// The task is not ready yet: it still takes its state in.
+    TaskRestoring {
         /// Of which attempt.
         attempt: AttemptId,
         /// Which task.

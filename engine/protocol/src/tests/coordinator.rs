@@ -173,6 +173,7 @@ impl Talk {
             ["lost", w, i] => one(Input::WorkerLost { worker: worker(w), incarnation: incarnation(i) }),
             ["heartbeat", w, i] => one(Input::Heartbeat { worker: worker(w), incarnation: incarnation(i) }),
             ["running", a, t] => self.tasks(t).into_iter().map(|task| Input::TaskRunning { attempt: attempt(a), task }).collect(),
+            ["restoring", a, t] => self.tasks(t).into_iter().map(|task| Input::TaskRestoring { attempt: attempt(a), task }).collect(),
             ["drained", a, t] => self.tasks(t).into_iter().map(|task| Input::TaskDrained { attempt: attempt(a), task }).collect(),
             ["failed", a, t, ref cause @ ..] => one(Input::TaskFailed { attempt: attempt(a), task: task(t), cause: cause.join(" ") }),
             ["restore-failed", a, ref cause @ ..] => one(Input::RestoreFailed { attempt: attempt(a), cause: cause.join(" ") }),

@@ -373,6 +373,7 @@ impl<E: Env> Driver<E> {
             ToCoordinator::Stopped { attempt } => self.step(Input::WorkerStopped { attempt, worker }),
             ToCoordinator::Report { task, attempt, report } => match report {
                 TaskReport::Running => self.step(Input::TaskRunning { attempt, task }),
+                TaskReport::Restoring => self.step(Input::TaskRestoring { attempt, task }),
                 TaskReport::Failed(cause) => self.step(Input::TaskFailed { attempt, task, cause }),
                 TaskReport::Drained => self.step(Input::TaskDrained { attempt, task }),
                 TaskReport::Acknowledged(checkpoint, snapshot, statistics) => {

@@ -74,6 +74,9 @@ pub async fn run<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>>
     running.work(written, ticks).await
 }
 
+/// A subtask that takes its state in says so this often.
+const STILL_RESTORING: Duration = Duration::from_secs(1);
+
 struct Running<E: Env, I, O: Operator, T> {
     context: TaskContext<E>,
     input: I,
@@ -108,7 +111,15 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
             Some(copies) => copies.restorable().await,
             None => None,
         };
-        let opened = KeyedBackends::open(&Place::of(&self.context), &mut self.operator, restore.as_ref(), copy.as_ref()).await;
+        let place = Place::of(&self.context);
+        let mut opening = std::pin::pin!(KeyedBackends::open(&place, &mut self.operator, restore.as_ref(), copy.as_ref()));
+        let opened = loop {
+            tokio::select! {
+                biased;
+                opened = &mut opening => break opened,
+                () = self.context.env.sleep(STILL_RESTORING) => self.context.report(TaskReport::Restoring),
+            }
+        };
         copy.into_iter().for_each(Restorable::close);
         self.keyed = opened?;
         let restored = self.keyed.restored;

@@ -469,7 +469,8 @@ stories! {
                 scenario.calm_after_ms = 20_000;
             })
             .when(nth("checkpoint-completed", 3), crash("worker-1", 300))
-            .when(nth("deploying", 2), What::SlowDisk { node: "storage".into(), latency_ms: 2500, for_ms: 12_000 })
+            // The first that reads its state in the second attempt.
+            .when(nth("restore-started", 11), What::SlowDisk { node: "storage".into(), latency_ms: 2500, for_ms: 12_000 })
     };
     "gives-up", "The restart strategy allows one restart, and workers die twice: the job fails, and its last checkpoint stays." => |tale| {
         tale.with(|scenario| {

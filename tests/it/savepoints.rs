@@ -54,9 +54,9 @@ impl Jobs {
         savepoint
     }
 
-    /// The folder of a job on sorted runs that was cancelled, and its last checkpoint.
+    /// The folder of a job that was cancelled, and its last checkpoint.
     fn retained(&self, name: &str, extra: &[&str]) -> (PathBuf, PathBuf) {
-        let retained = ["--backend", "sorted-runs", "--retention", "retain-on-cancellation"];
+        let retained = ["--retention", "retain-on-cancellation"];
         let mut launcher = self.start(name, &[&SLOWLY[..], &retained, extra].concat());
         let address = launcher.wait_for_address();
         launcher.wait_for_checkpoints(3);
@@ -303,7 +303,7 @@ pub fn a_retained_checkpoint_is_begun_from(backend: &str) {
 #[test]
 fn a_retained_checkpoint_of_merged_files_is_shown_begun_from_and_disposed_of() {
     let jobs = Jobs::new();
-    let (job, kept) = jobs.retained("before", &["--merge-files", "1048576"]);
+    let (job, kept) = jobs.retained("before", &["--backend", "sorted-runs", "--merge-files", "1048576"]);
     is_of_a_word_count_in_the_middle(&kept, "checkpoint", "sorted-runs");
     let shown = json(["inspect", path(&kept), "--json"]);
     assert!(number(&shown["inline_bytes"]) > 0, "what is small is in the metadata: {shown}");

@@ -15,7 +15,7 @@ use std::sync::OnceLock;
 /// Of each story.
 const SEEDS: u64 = 3;
 /// Of the swarms, whose seeds are worlds of their own.
-const SWARM_SEEDS: u64 = 60;
+const SWARM_SEEDS: u64 = 100;
 /// Seeds that have found something before: `name seed`, one per line.
 const REGRESSIONS: &str = include_str!("../../scenarios/seeds/regressions.txt");
 

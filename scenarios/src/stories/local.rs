@@ -51,7 +51,7 @@ stories! {
             .when(nth("checkpoint-completed", 7), crash("worker-2", 300))
     };
     "local-copy-of-another-snapshot", "Parts of a worker's disk are put back from a backup: under the newest copy's name stands an older one." => |tale| {
-        (2..8).fold(
+        [2, 3, 5, 6].into_iter().fold(
             tale.job(JobKind::Ledger).local_recovery().with(|scenario| {
                 scenario.cluster.workers = 2;
                 // Slow, so that something changes from one checkpoint to the next.

@@ -218,6 +218,7 @@ impl<E: Env> Session<'_, E> {
                 let _ = outbox.send(ToCoordinator::Report { task, attempt, report });
             }
             TaskReport::Running
+            | TaskReport::Restoring
             | TaskReport::Acknowledged(..)
             | TaskReport::Declined(..)
             | TaskReport::Backlog(_)

@@ -112,12 +112,14 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
             None => None,
         };
         let place = Place::of(&self.context);
-        let mut opening = std::pin::pin!(KeyedBackends::open(&place, &mut self.operator, restore.as_ref(), copy.as_ref()));
-        let opened = loop {
-            tokio::select! {
-                biased;
-                opened = &mut opening => break opened,
-                () = self.context.env.sleep(STILL_RESTORING) => self.context.report(TaskReport::Restoring),
+        let opened = {
+            let mut opening = std::pin::pin!(KeyedBackends::open(&place, &mut self.operator, restore.as_ref(), copy.as_ref()));
+            loop {
+                tokio::select! {
+                    biased;
+                    opened = &mut opening => break opened,
+                    () = self.context.env.sleep(STILL_RESTORING) => self.context.report(TaskReport::Restoring),
+                }
             }
         };
         copy.into_iter().for_each(Restorable::close);

@@ -531,7 +531,7 @@ stories! {
             |tale, number| tale.when(nth("snapshot-taken", 5 + 7 * number), crash("acting", 600)),
         )
         // At moments that nothing is pinned to as well: an upload has none.
-        .chaos(250, &["crash"])
+        .chaos(1500, &["crash"])
     };
     "object-store-under-fire", "Workers, coordinator and object store fail in all their ways." => |tale| {
         tale.in_objects().job(JobKind::Ledger).chaos(

@@ -99,7 +99,24 @@ struct Running<E: Env, I, O: Operator, T> {
 }
 
 impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, I, O, T> {
+    /// Takes the state in, and tells the coordinator that this goes on.
     async fn restore(&mut self) -> Result<(), TaskError> {
+        let (env, reports) = (self.context.env.clone(), self.context.reports.clone());
+        let (task, attempt) = (self.context.task, self.context.attempt);
+        let mut taking_in = std::pin::pin!(self.take_in());
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut taking_in => return done,
+                () = env.sleep(STILL_RESTORING) => {
+                    // Nobody listens any more: the worker is stopping this task.
+                    let _ = reports.send((task, attempt, TaskReport::Restoring));
+                }
+            }
+        }
+    }
+
+    async fn take_in(&mut self) -> Result<(), TaskError> {
         let restore = self.context.restore.take();
         self.context.observe(Moment::RestoreStarted, None, Detail::None);
         let place = self.context.place();
@@ -111,17 +128,7 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
             Some(copies) => copies.restorable().await,
             None => None,
         };
-        let place = Place::of(&self.context);
-        let opened = {
-            let mut opening = std::pin::pin!(KeyedBackends::open(&place, &mut self.operator, restore.as_ref(), copy.as_ref()));
-            loop {
-                tokio::select! {
-                    biased;
-                    opened = &mut opening => break opened,
-                    () = self.context.env.sleep(STILL_RESTORING) => self.context.report(TaskReport::Restoring),
-                }
-            }
-        };
+        let opened = KeyedBackends::open(&Place::of(&self.context), &mut self.operator, restore.as_ref(), copy.as_ref()).await;
         copy.into_iter().for_each(Restorable::close);
         self.keyed = opened?;
         let restored = self.keyed.restored;

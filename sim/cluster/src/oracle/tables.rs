@@ -24,7 +24,7 @@ pub(super) fn rows<'a>(files: impl Iterator<Item = (&'a String, &'a Vec<u8>)>, c
         let content = content(file).ok_or_else(|| format!("{name} is not as long as it says"))?;
         fs::write(folder.path().join(name), content).map_err(|error| format!("{name}: {error}"))?;
     }
-    let broken = |error: rocksdb::Error| folder.hidden_in(&error.to_string());
+    let broken = |error: rocksdb::Error| folder.hidden_in(error.as_ref());
     let mut options = Options::default();
     options.set_log_level(LogLevel::Fatal);
     options.set_skip_stats_update_on_db_open(true);

@@ -93,8 +93,8 @@ stories! {
     "rocksdb-in-objects", "Tables go to the object store, which loses answers, and workers die." => |tale| {
         tale.rocksdb()
             .in_objects()
-            .when(When::AtMs(500), What::LostAnswers { per_mille: 300, for_ms: 3000 })
-            .when(nth("snapshot-durable", 25), crash("acting", 500))
+            .when(When::AtMs(500), What::LostAnswers { per_mille: 100, for_ms: 2000 })
+            .when(nth("snapshot-durable", 15), crash("acting", 500))
     };
     "rocksdb-under-fire", "RocksDB, and everything fails now and then." => |tale| {
         tale.rocksdb()

@@ -16,6 +16,8 @@ use std::sync::OnceLock;
 const SEEDS: u64 = 3;
 /// Of the swarms, whose seeds are worlds of their own.
 const SWARM_SEEDS: u64 = 100;
+/// Few of its worlds keep local copies.
+const ROCKSDB_SWARM_SEEDS: u64 = 200;
 /// Seeds that have found something before: `name seed`, one per line.
 const REGRESSIONS: &str = include_str!("../../scenarios/seeds/regressions.txt");
 
@@ -76,7 +78,11 @@ impl Run {
 }
 
 fn pinned() -> Vec<(&'static str, u64)> {
-    let seeds = |name: &str| if name.ends_with("swarm") { SWARM_SEEDS } else { SEEDS };
+    let seeds = |name: &str| match name {
+        "rocksdb-swarm" => ROCKSDB_SWARM_SEEDS,
+        swarm if swarm.ends_with("swarm") => SWARM_SEEDS,
+        _ => SEEDS,
+    };
     let stories = cofferdam_scenarios::all().into_iter().flat_map(|story| (0..seeds(story.name)).map(move |seed| (story.name, seed)));
     stories.chain(regressions()).collect()
 }

@@ -1,8 +1,9 @@
 //! Who still needs which shared file (Flink: `SharedStateRegistryImpl`).
 //!
 //! A file is known by its path, which no other file ever gets. To whoever keeps and deletes, a physical file with many segments
-//! (see [`segments`](crate::segments)) is one file: it is used for as long as any of its segments is, and closed before that ends. What counts is the newest checkpoint that uses it: an older one
-//! that uses it too is subsumed before. A file goes once its last user is older than every retained checkpoint.
+//! (see [`segments`](crate::segments)) is one file: it is used for as long as any of its segments is, and closed before that ends.
+//! What counts is the newest checkpoint that uses it: an older one that uses it too is subsumed before. A file goes once its last user
+//! is older than every retained checkpoint.
 //!
 //! ```text
 //! acknowledgement of c7 names f  -->  f: last used by c7          (whatever becomes of c7)

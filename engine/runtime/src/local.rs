@@ -46,8 +46,8 @@ pub struct LocalState<E: Env> {
 
 impl<E: Env> LocalState<E> {
     /// Copies are kept in this folder, of this worker and job alone: a job that begins anew under an old name, with its checkpoints
-    /// thrown away, needs another one, since its snapshots would have the old ones' names. It is made when it is needed. What a former process left there
-    /// is found with the first deployment. The task deletes copies for as long as it is held.
+    /// thrown away, needs another one, since its snapshots would have the old ones' names. It is made when it is needed. What a former
+    /// process left there is found with the first deployment. The task deletes copies for as long as it is held.
     pub fn new(env: &E, worker: WorkerId, folder: &str) -> (Self, E::Task) {
         let folder: Arc<str> = folder.trim_end_matches('/').into();
         let (commands, received) = mpsc::unbounded_channel();

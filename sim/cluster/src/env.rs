@@ -8,7 +8,8 @@ use cofferdam_engine::env::Env;
 use cofferdam_engine::observe::Event;
 use madsim::runtime::NodeHandle;
 use madsim::task::{AbortHandle, JoinHandle};
-use rand::RngCore;
+use rand::{Rng, RngCore};
+use rand_chacha::ChaCha8Rng;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -102,6 +103,18 @@ impl Env for SimEnv {
         lock(&self.process.node.rng).next_u64()
     }
 
+    /// It is done at some moment of the time that it takes: others may come before it, and after it before its caller knows.
+    async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        let (before, after) = {
+            let rng = &mut *lock(&self.process.node.work_rng);
+            (work_time(rng), work_time(rng))
+        };
+        self.sleep(before).await;
+        let done = work();
+        self.sleep(after).await;
+        done
+    }
+
     async fn bind(&self, address: SocketAddr) -> io::Result<SimListener> {
         self.check_alive()?;
         self.process.world.inner.network.bind(self.node(), address)
@@ -126,6 +139,16 @@ impl Env for SimEnv {
             self.process.world.observe(self.node(), &event);
         }
     }
+}
+
+/// Mostly short, now and then as long as a merge of files.
+fn work_time(rng: &mut ChaCha8Rng) -> Duration {
+    let most_us = match rng.gen_range(0..16) {
+        0 => 200_000,
+        1..4 => 10_000,
+        _ => 500,
+    };
+    Duration::from_micros(rng.gen_range(0..=most_us))
 }
 
 /// A running task. Dropping it aborts the task at its next await.

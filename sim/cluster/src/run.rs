@@ -35,6 +35,8 @@ use tokio::sync::mpsc;
 
 mod backend;
 mod judge;
+#[cfg(feature = "rocksdb")]
+pub(crate) mod outside;
 pub mod power_loss;
 #[cfg(feature = "rocksdb")]
 mod rocksdb;

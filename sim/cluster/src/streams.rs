@@ -24,6 +24,8 @@ pub enum Concern {
     Objects,
     /// What one node's engine draws, by the index of the node.
     Engine(u32),
+    /// How long work takes that a node does away from its tasks, by the index of the node.
+    Work(u32),
 }
 
 impl Concern {
@@ -38,6 +40,7 @@ impl Concern {
             Self::Swarm => 6,
             Self::Objects => 7,
             Self::Engine(node) => (1 << 32) | u64::from(node),
+            Self::Work(node) => (2 << 32) | u64::from(node),
         }
     }
 }
@@ -98,6 +101,8 @@ mod tests {
             Concern::Objects,
             Concern::Engine(0),
             Concern::Engine(1),
+            Concern::Work(0),
+            Concern::Work(1),
         ];
         let distinct: std::collections::BTreeSet<_> = all.iter().map(|&c| first(7, c)).collect();
         assert_eq!(distinct.len(), all.len());

@@ -109,6 +109,7 @@ pub(crate) struct Node {
     paused: AtomicBool,
     pub(crate) clock: Mutex<Clock>,
     pub(crate) rng: Mutex<ChaCha8Rng>,
+    pub(crate) work_rng: Mutex<ChaCha8Rng>,
 }
 
 impl Node {
@@ -195,6 +196,7 @@ impl World {
                 paused: AtomicBool::new(false),
                 clock: Mutex::new(Clock::new(uptime)),
                 rng: Mutex::new(self.inner.streams.stream(Concern::Engine(index.0))),
+                work_rng: Mutex::new(self.inner.streams.stream(Concern::Work(index.0))),
             });
             nodes.push(node.clone());
             node

@@ -218,7 +218,10 @@ impl<S: Acknowledged> Coordinator<S> {
     pub(super) fn task_restoring(&mut self, attempt: AttemptId, task: TaskId, out: &mut Vec<Output<S>>) {
         match &self.job {
             Job::Deploying { starting } if attempt == self.attempt && starting.contains(&task) => self.arm_deploy_deadline(out),
-            _ => out.push(Output::Ignored("the task is not being started")),
+            Job::TakingOver { .. } | Job::Waiting { .. } | Job::Deploying { .. } | Job::Running | Job::Failing { .. } => {
+                out.push(Output::Ignored("the task is not being started"));
+            }
+            Job::Restarting | Job::Ending | Job::Ended | Job::SteppedDown => out.push(Output::Ignored("the task is not being started")),
         }
     }
 

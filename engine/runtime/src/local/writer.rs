@@ -48,7 +48,7 @@ impl<E: Env> CopyWriter<E> {
     }
 
     /// There will be no copy.
-    fn fail(&self, why: &StorageError) {
+    pub(crate) fn fail(&self, why: &StorageError) {
         lock(&self.progress).failed.get_or_insert_with(|| why.to_string());
     }
 

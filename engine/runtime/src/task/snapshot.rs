@@ -183,7 +183,7 @@ async fn write_store<E: Env>(
         match keyed.uploaded.get(&file.name).filter(|_| reuses && !again.contains(&file.name)) {
             Some(known) => {
                 if let Some(copy) = &place.copy {
-                    local.extend(keep(copy, uid, file, &keyed, &known).await?.map(|kept| (known.name.clone(), kept)));
+                    local.extend(keep(copy, uid, file, &keyed, &known).await.map(|kept| (known.name.clone(), kept)));
                 }
                 shared.push(known);
             }
@@ -258,29 +258,24 @@ fn own_name<E: Env>(place: &SnapshotPlace<E>, uid: &str, keyed: &StoreSnapshot) 
 }
 
 /// A file that the checkpoint has already: the copy gets a link to it, or its bytes where no earlier copy has it.
-async fn keep<E: Env>(
-    copy: &CopyWriter<E>,
-    uid: &str,
-    file: &ColdFile,
-    keyed: &StoreSnapshot,
-    known: &SharedFile,
-) -> Result<Option<LocalFile>, StorageError> {
+async fn keep<E: Env>(copy: &CopyWriter<E>, uid: &str, file: &ColdFile, keyed: &StoreSnapshot, known: &SharedFile) -> Option<LocalFile> {
     let linked = match keyed.kept.get(known) {
         Some(kept) => copy.link(uid, &kept).await,
         None => None,
     };
     let kept = match linked {
-        Some(linked) => Some(linked),
-        None => {
-            let mut writer = Doubled::new(None, Some(copy), uid).await;
-            transfer(&mut writer, file).await?;
-            writer.finish().await?.1
-        }
+        Some(linked) => linked,
+        // Only the copy needs to read it: only that fails.
+        None => duplicate(copy, uid, file).await.map_err(|error| copy.fail(&error)).ok()??,
     };
-    if let Some(kept) = &kept {
-        copy.remember(&keyed.kept, known, kept);
-    }
-    Ok(kept)
+    copy.remember(&keyed.kept, known, &kept);
+    Some(kept)
+}
+
+async fn duplicate<E: Env>(copy: &CopyWriter<E>, uid: &str, file: &ColdFile) -> Result<Option<LocalFile>, StorageError> {
+    let mut writer = Doubled::new(None, Some(copy), uid).await;
+    transfer(&mut writer, file).await?;
+    Ok(writer.finish().await?.1)
 }
 
 /// Small files become segments, one behind the other: which file each lies in follows from their order alone. One sync for all. The

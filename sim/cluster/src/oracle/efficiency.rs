@@ -1,8 +1,8 @@
 //! Are incremental checkpoints incremental? What they add to the shared files stays within a factor of what has changed.
 //!
 //! The account of a job: each checkpoint may add what changed since the one before it, by the model's own decoding, once for each
-//! number that was given out in between (a checkpoint that failed had uploaded its part as well), times [`FACTOR`] over four; and now and then
-//! all of its state again, for that is what a compaction does. What was uploaded must never exceed what was allowed.
+//! number that was given out in between (a checkpoint that failed had uploaded its part as well), times [`FACTOR`] over four; and now
+//! and then all of its state again, for that is what a compaction does. What was uploaded must never exceed what was allowed.
 
 use super::cut::Contradiction;
 use super::decode::{Checkpoint, State, Value};

@@ -4,8 +4,10 @@
 //! history alone. What does not, or may not in the next version: identities and times inside of files, their sizes, and the scratch
 //! folder's name. Nothing in the simulation looks into a file but the reader that it is for. Sizes show in events, and decide how
 //! long a file takes on a slow link and where a write is torn: so each file is given to the engine with its length before it and
-//! zeros behind it, up to a multiple of [`SIZE_BYTES`]. Messages have the folder's name taken out.
+//! zeros behind it, up to a multiple of [`SIZE_BYTES`]. Messages have the folder's name taken out. Databases are opened outside of
+//! virtual time: see [`outside`].
 
+use super::outside::outside;
 use super::scratch::Folder;
 use cofferdam_engine::state::cold::{
     Change, ColdBackend, ColdCheckpoint, ColdContent, ColdError, ColdFile, ColdPart, ColdPlace, ColdStore, ColumnIndex, Entry, LoadSink,
@@ -26,7 +28,7 @@ const MEMORY_BYTES: usize = 4 << 20;
 
 /// RocksDB of one life of a worker's process.
 pub(super) struct Neutral {
-    backend: RocksDbBackend,
+    backend: Arc<RocksDbBackend>,
     folder: Arc<Folder>,
 }
 
@@ -38,7 +40,8 @@ impl Neutral {
     pub(super) fn new(folder: Arc<Folder>, hot_bytes: usize) -> Self {
         let path = folder.path().to_owned();
         let settings = RocksDbSettings { folder: path, memory_budget_bytes: MEMORY_BYTES, hot_bytes, mode: MODE };
-        Self { backend: RocksDbBackend::new(settings).expect("the scratch folder is empty"), folder }
+        let backend = RocksDbBackend::new(settings).expect("the scratch folder is empty");
+        Self { backend: Arc::new(backend), folder }
     }
 
     fn hide(&self, error: ColdError) -> ColdError {
@@ -56,8 +59,9 @@ impl ColdBackend for Neutral {
     }
 
     fn create(&self, place: &ColdPlace) -> Result<Arc<dyn ColdStore>, ColdError> {
-        let store = self.backend.create(place).map_err(|error| self.hide(error))?;
-        Ok(Arc::new(NeutralStore { store, columns: place.columns, folder: self.folder.clone() }))
+        let (backend, columns, place) = (self.backend.clone(), place.columns, place.clone());
+        let store = outside(move || backend.create(&place)).map_err(|error| self.hide(error))?;
+        Ok(Arc::new(NeutralStore { store, columns, folder: self.folder.clone() }))
     }
 
     fn sink(&self, place: &ColdPlace, part: usize, name: &str) -> Result<Box<dyn LoadSink>, ColdError> {
@@ -71,8 +75,9 @@ impl ColdBackend for Neutral {
             let LoadedFile { name, content: Loaded::Bytes(bytes), .. } = file else { continue };
             *bytes = stripped(bytes).map_err(|cause| damaged(name, &cause))?.to_vec();
         }
-        let (store, whole) = self.backend.restore(place, parts).map_err(|error| self.hide(error))?;
-        Ok((Arc::new(NeutralStore { store, columns: place.columns, folder: self.folder.clone() }), whole))
+        let (backend, columns, place) = (self.backend.clone(), place.columns, place.clone());
+        let (store, whole) = outside(move || backend.restore(&place, parts)).map_err(|error| self.hide(error))?;
+        Ok((Arc::new(NeutralStore { store, columns, folder: self.folder.clone() }), whole))
     }
 
     fn hot_bytes(&self) -> usize {

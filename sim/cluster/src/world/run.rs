@@ -40,6 +40,8 @@ where
     Fut: Future<Output = T> + 'static,
 {
     quiet_panics();
+    #[cfg(feature = "rocksdb")]
+    crate::run::outside::prepare();
     // Why a fresh thread: the seeds of std's hash maps are per thread, and set once.
     let thread = std::thread::Builder::new().name(format!("sim-{seed:#x}")).stack_size(8 << 20).spawn(move || {
         CAPTURING.set(true);

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
-/// What the binary is built with beside its defaults.
-pub const FEATURES: &[&str] = if cfg!(feature = "rocksdb") { &["--features", "cofferdam/rocksdb"] } else { &[] };
+/// What is built with, as `cargo test` was.
+const FEATURES: &[&str] = if cfg!(feature = "rocksdb") { &["--features", "rocksdb"] } else { &[] };
 
 /// The binary of the profile that this test was built with. Cargo has built it already when the whole workspace is tested; a run
 /// of this package alone may find it missing or old, so it is always asked for.
@@ -18,9 +18,10 @@ pub fn path() -> &'static Path {
         let release = profile.file_name().is_some_and(|name| name == "release");
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut build = Command::new(cargo);
-        build.args(["build", "--bin", "cofferdam"]).args(FEATURES).args(release.then_some("--release"));
+        // With a test beside it, and from the root: the features of all dependencies are then those of `cargo test`, and nothing of
+        // what that has built is built again.
+        build.args(["build", "--bin", "cofferdam", "--test", "it"]).args(FEATURES).args(release.then_some("--release"));
         build.arg("--target-dir").arg(profile.parent().expect("a profile is in a target folder"));
-        // From the root: the same packages as `cargo test` selects, so that no dependency is built with other features.
         let built = build.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).output().expect("cargo can be started");
         assert!(built.status.success(), "cofferdam does not build:\n{}", String::from_utf8_lossy(&built.stderr));
         profile.join("cofferdam")

@@ -152,14 +152,19 @@ fn expand(seed: u64) -> Scenario {
 /// Apart from `swarm`, so that its runs stay what they are.
 pub(crate) const STATE_STORY: Story = Story { name: "state-swarm", story: STATE_TEXT, expand: expand_state };
 
-const STATE_TEXT: &str = "As swarm, with jobs whose state expires or is broadcast, and clocks that are wrong and jump.";
+const STATE_TEXT: &str =
+    "As swarm, with jobs whose state expires, is broadcast, or is in sessions and sliding windows, and clocks that are wrong and jump.";
 
 fn expand_state(seed: u64) -> Scenario {
     let mut scenario = expand(seed);
     let rng = &mut Streams::new(seed ^ 0x005e_ed0f_57a7_e000).stream(Concern::Swarm);
     scenario.name = STATE_STORY.name.into();
     scenario.story = STATE_TEXT.into();
-    scenario.job.kind = *[JobKind::Expiring, JobKind::Expiring, JobKind::Rules, JobKind::Visits].choose(rng).expect("there are four");
+    let kinds = [JobKind::Expiring, JobKind::Expiring, JobKind::Rules, JobKind::Visits, JobKind::Sessions, JobKind::Hops];
+    scenario.job.kind = *kinds.choose(rng).expect("there are six");
+    if scenario.job.kind.has_windows() {
+        scenario.checkpoints.mode = Mode::ExactlyOnce;
+    }
     scenario.job.schema = rng.gen_range(1..=2);
     scenario.job.lines *= rng.gen_range(1..=3);
     if rng.gen_bool(0.5) {

@@ -18,3 +18,4 @@ pub mod record;
 pub mod state;
 pub mod storage;
 pub mod task;
+pub mod window;

@@ -13,6 +13,7 @@ mod hook;
 mod ledger;
 mod patient;
 mod rules;
+mod spans;
 mod visits;
 mod windows;
 mod word_count;
@@ -34,7 +35,7 @@ pub struct Log {
 pub fn sources(kind: JobKind) -> &'static [&'static str] {
     match kind {
         JobKind::WordCount => &["lines"],
-        JobKind::Windows => &["events"],
+        JobKind::Windows | JobKind::Sessions | JobKind::Hops => &["events"],
         JobKind::Ledger => &["orders-a", "orders-b", "payments"],
         JobKind::Expiring => &["uses"],
         JobKind::Rules => &["records", "weights"],
@@ -56,6 +57,7 @@ pub fn build<E: Env>(spec: &JobSpec, logs: &[Log], output: &str) -> JobGraph<E> 
         JobKind::Expiring => expiring::build(spec, max, logs, output),
         JobKind::Rules => rules::build(spec, max, logs, output),
         JobKind::Visits => visits::build(spec, max, logs, output),
+        JobKind::Sessions | JobKind::Hops => spans::build(spec, max, logs, output),
     };
     graph.expect("a checked scenario makes a job that can be built")
 }

@@ -99,6 +99,18 @@ pub enum JobKind {
     Rules,
     /// Visits of pages, in two versions with different types of state.
     Visits,
+    /// Sums per key and session, which grow into each other: the engine's own windows, with allowed lateness.
+    Sessions,
+    /// Sums per key and sliding window.
+    Hops,
+}
+
+impl JobKind {
+    /// Whether what it gives out depends on which records came before the watermark: a record that counts twice may come late.
+    #[must_use]
+    pub fn has_windows(self) -> bool {
+        matches!(self, Self::Windows | Self::Sessions | Self::Hops)
+    }
 }
 
 /// What runs.

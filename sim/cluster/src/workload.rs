@@ -9,6 +9,12 @@ use rand_chacha::ChaCha8Rng;
 pub const WINDOW_MS: i64 = 1000;
 /// How far out of order events may be within a partition.
 pub const DISORDER_MS: i64 = 300;
+/// A session ends when a key is silent for so long.
+pub const GAP_MS: i64 = 150;
+/// A sliding window begins every so often, and is [`WINDOW_MS`] long.
+pub const SLIDE_MS: i64 = 400;
+/// How long after their end sessions and sliding windows are kept.
+pub const LATENESS_MS: i64 = 250;
 /// How long after it was first seen an account ripens.
 pub const RIPE_MS: i64 = 400;
 /// How long the ledger's sources wait behind their logs: by then every account has ripened, wherever it had to be restored.
@@ -45,7 +51,7 @@ fn line(kind: JobKind, source: &str, index: u32, keys: u32, rng: &mut ChaCha8Rng
             let words = rng.gen_range(1..=4);
             (0..words).map(|_| format!("w{}", key(rng, keys))).collect::<Vec<_>>().join(" ")
         }
-        JobKind::Windows => {
+        JobKind::Windows | JobKind::Sessions | JobKind::Hops => {
             let time = i64::from(index) * 40 - rng.gen_range(0..DISORDER_MS);
             format!("{} k{} {}", time.max(0), key(rng, keys), rng.gen_range(1..10))
         }

@@ -7,7 +7,7 @@ use super::reference::{self, Prefix};
 use super::rules;
 use crate::jobs::{sources, Log};
 use crate::scenario::JobKind;
-use crate::workload::{DISORDER_MS, WINDOW_MS};
+use crate::workload::{DISORDER_MS, LATENESS_MS, WINDOW_MS};
 use cofferdam_protocol::settings::Mode;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -63,6 +63,7 @@ pub fn judge(kind: JobKind, mode: Mode, logs: &[Log], checkpoint: &Checkpoint, c
     match kind {
         JobKind::WordCount => same(mode, &expected, actual, &["count"]),
         JobKind::Windows => windows(&expected, actual, watermark),
+        JobKind::Sessions | JobKind::Hops => spans(&expected, actual, watermark),
         JobKind::Ledger => {
             same(mode, &expected, actual, &["ordered", "amounts", "paid", "payments"])?;
             ripening(&expected, actual, mode)
@@ -168,6 +169,51 @@ fn windows(expected: &State, actual: &State, watermark: i64) -> Result<(), Contr
     }
     match found.keys().find(|name| !timers.contains_key(name)).or_else(|| timers.keys().find(|name| !found.contains_key(name))) {
         Some((key, window)) => Err(format!("the window {key}@{window} has only one of sum and timer")),
+        None => Ok(()),
+    }
+}
+
+/// Windows are exact until their lateness is over; each has the timer that ends it, and until it is whole the one that gives it out.
+fn spans(expected: &State, actual: &State, watermark: i64) -> Result<(), Contradiction> {
+    let nothing = BTreeMap::new();
+    let open = |state: &State| -> BTreeMap<(String, i64), (i64, u64)> {
+        let keys = state.get("windows").unwrap_or(&nothing).iter();
+        let entries = keys.flat_map(|(key, value)| match value {
+            Value::TimedMap(map) => map.iter().map(|(start, span)| ((key.clone(), *start), *span)).collect::<Vec<_>>(),
+            _ => Vec::new(),
+        });
+        entries.collect()
+    };
+    let (expected, found) = (open(expected), open(actual));
+    let timers: BTreeSet<(String, i64)> = actual
+        .get("timers/event")
+        .unwrap_or(&nothing)
+        .iter()
+        .flat_map(|(key, value)| match value {
+            Value::Times(times) => times.iter().map(|time| (key.clone(), *time)).collect::<Vec<_>>(),
+            _ => Vec::new(),
+        })
+        .collect();
+    let mut needed = BTreeSet::new();
+    for ((key, start), span) in &found {
+        let wanted = expected.get(&(key.clone(), *start));
+        if wanted != Some(span) {
+            return Err(format!("the window {key}@{start} is {span:?}, the input before the positions makes {wanted:?}"));
+        }
+        let (whole, over) = ((key.clone(), span.0 - 1), (key.clone(), span.0 - 1 + LATENESS_MS));
+        if !timers.contains(&over) || (whole.1 > watermark && !timers.contains(&whole)) {
+            let of_key: Vec<i64> = timers.iter().filter(|(owner, _)| owner == key).map(|(_, time)| *time).collect();
+            return Err(format!("the window {key}@{start} up to {} lacks a timer, the key has {of_key:?}", span.0));
+        }
+        needed.extend([whole, over]);
+    }
+    for ((key, start), span) in &expected {
+        if !found.contains_key(&(key.clone(), *start)) && span.0 - 1 + LATENESS_MS > watermark {
+            return Err(format!("the window {key}@{start} is gone, it holds {span:?} and the watermark is at most {watermark}"));
+        }
+    }
+    match timers.difference(&needed).next() {
+        Some((key, time)) => Err(format!("key {key} has a timer for {time}, and no window with it")),
         None => Ok(()),
     }
 }

@@ -3,7 +3,7 @@
 use super::decode::{Shape, State, Stored, Value};
 use crate::jobs::Log;
 use crate::scenario::JobKind;
-use crate::workload::{RANK, WEIGHT, WINDOW_MS};
+use crate::workload::{GAP_MS, RANK, SLIDE_MS, WEIGHT, WINDOW_MS};
 use std::collections::BTreeMap;
 
 /// The lines of each source up to a cut.
@@ -25,6 +25,7 @@ pub fn keyed_operator(kind: JobKind) -> &'static str {
         JobKind::Expiring => "expiring",
         JobKind::Rules => "rules",
         JobKind::Visits => "visits",
+        JobKind::Sessions | JobKind::Hops => "spans",
     }
 }
 
@@ -38,6 +39,7 @@ pub fn vertices(kind: JobKind) -> &'static [&'static [&'static str]] {
         JobKind::Expiring => &[&["uses"], &["expiring", "table"]],
         JobKind::Rules => &[&["records"], &["weights"], &["rules", "table"]],
         JobKind::Visits => &[&["log"], &["visits", "table"]],
+        JobKind::Sessions | JobKind::Hops => &[&["events"], &[], &["spans", "table"]],
     }
 }
 
@@ -62,6 +64,8 @@ pub fn shape(kind: JobKind, stored: &Stored<'_>) -> Option<Shape> {
         (JobKind::Visits, "marks") => Shape::ListOf(if stored.version == 1 { 1 } else { 2 }),
         (JobKind::Visits, "hours") if stored.value_type == "(i64, u64)" => Shape::Map,
         (JobKind::Visits, "hours") => Shape::TimedMap { led: true },
+        // End and sum by start.
+        (JobKind::Sessions | JobKind::Hops, "windows") => Shape::TimedMap { led: false },
         (_, "timers/event" | "timers/processing") => Shape::Times,
         _ => return None,
     })
@@ -102,6 +106,36 @@ pub fn state(kind: JobKind, prefix: &Prefix<'_>) -> State {
             for line in &prefix["events"] {
                 let window = numeric(line, 0).cast_signed() / WINDOW_MS * WINDOW_MS;
                 at("sums", field(line, 1), Value::Map(BTreeMap::new()), &mut |value| bump(value, window, numeric(line, 2)));
+            }
+        }
+        JobKind::Sessions => {
+            let mut times: BTreeMap<&str, Vec<(i64, u64)>> = BTreeMap::new();
+            for line in &prefix["events"] {
+                times.entry(field(line, 1)).or_default().push((numeric(line, 0).cast_signed(), numeric(line, 2)));
+            }
+            for (key, mut times) in times {
+                times.sort_unstable();
+                let mut sessions: Vec<(i64, (i64, u64))> = Vec::new();
+                for (time, amount) in times {
+                    match sessions.last_mut() {
+                        Some((_, (end, sum))) if time < *end => (*end, *sum) = (time + GAP_MS, *sum + amount),
+                        _ => sessions.push((time, (time + GAP_MS, amount))),
+                    }
+                }
+                at("windows", key, Value::TimedMap(sessions.into_iter().collect()), &mut |_| ());
+            }
+        }
+        JobKind::Hops => {
+            for line in &prefix["events"] {
+                let time = numeric(line, 0).cast_signed();
+                let first = (time - WINDOW_MS).div_euclid(SLIDE_MS) + 1;
+                for start in (first..=time / SLIDE_MS).map(|number| number * SLIDE_MS) {
+                    at("windows", field(line, 1), Value::TimedMap(BTreeMap::new()), &mut |value| {
+                        if let Value::TimedMap(map) = value {
+                            map.entry(start).or_insert((start + WINDOW_MS, 0)).1 += numeric(line, 2)
+                        }
+                    });
+                }
             }
         }
         JobKind::Expiring => {
@@ -185,6 +219,15 @@ pub fn table(kind: JobKind, logs: &[Log]) -> BTreeMap<String, String> {
         JobKind::WordCount | JobKind::Expiring => rows("count"),
         JobKind::Rules => rows("total"),
         JobKind::Visits => rows("tally"),
+        JobKind::Sessions | JobKind::Hops => {
+            let windows = state["windows"].iter().flat_map(|(key, value)| match value {
+                Value::TimedMap(spans) => {
+                    spans.iter().map(|(start, (end, sum))| (format!("{key}@{start}"), format!("{end} {sum}"))).collect()
+                }
+                _ => Vec::new(),
+            });
+            windows.collect()
+        }
         JobKind::Windows => {
             let windows = state["sums"].iter().flat_map(|(key, value)| match value {
                 Value::Map(sums) => sums.iter().map(|(window, sum)| (format!("{key}@{window}"), sum.to_string())).collect(),

@@ -1,6 +1,6 @@
 //! Whether a scenario can be run.
 
-use super::{BackendKind, JobKind, Scenario, StorageKind, What, When};
+use super::{BackendKind, Scenario, StorageKind, What, When};
 use crate::fault::{KINDS, LOCAL_KINDS, OBJECT_KINDS};
 use cofferdam_engine::observe::Moment;
 use cofferdam_engine::storage::streams::INLINE_LIMIT_BYTES;
@@ -159,7 +159,7 @@ impl Scenario {
         within("calm_after_ms", self.calm_after_ms, 0, MOST_TIME_MS)?;
         within("liveness_bound_ms", self.liveness_bound_ms, 1, MOST_TIME_MS)?;
         self.checkpoints.settings().validated()?;
-        if job.kind == JobKind::Windows && self.checkpoints.mode == Mode::AtLeastOnce {
+        if job.kind.has_windows() && self.checkpoints.mode == Mode::AtLeastOnce {
             return Err(ScenarioError::WindowsAtLeastOnce);
         }
         for clock in &self.clocks {

@@ -40,7 +40,7 @@ fn a_subtask_that_the_checkpoint_does_not_know_is_red() {
 
 #[test]
 fn the_vertices_are_those_of_the_jobs() {
-    let state = [JobKind::Expiring, JobKind::Rules, JobKind::Visits];
+    let state = [JobKind::Expiring, JobKind::Rules, JobKind::Visits, JobKind::Sessions, JobKind::Hops];
     for kind in [JobKind::WordCount, JobKind::Windows, JobKind::Ledger].into_iter().chain(state) {
         let spec = JobSpec { kind, ..JobSpec::default() };
         let logs = workload::logs(&spec, &mut Streams::new(0).stream(Concern::Workload));

@@ -99,6 +99,8 @@ pub enum JobKind {
     Rules,
     /// Visits of pages, in two versions with different types of state.
     Visits,
+    /// Every record is one line of the output, published when a checkpoint is complete.
+    Delivery,
 }
 
 /// What runs.

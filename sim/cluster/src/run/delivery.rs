@@ -1,6 +1,6 @@
 //! What is held against a run with transactional output: what readers see at any moment, and what they have in the end.
 
-use super::Run;
+use super::{Run, ROOT};
 use crate::disk::View;
 use crate::jobs::OUTPUT;
 use crate::oracle::committed_only;
@@ -26,7 +26,7 @@ impl Run {
         let Some(origin) = self.job.origin.clone().filter(|_| self.delivers()) else { return };
         let read = match self.savepoints.get(&origin.checkpoint) {
             Some(folder) => self.read_savepoint(origin.checkpoint, folder),
-            None => self.read_checkpoint(origin.checkpoint),
+            None => self.read_at(ROOT, &format!("chk-{}/_metadata", origin.checkpoint.0), origin.checkpoint),
         };
         match read {
             Ok(read) => self.delivered.completed(&self.logs, &read.positions),
@@ -59,14 +59,15 @@ impl Run {
         if self.scenario.expect != Expect::Finished {
             return;
         }
-        let files = self.output_now();
-        let (staged, published): (Vec<_>, Vec<_>) = files.iter().partition(|(path, _)| path.starts_with(&format!("{OUTPUT}/{STAGED}/")));
-        let published = published.iter().map(|(path, bytes)| (path.as_str(), bytes.as_slice()));
+        let (files, staged) = (self.output_now(), format!("{OUTPUT}/{STAGED}"));
+        let published = files.iter().filter(|(path, _)| !path.starts_with(&staged));
+        let published = published.map(|(path, bytes)| (path.as_str(), bytes.as_slice()));
         if let Err(witness) = committed_only::delivered(&self.logs, published) {
             self.violated("exactly-once-output", witness);
         }
-        if let Some((path, _)) = staged.first().filter(|_| self.scenario.is_undisturbed() && self.job.origin.is_none()) {
-            self.violated("no-unreferenced-files", format!("{path} is staged, and its job is over"));
+        let left = self.world.storage(self.storage).list_now(View::Live, &staged).unwrap_or_default();
+        if let Some(name) = left.first().filter(|_| self.scenario.is_undisturbed() && self.job.origin.is_none()) {
+            self.violated("no-unreferenced-files", format!("{name} is staged, and its job is over"));
         }
     }
 }

@@ -176,8 +176,7 @@ fn expand_state(seed: u64) -> Scenario {
 }
 
 /// Apart from `swarm`, so that its runs stay what they are.
-pub(crate) const TRANSACTIONS_STORY: Story =
-    Story { name: "transactions-swarm", story: TRANSACTIONS_TEXT, expand: expand_transactions };
+pub(crate) const TRANSACTIONS_STORY: Story = Story { name: "transactions-swarm", story: TRANSACTIONS_TEXT, expand: expand_transactions };
 
 const TRANSACTIONS_TEXT: &str = "As swarm, with a job whose output is transactional, and checkpoints as files or objects.";
 

@@ -128,8 +128,6 @@ moments! {
     Deploying = "deploying",
     /// Coordinator: all tasks of the attempt run.
     JobRunning = "job-running",
-    /// Coordinator: the final checkpoint is complete, and tasks publish what waited for it.
-    JobCommitting = "job-committing",
     /// Coordinator: the attempt has failed.
     JobFailing = "job-failing",
     /// Coordinator: the restart delay runs.
@@ -210,10 +208,6 @@ moments! {
     Declined = "declined",
     /// Task: knows that a checkpoint is complete.
     Committed = "committed",
-    /// Task: its sink has published what waited for a checkpoint; the count is how many transactions.
-    OutputCommitted = "output-committed",
-    /// Task: its sink could not publish, and tries again.
-    OutputCommitFailed = "output-commit-failed",
     /// Task: gave a checkpoint up.
     SnapshotForgotten = "snapshot-forgotten",
     /// Task: a second copy of its part is durable on the worker's disk; the count is its bytes.
@@ -228,6 +222,12 @@ moments! {
     RestoredLocally = "restored-locally",
     /// Task: with local recovery, so many bytes of keyed state came from the checkpoint all the same.
     RestoredRemotely = "restored-remotely",
+    /// Coordinator: the final checkpoint is complete, and tasks publish what waited for it.
+    JobCommitting = "job-committing",
+    /// Task: its sink has published what waited for a checkpoint; the count is how many transactions.
+    OutputCommitted = "output-committed",
+    /// Task: its sink could not publish, and tries again.
+    OutputCommitFailed = "output-commit-failed",
 }
 
 impl fmt::Display for Event {

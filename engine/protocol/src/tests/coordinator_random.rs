@@ -2,8 +2,8 @@
 
 use super::coordinator::{plan, Part};
 use crate::coordinator::{
-    ClaimMode, Coordinator, Ended, FailureReason, Input, Journal, Kind, Origin, Output, Plan, RequestNumber, RestorePoint, Standing, Status,
-    Written,
+    ClaimMode, Coordinator, Ended, FailureReason, Input, Journal, Kind, Origin, Output, Plan, RequestNumber, RestorePoint, Standing,
+    Status, Written,
 };
 use crate::ids::{CheckpointId, Incarnation, TaskId, WorkerId};
 use crate::machine::Machine;

@@ -15,6 +15,9 @@
 //! A fenced attempt cannot publish anything else: it commits what it was told to be complete, and only a coordinator that leads can find
 //! its attempt's checkpoints complete.
 //!
+//! Rows are in memory until they are staged. What a job that was cancelled has staged stays until one that begins from its snapshot
+//! publishes it.
+//!
 //! Two jobs that run at the same time need different uids or folders. Files that were published must stay while a snapshot names them:
 //! the newest checkpoint and savepoints that somebody may begin from. The file system needs hard links. Why not a rename: between two
 //! folders it is two changes, and a power loss could keep the half that takes away.

@@ -1,11 +1,11 @@
 //! The process that the user sees. It starts a coordinator and workers, starts them again when they die, shows how the job is
 //! doing, and leaves nothing behind but output and checkpoints.
 
+use super::copy::LINES;
 use super::process::{self, News, Role, JOB_CANCELLED};
 use super::progress::Progress;
 use super::request::Request;
 use super::statistics::{self, Outcome as Ended};
-use super::copy::LINES;
 use super::wordcount::COUNTS;
 use crate::args::{JobArguments, JobName};
 use crate::console::{self, grouped};

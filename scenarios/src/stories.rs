@@ -120,7 +120,7 @@ pub(crate) trait Tale: Sized + Into<Scenario> {
 /// All of them.
 #[must_use]
 pub fn all() -> Vec<Story> {
-    [told(), state::told(), local::told(), small_state::told(), windows::told()].concat()
+    [told(), state::told(), local::told(), small_state::told(), windows::told(), transactions::told()].concat()
 }
 
 macro_rules! stories {
@@ -142,6 +142,7 @@ pub(crate) use stories;
 mod local;
 mod small_state;
 mod state;
+mod transactions;
 mod windows;
 
 stories! {

@@ -180,6 +180,25 @@ fn expand_state(seed: u64) -> Scenario {
     scenario
 }
 
+/// Apart from `swarm`, so that its runs stay what they are.
+pub(crate) const TRANSACTIONS_STORY: Story = Story { name: "transactions-swarm", story: TRANSACTIONS_TEXT, expand: expand_transactions };
+
+const TRANSACTIONS_TEXT: &str = "As swarm, with a job whose output is transactional, and checkpoints as files or objects.";
+
+fn expand_transactions(seed: u64) -> Scenario {
+    let rng = &mut Streams::new(seed ^ 0x005e_ed0f_7a45_ac70).stream(Concern::Swarm);
+    let mut scenario = if rng.gen_bool(0.25) { expand_in_objects(seed) } else { expand(seed) };
+    scenario.name = TRANSACTIONS_STORY.name.into();
+    scenario.story = TRANSACTIONS_TEXT.into();
+    scenario.job.kind = JobKind::Delivery;
+    scenario.checkpoints.mode = Mode::ExactlyOnce;
+    if scenario.cluster.storage == StorageKind::Memory {
+        // What dies with the coordinator cannot say what is published.
+        scenario.cluster.storage = StorageKind::FileSystem;
+    }
+    scenario
+}
+
 fn expand_in_objects(seed: u64) -> Scenario {
     let mut scenario = expand(seed);
     let rng = &mut Streams::new(seed ^ 0x005e_ed0f_0b1e_c750).stream(Concern::Swarm);

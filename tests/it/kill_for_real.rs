@@ -28,8 +28,13 @@ impl Launcher {
 
     /// With checkpoints anywhere, and variables in the environment.
     pub fn start_with(folder: &Path, checkpoints: &str, extra: &[&str], variables: &[(&str, String)]) -> Self {
+        Self::start_job("wordcount", folder, checkpoints, extra, variables)
+    }
+
+    /// Any job.
+    pub fn start_job(job: &str, folder: &Path, checkpoints: &str, extra: &[&str], variables: &[(&str, String)]) -> Self {
         let mut command = Command::new(binary::path());
-        command.args(["run", "wordcount", "--checkpoints", checkpoints]).args(extra);
+        command.args(["run", job, "--checkpoints", checkpoints]).args(extra);
         if !extra.contains(&"--interval") {
             command.args(["--interval", "300ms"]);
         }

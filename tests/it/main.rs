@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod binary;
+mod copy_for_real;
 mod decoders;
 mod determinism;
 mod differential;

@@ -20,6 +20,11 @@ fn wherever_power_is_lost_the_job_begins_from_a_completed_checkpoint() {
 }
 
 #[test]
+fn wherever_power_is_lost_what_a_checkpoint_covers_is_published_and_nothing_else() {
+    lose_power("transactions-steady", 1);
+}
+
+#[test]
 fn wherever_power_is_lost_an_incremental_checkpoint_has_all_its_files() {
     lose_power("incremental-steady", 1);
 }

@@ -307,7 +307,7 @@ fn disks_that_are_full_slow_or_failing_fail_checkpoints_by_name() {
 
 #[test]
 fn stories_have_the_moments_that_they_are_about() {
-    let stories: [(&str, &[Moment]); 25] = [
+    let stories: [(&str, &[Moment]); 29] = [
         ("steady-run", &[Moment::ChannelHeld, Moment::ChannelsReleased, Moment::Committed, Moment::Discarded]),
         ("steady-ledger", &[Moment::ChannelHeld, Moment::ChannelsReleased]),
         ("slow-channel", &[Moment::ChannelHeld]),
@@ -333,6 +333,10 @@ fn stories_have_the_moments_that_they_are_about() {
         ("local-disk-full", &[Moment::LocalCopyFailed, Moment::RestoredRemotely]),
         ("local-disk-fails", &[Moment::LocalCopyFailed]),
         ("second-crash-during-local-restore", &[Moment::RestoredLocally]),
+        ("transactions-steady", &[Moment::OutputCommitted, Moment::JobCommitting]),
+        ("transactions-lost-answers", &[Moment::OutputCommitFailed]),
+        ("transactions-crash-in-commit", &[Moment::WorkerLost, Moment::RestoreDone]),
+        ("transactions-end-while-the-disk-fails", &[Moment::OutputCommitFailed]),
     ];
     let mut wrong = Vec::new();
     for (name, moments) in stories {

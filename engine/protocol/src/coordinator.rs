@@ -5,13 +5,13 @@
 //! Never here: files, sockets, clocks, what a snapshot looks like inside (`S` is never opened).
 //!
 //! ```text
-//! TakingOver --epoch durable--> Waiting --slots--> Deploying --all tasks run--> Running
-//!                                  ^                   |                           |
-//!                                  |                   +-------- a failure --------+
+//! TakingOver --epoch durable--> Waiting --slots--> Deploying --all tasks run--> Running --final checkpoint--> Committing
+//!                                  ^                   |                           |                             |
+//!                                  |                   +-------- a failure --------+-----------------------------+
 //!                                  |                                |
 //!                              Restarting <--all stopped-- Failing <+
 //!                                                             |
-//!              Ended <--journal says so-- Ending <------------+  (also from anywhere: cancelled; from Running: finished)
+//!              Ended <--journal says so-- Ending <------------+  (also from anywhere: cancelled; from Committing: finished)
 //! ```
 //!
 //! * `lifecycle`: workers, deployment, failure, restart, end.
@@ -103,6 +103,7 @@ impl<S: Acknowledged> Machine for Coordinator<S> {
         // Why: no task would ever acknowledge, and no barrier ever flow.
         assert!(!plan.sources.is_empty(), "a job has at least one source");
         assert!(plan.sources.is_subset(&plan.tasks), "every source is a task of the job");
+        assert!(plan.committers.is_subset(&plan.tasks), "whoever commits is a task of the job");
         let epoch = journal.epoch.next();
         let mut coordinator = Self {
             epoch,
@@ -148,6 +149,7 @@ impl<S: Acknowledged> Machine for Coordinator<S> {
             Input::TaskRestoring { attempt, task } => self.task_restoring(attempt, task, out),
             Input::TaskFailed { attempt, task, cause } => self.task_failed(attempt, task, &cause, out),
             Input::TaskDrained { attempt, task } => self.task_drained(attempt, task, out),
+            Input::Committed { attempt, checkpoint, task } => self.task_committed(attempt, checkpoint, task, out),
             Input::WorkerStopped { attempt, worker } => self.worker_stopped(attempt, worker, out),
             Input::RestoreFailed { attempt, cause } => self.restore_failed(attempt, cause, out),
             Input::Acknowledged { attempt, checkpoint, task, snapshot } => {

@@ -86,6 +86,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let plan = Plan {
         tasks: graph.tasks(),
         sources: graph.source_tasks(),
+        committers: graph.committing_tasks(),
         checkpoints: CheckpointSettings { interval: Some(Duration::from_secs(1)), ..CheckpointSettings::default() }.validated()?,
         restart: RestartStrategy::default(),
         hooks: !graph.hooks.is_empty(),

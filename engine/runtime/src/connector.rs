@@ -1,4 +1,4 @@
-//! How records come from and go to the outside: replayable sources, idempotent sinks.
+//! How records come from and go to the outside: replayable sources, idempotent and transactional sinks.
 
 use crate::channel::BoxFuture;
 use crate::env::Env;
@@ -11,8 +11,10 @@ use std::future::Future;
 use std::io;
 
 pub mod discard;
+mod files;
 pub mod generator;
 pub mod log_source;
+pub mod transactional_sink;
 pub mod upsert_sink;
 
 /// Which subtask of which attempt a connector works for.
@@ -108,10 +110,23 @@ pub trait Source: Send + 'static {
 /// What makes a flush durable.
 pub type Flush = BoxFuture<'static, Result<u64, ConnectorError>>;
 
-/// Output whose effect is the same when records come again.
+/// Output: either its effect is the same when records come again, or it is held back until the checkpoint that they belong to is
+/// complete (Flink: `TwoPhaseCommitSinkFunction`).
 pub trait Sink: Send + 'static {
     /// What it takes.
     type In: Send;
+
+    /// Whether it holds output back until a checkpoint is complete: then the job has finished only when all of it is published.
+    const COMMITS: bool = false;
+
+    /// Takes its state in a checkpoint, before it is opened. Not called where the job begins from nothing.
+    ///
+    /// # Errors
+    /// State that is not its own.
+    fn restore(&mut self, lists: &[ListState]) -> Result<(), ConnectorError> {
+        let _ = lists;
+        Ok(())
+    }
 
     /// Gets ready; finds what earlier attempts left.
     fn open<E: Env>(&mut self, env: &E, place: Place) -> impl Future<Output = Result<(), ConnectorError>> + Send;
@@ -122,6 +137,23 @@ pub trait Sink: Send + 'static {
     /// At a barrier: hands over what is to be durable before the checkpoint is acknowledged. The future gives the bytes
     /// written; if it fails the records stay with the sink for the next flush.
     fn flush<E: Env>(&mut self, env: &E, checkpoint: CheckpointId) -> Option<Flush>;
+
+    /// Its state, right after [`flush`](Self::flush) and without a record in between: what it names must be durable when the flush is.
+    fn lists(&self) -> Vec<ListState> {
+        Vec::new()
+    }
+
+    /// How many items of restored state have become this subtask's.
+    fn entry_count(&self) -> u64 {
+        0
+    }
+
+    /// A checkpoint is complete, and so is everything before it: publishes what was held back up to then. The future may be dropped
+    /// or fail half-way, and is asked for again; the notice of an earlier checkpoint may never come. `None`: there is nothing.
+    fn commit<E: Env>(&mut self, env: &E, checkpoint: CheckpointId) -> Option<Flush> {
+        let _ = (env, checkpoint);
+        None
+    }
 
     /// All input has been taken: hands over what completes the output. Barriers may still come while that runs.
     fn finish<E: Env>(&mut self, env: &E) -> Option<Flush>;

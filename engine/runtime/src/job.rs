@@ -88,6 +88,8 @@ pub struct Vertex<E: Env> {
     pub parallelism: u32,
     /// Whether it begins with a source.
     pub is_source: bool,
+    /// Whether it ends in a sink that holds output back until a checkpoint is complete.
+    pub commits: bool,
     /// The stable names of its operators with state, head first.
     pub uids: Vec<String>,
     /// The keyed states of those that have any.
@@ -147,6 +149,12 @@ impl<E: Env> JobGraph<E> {
     #[must_use]
     pub fn source_tasks(&self) -> BTreeSet<TaskId> {
         self.tasks().into_iter().filter(|task| self.vertex(task.vertex).is_source).collect()
+    }
+
+    /// Every subtask that publishes something when a checkpoint is complete.
+    #[must_use]
+    pub fn committing_tasks(&self) -> BTreeSet<TaskId> {
+        self.tasks().into_iter().filter(|task| self.vertex(task.vertex).commits).collect()
     }
 
     /// What restore planning needs to know of the operators.

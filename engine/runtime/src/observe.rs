@@ -222,6 +222,12 @@ moments! {
     RestoredLocally = "restored-locally",
     /// Task: with local recovery, so many bytes of keyed state came from the checkpoint all the same.
     RestoredRemotely = "restored-remotely",
+    /// Coordinator: the final checkpoint is complete, and tasks publish what waited for it.
+    JobCommitting = "job-committing",
+    /// Task: its sink has published what waited for a checkpoint; the count is how many transactions.
+    OutputCommitted = "output-committed",
+    /// Task: its sink could not publish, and tries again.
+    OutputCommitFailed = "output-commit-failed",
 }
 
 impl fmt::Display for Event {

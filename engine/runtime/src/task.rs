@@ -1,5 +1,6 @@
 //! One subtask at work: reads elements, runs the chain, and performs what the subtask machine decides about barriers.
 
+mod commits;
 mod input;
 mod keyed;
 mod output;
@@ -73,6 +74,8 @@ pub enum TaskReport {
     Acknowledged(CheckpointId, TaskSnapshot, SnapshotStatistics),
     /// It will not deliver its part.
     Declined(CheckpointId, FailureReason),
+    /// All that waited for this checkpoint, or for one before it, is published.
+    Committed(CheckpointId),
     /// So many records have come in since the last report (sources only).
     Progress(u64),
     /// It is behind what there is to read, or has caught up (sources only).

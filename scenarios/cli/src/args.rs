@@ -176,15 +176,18 @@ pub struct RunArguments {
 pub enum RunJob {
     /// Count the words of a text file.
     Wordcount(WordcountArguments),
+    /// Copy the lines of a text file, each exactly once: what is in the output folder belongs to a completed checkpoint.
+    Copy(WordcountArguments),
 }
 
-/// `cofferdam run wordcount`.
+/// `cofferdam run wordcount`, and any other job.
 #[derive(Debug, Args)]
 pub struct WordcountArguments {
     /// The text.
     #[arg(long, value_name = "FILE")]
     pub input: PathBuf,
-    /// Where the files of `word<TAB>count` lines go; must be empty or not there yet.
+    /// Where the files of `word<TAB>count` lines, or of lines, go; must be empty or not there yet, or hold what a copy that goes on from
+    /// a snapshot has published so far.
     #[arg(long, value_name = "DIR")]
     pub output: PathBuf,
     /// Where checkpoints go: a folder, or the URL of an object store with a path, as s3://bucket/path (also gs, az, file). Who may
@@ -320,9 +323,31 @@ impl Keep {
     }
 }
 
-/// What all processes of a word count agree on. A launcher passes it on unchanged to every child.
+/// Which of the built-in jobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum JobName {
+    /// Words and how often they come.
+    Wordcount,
+    /// The lines as they are.
+    Copy,
+}
+
+impl JobName {
+    /// As the command line knows it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Wordcount => "wordcount",
+            Self::Copy => "copy",
+        }
+    }
+}
+
+/// What all processes of a job agree on. A launcher passes it on unchanged to every child.
 #[derive(Clone, Debug, Args)]
 pub struct JobArguments {
+    /// Which job.
+    #[arg(long, value_enum)]
+    pub job: JobName,
     /// The text.
     #[arg(long)]
     pub input: String,

@@ -6,9 +6,10 @@
 //! * [`progress`]: what the coordinator tells the launcher, and the launcher the user.
 //! * [`statistics`]: figures about checkpoints, for a file and for a table.
 //! * [`coordinator`], [`worker`]: the child processes.
-//! * [`wordcount`]: the job.
+//! * [`wordcount`], [`copy`]: the jobs.
 
 pub mod coordinator;
+mod copy;
 mod launcher;
 mod process;
 mod progress;
@@ -17,7 +18,7 @@ mod statistics;
 mod wordcount;
 pub mod worker;
 
-use crate::args::{JobArguments, RunArguments, RunJob};
+use crate::args::{JobArguments, JobName, RunArguments, RunJob};
 use crate::failure::{Failure, Outcome};
 use cofferdam_engine::env::real::RealEnv;
 use cofferdam_engine::job::JobGraph;
@@ -35,7 +36,8 @@ const ORPHANED: i32 = 4;
 /// It cannot be run as asked, or it failed.
 pub fn run(arguments: RunArguments) -> Result<Outcome, Failure> {
     match arguments.job {
-        RunJob::Wordcount(arguments) => launcher::launch(request::Request::check(&arguments)?),
+        RunJob::Wordcount(arguments) => launcher::launch(request::Request::check(JobName::Wordcount, &arguments)?),
+        RunJob::Copy(arguments) => launcher::launch(request::Request::check(JobName::Copy, &arguments)?),
     }
 }
 
@@ -66,7 +68,10 @@ fn graph(job: &JobArguments) -> Result<Arc<JobGraph<RealEnv>>, Failure> {
         parallelism: job.parallelism,
         pace: (job.throttle > 0).then(|| Duration::from_millis(job.throttle)),
     };
-    Ok(Arc::new(wordcount.graph()?))
+    Ok(Arc::new(match job.job {
+        JobName::Wordcount => wordcount.graph()?,
+        JobName::Copy => wordcount.copy()?,
+    }))
 }
 
 fn storage(job: &JobArguments) -> CheckpointStorage {

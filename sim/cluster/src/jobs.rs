@@ -8,6 +8,7 @@ use cofferdam_protocol::MaxParallelism;
 use std::sync::Arc;
 use std::time::Duration;
 
+mod delivery;
 mod expiring;
 mod hook;
 mod ledger;
@@ -40,6 +41,7 @@ pub fn sources(kind: JobKind) -> &'static [&'static str] {
         JobKind::Expiring => &["uses"],
         JobKind::Rules => &["records", "weights"],
         JobKind::Visits => &["log"],
+        JobKind::Delivery => &["parcels"],
     }
 }
 
@@ -58,6 +60,7 @@ pub fn build<E: Env>(spec: &JobSpec, logs: &[Log], output: &str) -> JobGraph<E> 
         JobKind::Rules => rules::build(spec, max, logs, output),
         JobKind::Visits => visits::build(spec, max, logs, output),
         JobKind::Sessions | JobKind::Hops => spans::build(spec, max, logs, output),
+        JobKind::Delivery => delivery::build(spec, max, logs, output),
     };
     graph.expect("a checked scenario makes a job that can be built")
 }

@@ -1,6 +1,7 @@
 //! Judging a run by a sequential model. Nothing here calls engine code: stored bytes are decoded by our own reader, expected
 //! state is computed by ten lines per job.
 
+pub mod committed_only;
 pub mod cut;
 pub mod decode;
 pub mod efficiency;

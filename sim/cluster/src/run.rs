@@ -5,6 +5,7 @@ use crate::fault::Injector;
 use crate::jobs::{Log, OUTPUT};
 use crate::network::LinkSettings;
 use crate::object_store::ObjectSettings;
+use crate::oracle::committed_only::CommittedOnly;
 use crate::oracle::leftovers::Leftovers;
 use crate::oracle::{decode, efficiency};
 use crate::scenario::{MergeSpec, ResumeFrom, ResumeSpec, Scenario, StorageKind, When};
@@ -34,6 +35,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 mod backend;
+mod delivery;
 mod judge;
 #[cfg(feature = "rocksdb")]
 pub(crate) mod outside;
@@ -147,6 +149,8 @@ struct Run {
     job: JobPlace,
     /// What incremental checkpoints have uploaded.
     account: efficiency::Account,
+    /// What may be seen of transactional output. It goes on with the next job, which delivers to the same place.
+    delivered: CommittedOnly,
     /// Copies of completed checkpoints, to begin from in worlds of their own.
     images: Vec<Image>,
     /// Whether this is such a world: it is over with its first savepoint.
@@ -188,6 +192,7 @@ impl Run {
             savepoints,
             job,
             account: efficiency::Account::default(),
+            delivered: CommittedOnly::default(),
             images: Vec::new(),
             shadow: false,
             completed: Vec::new(),
@@ -218,7 +223,10 @@ impl Run {
         };
         let claim = if resume.claim { ClaimMode::Claim } else { ClaimMode::NoClaim };
         let origin = Some(Origin { path, checkpoint, claim });
-        self.job = JobPlace { name: "job-2", root: "/shared/checkpoints/job-2", output: "/shared/output-2", network: 1, origin };
+        // What is published stays where it is.
+        let output = if self.delivers() { OUTPUT } else { "/shared/output-2" };
+        self.job = JobPlace { name: "job-2", root: "/shared/checkpoints/job-2", output, network: 1, origin };
+        self.origin_is_complete();
         let scenario = &mut self.scenario;
         scenario.cluster.slots = scenario.cluster.slots.max(resume.parallelism.div_ceil(scenario.cluster.workers));
         scenario.job.parallelism = resume.parallelism;
@@ -273,7 +281,8 @@ impl Run {
             signals.clone(),
             if self.shadow { Vec::new() } else { invariant::all(&setting) },
             pins,
-        );
+        )
+        .looking(self.delivers());
         self.world.set_watcher(Some(Box::new(witness)));
         let mut injector = self.build_world(&graph);
         let calm_at = self.world.now() + Duration::from_millis(self.scenario.calm_after_ms);
@@ -303,6 +312,7 @@ impl Run {
                         self.restored_tasks += 1;
                         self.judge_restored(attempt, task, held);
                     }
+                    Signal::Look => self.look_at_output(),
                     Signal::Fault(number, node) if !calm => {
                         if number < pinned {
                             let what = self.scenario.faults[number].what.clone();
@@ -385,6 +395,7 @@ impl Run {
         let plan = Plan {
             tasks: graph.tasks(),
             sources: graph.source_tasks(),
+            committers: graph.committing_tasks(),
             checkpoints: checkpoints.settings().validated().expect("a checked scenario has settings in range"),
             restart: self.scenario.restart.clone(),
             hooks: !graph.hooks.is_empty(),

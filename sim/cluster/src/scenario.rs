@@ -103,6 +103,8 @@ pub enum JobKind {
     Sessions,
     /// Sums per key and sliding window.
     Hops,
+    /// Every record is one line of the output, published when a checkpoint is complete.
+    Delivery,
 }
 
 impl JobKind {

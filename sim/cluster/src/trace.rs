@@ -26,6 +26,8 @@ pub enum Signal {
     Restoring(AttemptId, CheckpointId),
     /// A subtask has taken its state in, and holds so many entries.
     Restored(AttemptId, TaskId, u64),
+    /// The output may have changed, or must not: judge what readers see.
+    Look,
     /// A pinned fault is due; the node is where its moment took place.
     Fault(usize, NodeIndex),
     /// The job is over.
@@ -150,6 +152,20 @@ pub fn nothing_seen() -> SharedSeen {
     }))
 }
 
+/// When transactional output is looked at.
+const LOOKS: &[Moment] = &[
+    Moment::CheckpointTriggered,
+    Moment::SnapshotDurable,
+    Moment::CheckpointCompleted,
+    Moment::OutputCommitted,
+    Moment::OutputCommitFailed,
+    Moment::SavepointCompleted,
+    Moment::JobFailing,
+    Moment::RestoreDone,
+    Moment::JobCommitting,
+    Moment::JobEnded,
+];
+
 struct Pin {
     fault: usize,
     moment: Moment,
@@ -166,6 +182,8 @@ pub struct Witness {
     pins: Vec<Pin>,
     /// Attempts that begin from a checkpoint: of others there is nothing to judge, and waking the harness would move the run.
     restoring: BTreeSet<AttemptId>,
+    /// Whether the output is looked at while the job runs; elsewhere it would only move the run.
+    looks: bool,
 }
 
 impl Witness {
@@ -184,7 +202,13 @@ impl Witness {
                 Some(Pin { fault, moment, checkpoint: *checkpoint, left: (*nth).max(1) })
             }
         });
-        Self { seen, keep, signals, invariants, pins: pins.collect(), restoring: BTreeSet::new() }
+        Self { seen, keep, signals, invariants, pins: pins.collect(), restoring: BTreeSet::new(), looks: false }
+    }
+
+    /// The output is transactional: it is to be looked at whenever something happens to it, or to those who make it.
+    #[must_use]
+    pub fn looking(self, looks: bool) -> Self {
+        Self { looks, ..self }
     }
 
     fn signal(&self, signal: Signal) {
@@ -257,6 +281,9 @@ impl Watcher for Witness {
         if let Some(signal) = signal {
             self.signal(signal);
         }
+        if self.looks && LOOKS.contains(&event.moment) {
+            self.signal(Signal::Look);
+        }
         for invariant in &mut self.invariants {
             if let Err(witness) = invariant.event(at, node, event) {
                 lock(&self.seen).violated(invariant.name(), witness, at);
@@ -286,6 +313,9 @@ impl Watcher for Witness {
         }
         if let WorldEvent::Exited(node) = event {
             self.signal(Signal::Exited(*node));
+        }
+        if self.looks && matches!(event, WorldEvent::Crashed(..)) {
+            self.signal(Signal::Look);
         }
     }
 }

@@ -45,7 +45,7 @@ fn key(rng: &mut ChaCha8Rng, keys: u32) -> u32 {
     a.min(b)
 }
 
-fn line(kind: JobKind, source: &str, index: u32, keys: u32, rng: &mut ChaCha8Rng) -> String {
+fn line(kind: JobKind, source: &str, (partition, index): (u32, u32), keys: u32, rng: &mut ChaCha8Rng) -> String {
     match kind {
         JobKind::WordCount => {
             let words = rng.gen_range(1..=4);
@@ -60,6 +60,8 @@ fn line(kind: JobKind, source: &str, index: u32, keys: u32, rng: &mut ChaCha8Rng
         JobKind::Rules => format!("k{}", key(rng, keys)),
         JobKind::Expiring => format!("k{} {}", key(rng, keys), rng.gen_range(0..40)),
         JobKind::Visits => format!("p{} {}", key(rng, keys), rng.gen_range(0..60)),
+        // No two are alike.
+        JobKind::Delivery => format!("k{} {partition}-{index}", key(rng, keys)),
     }
 }
 
@@ -70,7 +72,7 @@ pub fn logs(spec: &JobSpec, rng: &mut ChaCha8Rng) -> Vec<Log> {
         let partition = |index: u32, rng: &mut ChaCha8Rng| {
             // Unequal parts: some partitions end early.
             let lines = spec.lines / 2 + rng.gen_range(0..=spec.lines / 2);
-            let lines = (0..lines).map(|number| line(spec.kind, source, number, spec.keys, rng)).collect();
+            let lines = (0..lines).map(|number| line(spec.kind, source, (index, number), spec.keys, rng)).collect();
             (format!("{INPUT}/{source}-{index}"), lines)
         };
         Log { source, partitions: (0..spec.partitions).map(|index| partition(index, rng)).collect() }

@@ -226,6 +226,7 @@ async fn cluster(env: &RealEnv, row: &Row, graph: Arc<JobGraph<RealEnv>>, folder
     let plan = Plan {
         tasks: graph.tasks(),
         sources: graph.source_tasks(),
+        committers: graph.committing_tasks(),
         checkpoints: checkpoints.validated().expect("in range"),
         restart: RestartStrategy::None,
         hooks: false,

@@ -93,6 +93,10 @@ impl<S: Acknowledged> Coordinator<S> {
 
     pub(super) fn trigger_due(&mut self, attempt: AttemptId, out: &mut Vec<Output<S>>) {
         if attempt == self.attempt && self.job == Job::Running {
+            if self.plan.checkpoints.interval.is_none() {
+                // Without periodic ones only a final checkpoint that failed is tried again.
+                self.end_of_input(out);
+            }
             self.trigger_periodic(out);
         } else {
             out.push(Output::Ignored("that attempt does not run"));

@@ -3,8 +3,8 @@
 use super::journal::Change;
 use super::lifecycle::Job;
 use super::pending::{By, Stage};
-use super::{Coordinator, Ended, FailureReason, Output};
-use crate::ids::CheckpointId;
+use super::{Coordinator, Ended, FailureReason, Output, Status};
+use crate::ids::{AttemptId, CheckpointId, TaskId};
 use crate::snapshot::Acknowledged;
 use crate::timer::Timer;
 use alloc::collections::BTreeSet;
@@ -74,7 +74,39 @@ impl<S: Acknowledged> Coordinator<S> {
         self.discard_all(unneeded, out);
         self.release_shared(out);
         if running && pending.is_final {
+            self.commit_the_end(checkpoint, out);
+        }
+    }
+
+    /// The final checkpoint is complete. Why the job has not ended yet: its completion may not have reached everybody, and with the
+    /// journal's last entry nobody would come back to publish what waits for it.
+    fn commit_the_end(&mut self, checkpoint: CheckpointId, out: &mut Vec<Output<S>>) {
+        let missing = self.plan.committers.clone();
+        if missing.is_empty() {
             self.end(Ended::Finished, out);
+            return;
+        }
+        self.leave_for(Job::Committing { checkpoint, missing }, out);
+        self.stop_scheduler(FailureReason::CoordinatorShutdown, out);
+        self.abort_all(FailureReason::CoordinatorShutdown, out);
+        self.set_status(Status::Committing(self.attempt), out);
+    }
+
+    pub(super) fn task_committed(&mut self, attempt: AttemptId, checkpoint: CheckpointId, task: TaskId, out: &mut Vec<Output<S>>) {
+        match &mut self.job {
+            Job::Committing { checkpoint: last, missing } if attempt == self.attempt && checkpoint >= *last => {
+                if !missing.remove(&task) {
+                    out.push(Output::Ignored("nobody waits for what it published"));
+                } else if missing.is_empty() {
+                    self.end(Ended::Finished, out);
+                }
+            }
+            Job::TakingOver { .. } | Job::Waiting { .. } | Job::Deploying { .. } | Job::Running | Job::Committing { .. } => {
+                out.push(Output::Ignored("nobody waits for what it published"));
+            }
+            Job::Failing { .. } | Job::Restarting | Job::Ending | Job::Ended | Job::SteppedDown => {
+                out.push(Output::Ignored("nobody waits for what it published"));
+            }
         }
     }
 

@@ -31,6 +31,8 @@ pub(super) enum Job {
     Deploying { starting: BTreeSet<TaskId> },
     /// All tasks run.
     Running,
+    /// The final checkpoint is complete; these tasks have not published what waited for it.
+    Committing { checkpoint: CheckpointId, missing: BTreeSet<TaskId> },
     /// Some workers have not stopped their tasks yet.
     Failing { cause: String, verdict: Verdict, stopping: BTreeSet<WorkerId> },
     /// The delay runs.
@@ -107,7 +109,7 @@ impl<S: Acknowledged> Coordinator<S> {
         self.workers.remove(&worker);
         out.push(Output::Disarm(Timer::WorkerSilent(worker, incarnation)));
         match &mut self.job {
-            Job::Deploying { .. } | Job::Running => {
+            Job::Deploying { .. } | Job::Running | Job::Committing { .. } => {
                 if self.placement.values().any(|&used| used == worker) {
                     self.fail_attempt(format!("worker {worker} {how}"), out);
                 }
@@ -192,7 +194,7 @@ impl<S: Acknowledged> Coordinator<S> {
 
     fn is_live(&self, attempt: AttemptId) -> bool {
         let live = match self.job {
-            Job::Deploying { .. } | Job::Running => true,
+            Job::Deploying { .. } | Job::Running | Job::Committing { .. } => true,
             Job::TakingOver { .. } | Job::Waiting { .. } | Job::Failing { .. } | Job::Restarting => false,
             Job::Ending | Job::Ended | Job::SteppedDown => false,
         };
@@ -211,7 +213,7 @@ impl<S: Acknowledged> Coordinator<S> {
             Job::TakingOver { .. } | Job::Waiting { .. } | Job::Failing { .. } | Job::Restarting | Job::Ending => {
                 out.push(Output::Ignored("the attempt is not being deployed"));
             }
-            Job::Ended | Job::SteppedDown => out.push(Output::Ignored("the attempt is not being deployed")),
+            Job::Committing { .. } | Job::Ended | Job::SteppedDown => out.push(Output::Ignored("the attempt is not being deployed")),
         }
     }
 
@@ -221,7 +223,9 @@ impl<S: Acknowledged> Coordinator<S> {
             Job::TakingOver { .. } | Job::Waiting { .. } | Job::Deploying { .. } | Job::Running | Job::Failing { .. } => {
                 out.push(Output::Ignored("the task is not being started"));
             }
-            Job::Restarting | Job::Ending | Job::Ended | Job::SteppedDown => out.push(Output::Ignored("the task is not being started")),
+            Job::Committing { .. } | Job::Restarting | Job::Ending | Job::Ended | Job::SteppedDown => {
+                out.push(Output::Ignored("the task is not being started"));
+            }
         }
     }
 
@@ -244,15 +248,20 @@ impl<S: Acknowledged> Coordinator<S> {
     }
 
     /// Once all tasks are drained: the final checkpoint, or the end at once where there are no checkpoints.
-    fn end_of_input(&mut self, out: &mut Vec<Output<S>>) {
+    pub(super) fn end_of_input(&mut self, out: &mut Vec<Output<S>>) {
         if self.job != Job::Running || self.drained != self.plan.tasks {
             return;
         }
-        if self.plan.checkpoints.interval.is_some() {
+        if self.takes_a_final_checkpoint() {
             self.request(super::Kind::Requested, out);
         } else {
             self.end(Ended::Finished, out);
         }
+    }
+
+    /// Also without periodic ones, where something waits for a checkpoint to be published.
+    fn takes_a_final_checkpoint(&self) -> bool {
+        self.plan.checkpoints.interval.is_some() || !self.plan.committers.is_empty()
     }
 
     pub(super) fn task_failed(&mut self, attempt: AttemptId, task: TaskId, cause: &str, out: &mut Vec<Output<S>>) {
@@ -273,7 +282,7 @@ impl<S: Acknowledged> Coordinator<S> {
             Job::Deploying { .. } | Job::Running | Job::TakingOver { .. } | Job::Waiting { .. } | Job::Failing { .. } => {
                 out.push(Output::Ignored("that attempt is not being deployed"));
             }
-            Job::Restarting | Job::Ending | Job::Ended | Job::SteppedDown => {
+            Job::Committing { .. } | Job::Restarting | Job::Ending | Job::Ended | Job::SteppedDown => {
                 out.push(Output::Ignored("that attempt is not being deployed"));
             }
         }
@@ -286,7 +295,7 @@ impl<S: Acknowledged> Coordinator<S> {
             return;
         }
         match &mut self.job {
-            Job::Deploying { .. } | Job::Running => self.fail(cause, true, out),
+            Job::Deploying { .. } | Job::Running | Job::Committing { .. } => self.fail(cause, true, out),
             Job::Failing { cause: known, verdict, .. } => {
                 *known = cause;
                 *verdict = Verdict::Over;
@@ -338,7 +347,7 @@ impl<S: Acknowledged> Coordinator<S> {
             Job::Failing { .. } | Job::TakingOver { .. } | Job::Waiting { .. } | Job::Deploying { .. } | Job::Running => {
                 out.push(Output::Ignored("nobody waits for it to stop"));
             }
-            Job::Restarting | Job::Ending | Job::Ended | Job::SteppedDown => {
+            Job::Committing { .. } | Job::Restarting | Job::Ending | Job::Ended | Job::SteppedDown => {
                 out.push(Output::Ignored("nobody waits for it to stop"));
             }
         }
@@ -385,7 +394,7 @@ impl<S: Acknowledged> Coordinator<S> {
     pub(super) fn cancel(&mut self, out: &mut Vec<Output<S>>) {
         match &mut self.job {
             Job::TakingOver { cancelled } => *cancelled = true,
-            Job::Waiting { .. } | Job::Deploying { .. } | Job::Running | Job::Failing { .. } | Job::Restarting => {
+            Job::Waiting { .. } | Job::Deploying { .. } | Job::Running | Job::Committing { .. } | Job::Failing { .. } | Job::Restarting => {
                 self.end(Ended::Cancelled, out);
             }
             Job::Ending | Job::Ended | Job::SteppedDown => out.push(Output::Ignored("the job is over")),
@@ -404,13 +413,13 @@ impl<S: Acknowledged> Coordinator<S> {
     }
 
     /// What only the phase that is left waited for is not waited for any more.
-    fn leave_for(&mut self, next: Job, out: &mut Vec<Output<S>>) {
+    pub(super) fn leave_for(&mut self, next: Job, out: &mut Vec<Output<S>>) {
         let attempt = self.attempt;
         match core::mem::replace(&mut self.job, next) {
-            Job::TakingOver { .. } | Job::Waiting { .. } => {}
+            Job::TakingOver { .. } | Job::Waiting { .. } | Job::Committing { .. } => {}
             Job::Deploying { .. } => out.push(Output::Disarm(Timer::DeployDeadline(attempt))),
             Job::Running => {
-                if self.plan.checkpoints.interval.is_some() {
+                if self.takes_a_final_checkpoint() {
                     out.push(Output::Disarm(Timer::Trigger(attempt)));
                 }
                 match self.plan.restart {
@@ -458,6 +467,11 @@ impl<S: Acknowledged> Coordinator<S> {
         }
         if let Job::Failing { stopping, .. } = &self.job {
             assert!(!stopping.is_empty(), "a failed attempt waits for somebody");
+        }
+        if let Job::Committing { checkpoint, missing } = &self.job {
+            assert!(!missing.is_empty() && missing.is_subset(&self.plan.committers), "the end waits for somebody who publishes");
+            // Why: what is published then could not be restored to.
+            assert_eq!(self.ledger.durable.completed.last(), Some(checkpoint), "the final checkpoint is the newest restore point");
         }
     }
 }

@@ -16,6 +16,8 @@ pub struct Plan {
     pub tasks: BTreeSet<TaskId>,
     /// Those that barriers are injected at.
     pub sources: BTreeSet<TaskId>,
+    /// Those that publish something when a checkpoint is complete: the job has finished only when they have, for the last one.
+    pub committers: BTreeSet<TaskId>,
     /// `execution.checkpointing.*`, validated.
     pub checkpoints: CheckpointSettings,
     /// `restart-strategy.*`.
@@ -79,7 +81,7 @@ pub struct RequestNumber(pub u64);
 /// How a job ended.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Ended {
-    /// All input was processed and the final checkpoint completed.
+    /// All input was processed, the final checkpoint completed, and everything that waited for that is published.
     Finished,
     /// The restart strategy gave up, or the latest checkpoint cannot be read.
     Failed(String),
@@ -232,6 +234,15 @@ pub enum Input<S> {
     TaskDrained {
         /// Of which attempt.
         attempt: AttemptId,
+        /// Which task.
+        task: TaskId,
+    },
+    /// The task has published all that it held back up to and with this checkpoint.
+    Committed {
+        /// Of which attempt.
+        attempt: AttemptId,
+        /// Which checkpoint.
+        checkpoint: CheckpointId,
         /// Which task.
         task: TaskId,
     },
@@ -483,6 +494,8 @@ pub enum Status {
     Deploying(AttemptId),
     /// All tasks run.
     Running(AttemptId),
+    /// The final checkpoint is complete, and some tasks have not published yet what waited for it.
+    Committing(AttemptId),
     /// The attempt has failed and its tasks are being stopped.
     Failing {
         /// Of which attempt.

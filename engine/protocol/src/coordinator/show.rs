@@ -80,6 +80,7 @@ impl fmt::Display for Status {
             Self::WaitingForWorkers { slots_missing } => write!(f, "waiting for {slots_missing} slots"),
             Self::Deploying(attempt) => write!(f, "deploying {attempt}"),
             Self::Running(attempt) => write!(f, "running {attempt}"),
+            Self::Committing(attempt) => write!(f, "committing {attempt}"),
             Self::Failing { attempt, cause } => write!(f, "failing {attempt}: {cause}"),
             Self::Restarting { after } => write!(f, "restarting after {after}"),
             Self::Ended(ended) => write!(f, "ended {ended}"),

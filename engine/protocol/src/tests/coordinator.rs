@@ -45,6 +45,7 @@ pub fn plan(vertices: &[u32]) -> Plan {
     Plan {
         tasks: vertices.iter().enumerate().flat_map(tasks).collect(),
         sources: (0..vertices[0]).map(|subtask| TaskId::new(0, subtask)).collect(),
+        committers: BTreeSet::new(),
         checkpoints: CheckpointSettings::default(),
         restart: RestartStrategy::FixedDelay { attempts: 3, delay: Duration::from_secs(1) },
         hooks: false,
@@ -175,6 +176,10 @@ impl Talk {
             ["running", a, t] => self.tasks(t).into_iter().map(|task| Input::TaskRunning { attempt: attempt(a), task }).collect(),
             ["restoring", a, t] => self.tasks(t).into_iter().map(|task| Input::TaskRestoring { attempt: attempt(a), task }).collect(),
             ["drained", a, t] => self.tasks(t).into_iter().map(|task| Input::TaskDrained { attempt: attempt(a), task }).collect(),
+            ["committed", a, c, t] => {
+                let (attempt, checkpoint) = (attempt(a), checkpoint(c));
+                self.tasks(t).into_iter().map(|task| Input::Committed { attempt, checkpoint, task }).collect()
+            }
             ["failed", a, t, ref cause @ ..] => one(Input::TaskFailed { attempt: attempt(a), task: task(t), cause: cause.join(" ") }),
             ["restore-failed", a, ref cause @ ..] => one(Input::RestoreFailed { attempt: attempt(a), cause: cause.join(" ") }),
             ["stopped", a, w] => one(Input::WorkerStopped { attempt: attempt(a), worker: worker(w) }),
@@ -295,6 +300,7 @@ fn job(words: &[&str]) -> (Plan, Journal) {
                 let Plan { tasks, sources, .. } = plan(&sizes);
                 (built.tasks, built.sources) = (tasks, sources);
             }
+            "committers" => built.committers = value.split(',').map(task).collect(),
             "local-recovery" => built.local_recovery = value == "yes",
             "hooks" => built.hooks = value == "yes",
             "origin" => {

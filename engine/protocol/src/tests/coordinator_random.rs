@@ -2,8 +2,8 @@
 
 use super::coordinator::{plan, Part};
 use crate::coordinator::{
-    ClaimMode, Coordinator, FailureReason, Input, Journal, Kind, Origin, Output, Plan, RequestNumber, RestorePoint, Standing, Status,
-    Written,
+    ClaimMode, Coordinator, Ended, FailureReason, Input, Journal, Kind, Origin, Output, Plan, RequestNumber, RestorePoint, Standing,
+    Status, Written,
 };
 use crate::ids::{CheckpointId, Incarnation, TaskId, WorkerId};
 use crate::machine::Machine;
@@ -32,6 +32,8 @@ struct World {
     newest: CheckpointId,
     acked: BTreeMap<CheckpointId, BTreeSet<TaskId>>,
     committed: Option<CheckpointId>,
+    /// What each task has published up to, as far as the coordinator was told.
+    published: BTreeMap<TaskId, CheckpointId>,
     notified: Option<CheckpointId>,
     gone: BTreeSet<CheckpointId>,
     savepoints: BTreeSet<CheckpointId>,
@@ -70,6 +72,7 @@ impl World {
             newest: CheckpointId::NONE,
             acked: BTreeMap::new(),
             committed: None,
+            published: BTreeMap::new(),
             notified: None,
             gone: BTreeSet::new(),
             savepoints: BTreeSet::new(),
@@ -88,6 +91,11 @@ impl World {
         if let Input::Acknowledged { attempt, checkpoint, task, .. } = &input {
             if *attempt == self.job.attempt() && self.job.missing(*checkpoint).is_some() {
                 self.acked.entry(*checkpoint).or_default().insert(*task);
+            }
+        }
+        if let Input::Committed { attempt, checkpoint, task } = &input {
+            if *attempt == self.job.attempt() {
+                self.published.insert(*task, *checkpoint);
             }
         }
         // Answers of the process to itself come once.
@@ -113,6 +121,11 @@ impl World {
                 Output::Write(entry) => {
                     assert!(self.in_flight.is_none(), "one entry at a time");
                     assert!(entry.completed.is_disjoint(&self.gone), "no entry names what was deleted");
+                    if entry.ended == Some(Ended::Finished) && self.truth.ended.is_none() {
+                        let newest = self.truth.completed.last();
+                        let late = self.plan.committers.iter().find(|task| self.published.get(task) < newest);
+                        assert_eq!(late, None, "the job has finished and this task has not published all");
+                    }
                     self.in_flight = Some(entry);
                 }
                 Output::Triggered { checkpoint, .. } => {
@@ -166,7 +179,8 @@ impl World {
                         assert!(self.truth.completed.contains(&checkpoint), "{checkpoint} is complete without being durable");
                     }
                 }
-                Output::NotifyComplete { checkpoint, .. } => {
+                Output::NotifyComplete { attempt, checkpoint } => {
+                    self.answers.extend(self.plan.committers.iter().map(|&task| Input::Committed { attempt, checkpoint, task }));
                     assert!(self.truth.completed.contains(&checkpoint), "{checkpoint} is committed without being durable");
                     // The abort of a subsumed one may have told of it already.
                     assert!(self.committed <= Some(checkpoint), "commits go forward");
@@ -350,6 +364,9 @@ impl World {
                     self.step(Input::Declined { attempt, checkpoint, task, reason });
                 }
                 Some(Input::WorkerStopped { .. } | Input::TaskRunning { .. }) | None => {}
+                Some(Input::Committed { attempt, task, .. }) => {
+                    self.step(Input::TaskFailed { attempt, task, cause: "it cannot publish".into() });
+                }
                 Some(other) => self.step(other),
             },
             14 => self.join(u32::from(pick % 4), u32::from(pick / 4 % 3)),
@@ -398,9 +415,10 @@ impl World {
 }
 
 fn any_plan() -> impl Strategy<Value = Plan> {
-    let flags = (any::<bool>(), any::<bool>(), prop::option::of(any::<bool>()));
-    (1..4_u32, 0..4_u32, 0..3_u64, 1..3_u32, flags).prop_map(|(concurrent, tolerable, pause, retained, (rate, hooks, origin))| {
+    let flags = (any::<bool>(), any::<bool>(), prop::option::of(any::<bool>()), any::<bool>());
+    (1..4_u32, 0..4_u32, 0..3_u64, 1..3_u32, flags).prop_map(|(concurrent, tolerable, pause, retained, (rate, hooks, origin, commits))| {
         let mut plan = plan(&[2, 2]);
+        plan.committers = (0..2).filter(|_| commits).map(|subtask| TaskId::new(1, subtask)).collect();
         plan.checkpoints.interval = Some(Duration::from_secs(10));
         plan.checkpoints.max_concurrent = concurrent;
         plan.checkpoints.tolerable_failures = tolerable;

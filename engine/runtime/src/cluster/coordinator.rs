@@ -383,6 +383,7 @@ impl<E: Env> Driver<E> {
                     self.step(Input::Acknowledged { attempt, checkpoint, task, snapshot })
                 }
                 TaskReport::Declined(checkpoint, reason) => self.step(Input::Declined { attempt, checkpoint, task, reason }),
+                TaskReport::Committed(checkpoint) => self.step(Input::Committed { attempt, checkpoint, task }),
                 TaskReport::Backlog(behind) => self.step(Input::Backlog { attempt, task, behind }),
                 TaskReport::Restored(from) => {
                     self.progress.send_modify(|progress| progress.statistics.restored_subtask(from));

@@ -221,6 +221,7 @@ impl<E: Env> Session<'_, E> {
             | TaskReport::Restoring
             | TaskReport::Acknowledged(..)
             | TaskReport::Declined(..)
+            | TaskReport::Committed(_)
             | TaskReport::Backlog(_)
             | TaskReport::Restored(_) => {
                 let _ = outbox.send(ToCoordinator::Report { task, attempt, report });

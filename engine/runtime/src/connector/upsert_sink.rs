@@ -6,7 +6,7 @@
 //! lose against those of the attempt that replaced it, which writes each of these keys again. When all input is taken,
 //! the segments are merged over what is there into `<dir>/<uid>-<subtask>`, lines of `key<TAB>value`.
 
-use super::{ConnectorError, Flush, Place, Sink};
+use super::{files, ConnectorError, Flush, Place, Sink};
 use crate::env::{Env, File, Files};
 use crate::state::key::{Key, StateKey};
 use crate::state::paged::PagedTable;
@@ -106,29 +106,6 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Writes a whole file so that it is there completely or not at all.
-async fn publish<E: Env>(env: &E, folder: &str, name: &str, text: &str) -> Result<(), ConnectorError> {
-    let (temporary, path) = (format!("{folder}/{name}.tmp"), format!("{folder}/{name}"));
-    let files = env.files();
-    if let Err(error) = files.remove(&temporary).await {
-        if error.kind() != io::ErrorKind::NotFound {
-            return Err(ConnectorError::io(&temporary)(error));
-        }
-    }
-    let mut file = files.create(&temporary).await.map_err(ConnectorError::io(&temporary))?;
-    file.append(text.as_bytes()).await.map_err(ConnectorError::io(&temporary))?;
-    file.sync().await.map_err(ConnectorError::io(&temporary))?;
-    files.rename(&temporary, &path).await.map_err(ConnectorError::io(&path))?;
-    files.sync_folder(folder).await.map_err(ConnectorError::io(folder))?;
-    // Why: where the files are on another machine, it may have lost power since the rename; the sync then finds nothing to do.
-    let file = files.open(&path).await.map_err(ConnectorError::io(&path))?;
-    let size = file.size().await.map_err(ConnectorError::io(&path))?;
-    if size != text.len() as u64 {
-        return Err(ConnectorError::Invalid { path, what: format!("{size} bytes are there, {} were written", text.len()) });
-    }
-    Ok(())
-}
-
 async fn read_text<E: Env>(env: &E, path: &str) -> Result<Option<String>, ConnectorError> {
     let file = match env.files().open(path).await {
         Ok(file) => file,
@@ -146,18 +123,6 @@ async fn read_text<E: Env>(env: &E, path: &str) -> Result<Option<String>, Connec
         }
     }
     String::from_utf8(bytes).map(Some).map_err(|_| ConnectorError::Invalid { path: path.to_owned(), what: "not UTF-8".into() })
-}
-
-async fn make_folder<E: Env>(env: &E, path: &str) -> Result<(), ConnectorError> {
-    match env.files().create_folder(path).await {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(ConnectorError::io(path)(error)),
-    }
-    if let Some((parent, _)) = path.rsplit_once('/').filter(|(parent, _)| !parent.is_empty()) {
-        env.files().sync_folder(parent).await.map_err(ConnectorError::io(parent))?;
-    }
-    Ok(())
 }
 
 fn rows_as_text<K: Display, V: Display>(rows: &BTreeMap<K, V>, path: &str) -> Result<String, ConnectorError> {
@@ -269,7 +234,7 @@ impl<E: Env, K: StateKey + Display, V: Clone + Display> Work<E, K, V> {
                 lock(&self.shared).segments = listed;
             }
         }
-        publish(&self.env, &self.pending, &name, &text).await?;
+        files::publish(&self.env, &self.pending, &name, &format!("{name}.tmp"), &text).await?;
         {
             let mut shared = lock(&self.shared);
             shared.unwritten.retain(|(number, _)| number > newest);
@@ -296,7 +261,7 @@ impl<E: Env, K: StateKey + Display, V: Clone + Display> Work<E, K, V> {
             }
         };
         let text = rows_as_text(&rows, final_name)?;
-        publish(&self.env, folder, final_name, &text).await?;
+        files::publish(&self.env, folder, final_name, &format!("{final_name}.tmp"), &text).await?;
         self.remove(&segments).await?;
         Ok(text.len() as u64)
     }
@@ -308,8 +273,8 @@ impl<K: StateKey + Display, V: Clone + Display + Send + Sync + 'static> Sink for
     async fn open<E: Env>(&mut self, env: &E, place: Place) -> Result<(), ConnectorError> {
         self.place = Some(place);
         let pending = self.pending();
-        make_folder(env, &self.folder).await?;
-        make_folder(env, &pending).await?;
+        files::make_folder(env, &self.folder).await?;
+        files::make_folder(env, &pending).await?;
         let listed = self.work(env).list().await?;
         lock(&self.shared).segments = listed;
         Ok(())

@@ -168,7 +168,7 @@ impl<E: Env, H: HeadSpec<E>, O: Operator<In = H::Out>> Stream<E, H, O> {
     {
         let operator = self.operator;
         let states = declared(&mut operator());
-        let chain = Chain { name: self.name, uids: self.uids, states, parallelism: self.parallelism };
+        let chain = Chain { name: self.name, uids: self.uids, states, parallelism: self.parallelism, commits: false };
         let vertex = add_vertex::<E, H>(&self.job, self.head, chain, move |input, mut context| {
             let outputs = Outputs::new(&mut context);
             Box::pin(task::run(context, input, operator(), outputs))
@@ -224,7 +224,7 @@ impl<E: Env, H: HeadSpec<E>, O: Operator<In = H::Out>> Stream<E, H, O> {
         let operator = self.operator;
         let uid = uid.to_owned();
         let states = declared(&mut operator());
-        let chain = Chain { name: self.name, uids: self.uids, states, parallelism: self.parallelism };
+        let chain = Chain { name: self.name, uids: self.uids, states, parallelism: self.parallelism, commits: S::COMMITS };
         add_vertex::<E, H>(&self.job, self.head, chain, move |input, context| {
             let tail = SinkTail::new(uid.clone(), sink());
             Box::pin(task::run(context, input, operator(), tail))
@@ -238,6 +238,7 @@ struct Chain {
     uids: Vec<String>,
     states: BTreeMap<String, Vec<DeclaredState>>,
     parallelism: u32,
+    commits: bool,
 }
 
 fn declared<O: Operator>(operator: &mut O) -> BTreeMap<String, Vec<DeclaredState>> {
@@ -281,8 +282,9 @@ fn add_vertex<E: Env, H: HeadSpec<E>>(
         let input = make_input(&mut context);
         run(input, context)
     });
-    let Chain { name, uids, states, parallelism } = chain;
-    building.vertices.push(Vertex { id, name, parallelism, is_source: H::IS_SOURCE, uids, states, inputs, outputs: Vec::new(), run });
+    let Chain { name, uids, states, parallelism, commits } = chain;
+    let (is_source, outputs) = (H::IS_SOURCE, Vec::new());
+    building.vertices.push(Vertex { id, name, parallelism, is_source, commits, uids, states, inputs, outputs, run });
     id
 }
 

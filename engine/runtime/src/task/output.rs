@@ -5,19 +5,36 @@ use crate::channel::{Control, Route};
 use crate::connector::{Flush, Place, Sink};
 use crate::env::Env;
 use crate::record::Record;
+use cofferdam_protocol::restore::TaskRestore;
+use cofferdam_protocol::snapshot::ListState;
 use cofferdam_protocol::CheckpointId;
 use std::future::Future;
 
 /// Where a chain's records go.
 pub trait Tail<E: Env, T>: Send + 'static {
+    /// Whether something waits here for checkpoints to be complete.
+    const COMMITS: bool = false;
     /// Gets ready.
-    fn open(&mut self, env: &E, place: Place) -> impl Future<Output = Result<(), TaskError>> + Send;
+    fn open(&mut self, env: &E, place: Place, restored: Option<&TaskRestore>) -> impl Future<Output = Result<(), TaskError>> + Send;
     /// Takes all records of a batch.
     fn emit(&mut self, records: &mut Vec<T>) -> impl Future<Output = Result<(), TaskError>> + Send;
     /// Sends behind all records.
     fn control(&mut self, control: Control) -> impl Future<Output = Result<(), TaskError>> + Send;
     /// What is to be durable before the checkpoint is acknowledged.
     fn flush(&mut self, env: &E, checkpoint: CheckpointId) -> Option<Flush>;
+    /// State of its own, right after the flush: under which name, and what.
+    fn state(&self) -> Option<(&str, Vec<ListState>)> {
+        None
+    }
+    /// How many items of restored state have become this subtask's.
+    fn entry_count(&self) -> u64 {
+        0
+    }
+    /// What publishes all that has waited for this checkpoint, or an earlier one.
+    fn commit(&mut self, env: &E, checkpoint: CheckpointId) -> Option<Flush> {
+        let _ = (env, checkpoint);
+        None
+    }
     /// All records have been taken: what completes the output.
     fn finish(&mut self, env: &E) -> Option<Flush>;
 }
@@ -37,7 +54,7 @@ impl<T: Record> Outputs<T> {
 }
 
 impl<E: Env, T: Record> Tail<E, T> for Outputs<T> {
-    async fn open(&mut self, _: &E, _: Place) -> Result<(), TaskError> {
+    async fn open(&mut self, _: &E, _: Place, _: Option<&TaskRestore>) -> Result<(), TaskError> {
         Ok(())
     }
 
@@ -85,7 +102,13 @@ impl<S> SinkTail<S> {
 }
 
 impl<E: Env, S: Sink> Tail<E, S::In> for SinkTail<S> {
-    async fn open(&mut self, env: &E, place: Place) -> Result<(), TaskError> {
+    const COMMITS: bool = S::COMMITS;
+
+    async fn open(&mut self, env: &E, place: Place, restored: Option<&TaskRestore>) -> Result<(), TaskError> {
+        let own = restored.into_iter().flat_map(|restored| &restored.operators).filter(|operator| operator.uid == self.uid);
+        for operator in own {
+            self.sink.restore(&operator.lists)?;
+        }
         Ok(self.sink.open(env, place).await?)
     }
 
@@ -100,6 +123,19 @@ impl<E: Env, S: Sink> Tail<E, S::In> for SinkTail<S> {
 
     fn flush(&mut self, env: &E, checkpoint: CheckpointId) -> Option<Flush> {
         self.sink.flush(env, checkpoint)
+    }
+
+    fn state(&self) -> Option<(&str, Vec<ListState>)> {
+        let lists = self.sink.lists();
+        (!lists.is_empty()).then_some((self.uid.as_str(), lists))
+    }
+
+    fn entry_count(&self) -> u64 {
+        self.sink.entry_count()
+    }
+
+    fn commit(&mut self, env: &E, checkpoint: CheckpointId) -> Option<Flush> {
+        self.sink.commit(env, checkpoint)
     }
 
     fn finish(&mut self, env: &E) -> Option<Flush> {

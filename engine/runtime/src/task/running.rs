@@ -1,5 +1,6 @@
 //! The loop of one subtask.
 
+use super::commits::Commits;
 use super::keyed::{KeyedBackends, Place};
 use super::snapshot::{self, Part};
 use super::{Input, SnapshotStatistics, Tail, TaskContext, TaskControl, TaskError, TaskReport};
@@ -20,15 +21,16 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-enum Asynchronous {
+pub(super) enum Asynchronous {
     Durable(TaskSnapshot, u64),
     Failed(String),
 }
 
 /// What went on beside the records is done.
-enum Done {
+pub(super) enum Done {
     Snapshot(CheckpointId, Asynchronous),
     Finish(Option<ConnectorError>),
+    Commit(CheckpointId, Result<u64, ConnectorError>),
 }
 
 struct Writing<T> {
@@ -61,6 +63,7 @@ pub async fn run<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>>
         written_sender,
         alarm,
         finishing: None,
+        commits: Commits::default(),
         outputs: Vec::new(),
         made: Vec::new(),
         writing: BTreeMap::new(),
@@ -77,14 +80,15 @@ pub async fn run<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>>
 /// A subtask that takes its state in says so this often.
 const STILL_RESTORING: Duration = Duration::from_secs(1);
 
-struct Running<E: Env, I, O: Operator, T> {
-    context: TaskContext<E>,
+pub(super) struct Running<E: Env, I, O: Operator, T> {
+    pub(super) context: TaskContext<E>,
     input: I,
     operator: O,
-    tail: T,
+    pub(super) tail: T,
     machine: Subtask,
-    written_sender: mpsc::UnboundedSender<Done>,
+    pub(super) written_sender: mpsc::UnboundedSender<Done>,
     finishing: Option<E::Task>,
+    pub(super) commits: Commits<E::Task>,
     alarm: Alarm<E, ()>,
     outputs: Vec<subtask::Output>,
     made: Vec<O::Out>,
@@ -120,7 +124,7 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
         let restore = self.context.restore.take();
         self.context.observe(Moment::RestoreStarted, None, Detail::None);
         let place = self.context.place();
-        self.tail.open(&self.context.env, place).await?;
+        self.tail.open(&self.context.env, place, restore.as_ref()).await?;
         self.input.open(place, restore.as_ref()).await?;
         self.set_clock();
         restore_lists(&mut self.operator, restore.as_ref())?;
@@ -136,7 +140,7 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
             copies.restored(restored);
             self.context.report(TaskReport::Restored(restored));
         }
-        let mut held = 0;
+        let mut held = self.tail.entry_count();
         self.input.stateful(&mut |stateful| held += stateful.entry_count());
         self.operator.stateful(&mut |stateful| held += stateful.entry_count());
         // A store that would have to read everything to know does not say.
@@ -160,6 +164,7 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
                     Done::Snapshot(checkpoint, outcome) => self.written(checkpoint, outcome).await?,
                     Done::Finish(None) => self.drained(),
                     Done::Finish(Some(error)) => return Err(error.into()),
+                    Done::Commit(checkpoint, outcome) => self.committed(checkpoint, outcome)?,
                 },
                 Some(()) = ticks.recv() => {
                     self.alarm.disarm();
@@ -332,6 +337,7 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
             subtask::Output::Commit(checkpoint) => {
                 self.first_barrier = self.first_barrier.split_off(&checkpoint.next());
                 self.context.observe(Moment::Committed, Some(checkpoint), Detail::None);
+                self.commit(checkpoint);
             }
             subtask::Output::Forget(checkpoint) => {
                 self.give_up(checkpoint);
@@ -378,6 +384,9 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
         self.input.stateful(&mut take);
         self.operator.stateful(&mut take);
         let flush = self.tail.flush(&env, checkpoint);
+        if let Some((uid, lists)) = self.tail.state() {
+            parts.push(Part { uid: uid.to_owned(), states: Vec::new(), keyed: None, lists });
+        }
         let taken_at = env.now();
         let alignment = self.first_barrier.remove(&checkpoint).map_or(Duration::ZERO, |first| begun.saturating_sub(first));
         let statistics = SnapshotStatistics { alignment, sync: taken_at.saturating_sub(begun), ..SnapshotStatistics::default() };

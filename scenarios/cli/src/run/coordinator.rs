@@ -56,6 +56,7 @@ pub fn process(arguments: &CoordinatorArguments) -> Result<Outcome, Failure> {
     let plan = Plan {
         tasks: graph.tasks(),
         sources: graph.source_tasks(),
+        committers: graph.committing_tasks(),
         checkpoints: checkpoints.validated()?,
         restart: RESTART,
         hooks: !graph.hooks.is_empty(),

@@ -1,15 +1,17 @@
 //! The process that the user sees. It starts a coordinator and workers, starts them again when they die, shows how the job is
 //! doing, and leaves nothing behind but output and checkpoints.
 
+use super::copy::LINES;
 use super::process::{self, News, Role, JOB_CANCELLED};
 use super::progress::Progress;
 use super::request::Request;
 use super::statistics::{self, Outcome as Ended};
 use super::wordcount::COUNTS;
-use crate::args::JobArguments;
+use crate::args::{JobArguments, JobName};
 use crate::console::{self, grouped};
 use crate::failure::{Failure, Outcome};
 use cofferdam_engine::cluster::statistics::RestoredFrom;
+use cofferdam_engine::connector::transactional_sink::STAGED;
 use cofferdam_engine::connector::upsert_sink::PENDING;
 use std::io::{self, BufRead, BufReader};
 use std::path::Path;
@@ -51,7 +53,7 @@ pub fn launch(request: Request) -> Result<Outcome, Failure> {
     match ended {
         Ok(JobEnd::Finished) => {
             let unreadable = |source| Failure::Path { purpose: "read", path: request.output.clone(), source };
-            let found = tidy(&request.output).map_err(unreadable)?;
+            let found = tidy(request.job.job, &request.output).map_err(unreadable)?;
             summarise("finished in", &request, &progress, Some(&found));
             Ok(Outcome::Green)
         }
@@ -134,6 +136,7 @@ fn receive(news: News, progress: &mut Progress) -> Option<Result<JobEnd, Failure
 
 fn job_arguments(job: &JobArguments) -> Vec<String> {
     let pairs = [
+        ("--job", job.job.name().to_owned()),
         ("--input", job.input.clone()),
         ("--input-size-bytes", job.input_size_bytes.to_string()),
         ("--output", job.output.clone()),
@@ -178,24 +181,29 @@ fn worker_arguments(request: &Request, id: u32) -> Vec<String> {
 struct Found {
     files: u64,
     words: u64,
-    different_words: u64,
+    lines: u64,
 }
 
 /// Removes what only a running job needs, and adds up the rest.
-fn tidy(output: &Path) -> io::Result<Found> {
-    match std::fs::remove_dir_all(output.join(PENDING)) {
+fn tidy(job: JobName, output: &Path) -> io::Result<Found> {
+    let (aside, name) = match job {
+        JobName::Wordcount => (PENDING, COUNTS),
+        // What is staged and not published by now was never completed.
+        JobName::Copy => (STAGED, LINES),
+    };
+    match std::fs::remove_dir_all(output.join(aside)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}
     }
-    let mut found = Found { files: 0, words: 0, different_words: 0 };
+    let mut found = Found { files: 0, words: 0, lines: 0 };
     for entry in std::fs::read_dir(output)? {
         let entry = entry?;
-        if !entry.file_name().to_string_lossy().starts_with(COUNTS) {
+        if !entry.file_name().to_string_lossy().starts_with(name) {
             continue;
         }
         found.files += 1;
         for line in BufReader::new(std::fs::File::open(entry.path())?).lines() {
-            found.different_words += 1;
+            found.lines += 1;
             found.words += line?.rsplit_once('\t').and_then(|(_, count)| count.parse::<u64>().ok()).unwrap_or(0);
         }
     }
@@ -218,7 +226,10 @@ fn summarise(end: &str, request: &Request, progress: &Progress, found: Option<&F
     console::say(format_args!("{end} {:.1} s", progress.elapsed().as_secs_f64()));
     line("records", records(request, progress, found.is_some()));
     if let Some(found) = found {
-        line("words", format!("{}, {} different ones", grouped(found.words), grouped(found.different_words)));
+        match request.job.job {
+            JobName::Wordcount => line("words", format!("{}, {} different ones", grouped(found.words), grouped(found.lines))),
+            JobName::Copy => line("lines", grouped(found.lines)),
+        }
     }
     line("checkpoints", format!("{} completed, {} failed", told.completed, told.failed));
     line("restores", told.restored.to_string());

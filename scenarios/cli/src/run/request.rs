@@ -3,7 +3,7 @@
 use super::progress::Told;
 use super::statistics::{self, History};
 use super::wordcount::MAX_PARALLELISM;
-use crate::args::{JobArguments, Keep, WordcountArguments};
+use crate::args::{JobArguments, JobName, Keep, Promise, WordcountArguments};
 use crate::failure::{one_line, Failure};
 use cofferdam_engine::env::real::RealEnv;
 use cofferdam_engine::env::ObjectError;
@@ -22,7 +22,7 @@ const MAX_WORKERS: u32 = 64;
 /// How long an object store may take to show what it can do.
 const STORE_PATIENCE: Duration = Duration::from_secs(30);
 
-/// A word count that can be started.
+/// A job that can be started.
 pub struct Request {
     /// What all processes get.
     pub job: JobArguments,
@@ -53,7 +53,7 @@ impl Request {
     ///
     /// # Errors
     /// The first argument that cannot be.
-    pub fn check(arguments: &WordcountArguments) -> Result<Self, Failure> {
+    pub fn check(job: JobName, arguments: &WordcountArguments) -> Result<Self, Failure> {
         let out_of_range = |option, value: u32, range| Failure::OutOfRange { option, value: u64::from(value), range };
         if !(1..=MAX_WORKERS).contains(&arguments.workers) {
             return Err(out_of_range("workers", arguments.workers, "it must be between 1 and 64"));
@@ -74,8 +74,14 @@ impl Request {
         let address = free_address(arguments.port)?;
         let input = absolute(&arguments.input)?;
         let output = absolute(&arguments.output)?;
-        must_be_empty(&arguments.output)?;
-        let job_id = format!("wordcount-{:016x}", std::collections::hash_map::RandomState::new().build_hasher().finish());
+        // What was published of a job stays where it is when another one goes on from its snapshot.
+        if job == JobName::Wordcount || arguments.from.is_none() {
+            must_be_empty(&arguments.output)?;
+        }
+        if job == JobName::Copy && arguments.mode == Promise::AtLeastOnce {
+            return Err(Failure::Usage("run copy is exactly-once: what is published cannot be taken back".into()));
+        }
+        let job_id = format!("{}-{:016x}", job.name(), std::collections::hash_map::RandomState::new().build_hasher().finish());
         let root = match arguments.checkpoints.to_str().filter(|place| super::is_url(place)) {
             Some(url) => {
                 let url = url.trim_end_matches('/');
@@ -107,6 +113,7 @@ impl Request {
         let local_recovery = local_recovery.transpose()?;
         Ok(Self {
             job: JobArguments {
+                job,
                 input,
                 input_size_bytes,
                 output,

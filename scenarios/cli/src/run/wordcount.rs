@@ -50,11 +50,7 @@ impl WordCount {
     /// # Errors
     /// The parallelism is over [`MAX_PARALLELISM`].
     pub fn graph<E: Env>(self) -> Result<JobGraph<E>, JobError> {
-        let partitions = Partition::cut(&self.input, self.input_size_bytes, PARTITIONS);
-        let chunk_bytes = if self.pace.is_some() { PACED_CHUNK_BYTES } else { CHUNK_BYTES };
-        let settings =
-            LogSettings { partitions: Arc::new(partitions), chunk_bytes, pace: self.pace, event_times: None, backlog_bytes: None };
-        let max = MaxParallelism::new(MAX_PARALLELISM).expect("128 is between 1 and 32768");
+        let (settings, max) = (self.log(), Self::max());
         let job = Job::<E>::new("wordcount", self.parallelism, max);
         job.source("lines", move || LogSource::new(settings.clone()))
             .flat_map(Words::of)
@@ -62,6 +58,25 @@ impl WordCount {
             .process("count", Count::default)
             .sink(COUNTS, move || UpsertSink::new(&self.output, COUNTS));
         job.build()
+    }
+
+    /// The same input, copied.
+    ///
+    /// # Errors
+    /// As [`graph`](Self::graph).
+    pub fn copy<E: Env>(self) -> Result<JobGraph<E>, JobError> {
+        let settings = self.log();
+        super::copy::graph(settings, self.output, self.parallelism, Self::max())
+    }
+
+    fn log(&self) -> LogSettings {
+        let partitions = Partition::cut(&self.input, self.input_size_bytes, PARTITIONS);
+        let chunk_bytes = if self.pace.is_some() { PACED_CHUNK_BYTES } else { CHUNK_BYTES };
+        LogSettings { partitions: Arc::new(partitions), chunk_bytes, pace: self.pace, event_times: None, backlog_bytes: None }
+    }
+
+    fn max() -> MaxParallelism {
+        MaxParallelism::new(MAX_PARALLELISM).expect("128 is between 1 and 32768")
     }
 }
 

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub type Contradiction = String;
 
 /// How many lines of a partition end before an offset.
-fn lines_before(lines: &[String], offset: u64) -> Option<usize> {
+pub(super) fn lines_before(lines: &[String], offset: u64) -> Option<usize> {
     let mut end = 0;
     for (count, line) in lines.iter().enumerate() {
         if end == offset {
@@ -61,7 +61,7 @@ pub fn judge(kind: JobKind, mode: Mode, logs: &[Log], checkpoint: &Checkpoint, c
     let nothing = State::new();
     let actual = checkpoint.keyed.get(reference::keyed_operator(kind)).unwrap_or(&nothing);
     match kind {
-        JobKind::WordCount => same(mode, &expected, actual, &["count"]),
+        JobKind::WordCount | JobKind::Delivery => same(mode, &expected, actual, &["count"]),
         JobKind::Windows => windows(&expected, actual, watermark),
         JobKind::Sessions | JobKind::Hops => spans(&expected, actual, watermark),
         JobKind::Ledger => {

@@ -26,6 +26,7 @@ pub fn keyed_operator(kind: JobKind) -> &'static str {
         JobKind::Rules => "rules",
         JobKind::Visits => "visits",
         JobKind::Sessions | JobKind::Hops => "spans",
+        JobKind::Delivery => "deliver",
     }
 }
 
@@ -40,6 +41,7 @@ pub fn vertices(kind: JobKind) -> &'static [&'static [&'static str]] {
         JobKind::Rules => &[&["records"], &["weights"], &["rules", "table"]],
         JobKind::Visits => &[&["log"], &["visits", "table"]],
         JobKind::Sessions | JobKind::Hops => &[&["events"], &[], &["spans", "table"]],
+        JobKind::Delivery => &[&["parcels"], &["deliver", "out"]],
     }
 }
 
@@ -47,6 +49,7 @@ pub fn vertices(kind: JobKind) -> &'static [&'static [&'static str]] {
 #[must_use]
 pub fn shape(kind: JobKind, stored: &Stored<'_>) -> Option<Shape> {
     Some(match (kind, stored.state) {
+        (JobKind::Delivery, "count") => Shape::Number,
         (JobKind::WordCount, "count") | (JobKind::Ledger, "ordered" | "due") => Shape::Number,
         (JobKind::Windows, "sums") | (JobKind::Ledger, "amounts") => Shape::Map,
         (JobKind::Ledger, "paid") => Shape::Pair,
@@ -143,6 +146,11 @@ pub fn state(kind: JobKind, prefix: &Prefix<'_>) -> State {
                 at("count", field(line, 0), Value::Number(0), &mut |value| add(value, 1));
             }
         }
+        JobKind::Delivery => {
+            for line in &prefix["parcels"] {
+                at("count", field(line, 0), Value::Number(0), &mut |value| add(value, 1));
+            }
+        }
         JobKind::Rules => {
             for line in &prefix["records"] {
                 at("total", line, Value::Number(0), &mut |value| add(value, 1));
@@ -216,6 +224,8 @@ pub fn table(kind: JobKind, logs: &[Log]) -> BTreeMap<String, String> {
     };
     let rows = |name: &str| state[name].keys().map(|key| (key.clone(), number(name, key).to_string())).collect();
     match kind {
+        // Its output is no table.
+        JobKind::Delivery => BTreeMap::new(),
         JobKind::WordCount | JobKind::Expiring => rows("count"),
         JobKind::Rules => rows("total"),
         JobKind::Visits => rows("tally"),

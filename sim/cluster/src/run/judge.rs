@@ -102,6 +102,7 @@ impl Run {
                     self.violated("space-amplification", format!("{checkpoint}: {waste}"));
                 }
                 self.judge_efficiency(checkpoint, &read);
+                self.delivered.completed(&self.logs, &read.positions);
                 self.take_image(checkpoint, &read);
                 self.keep_checkpoint(&read);
             }
@@ -176,6 +177,7 @@ impl Run {
             self.retain(checkpoint);
             match self.read_checkpoint(checkpoint) {
                 Ok(read) => {
+                    self.delivered.completed(&self.logs, &read.positions);
                     self.account.restored(&read);
                     self.restoring.insert(attempt, read);
                 }
@@ -210,7 +212,9 @@ impl Run {
             return self.violated("liveness", "the job has ended, but its coordinator does not come to an end".into());
         }
         // A job that begins from a snapshot says again only what it is asked at its end: the accounts of the ledger.
-        if self.scenario.expect == Expect::Finished && (self.job.origin.is_none() || self.scenario.job.kind == JobKind::Ledger) {
+        if self.delivers() {
+            self.judge_delivery();
+        } else if self.scenario.expect == Expect::Finished && (self.job.origin.is_none() || self.scenario.job.kind == JobKind::Ledger) {
             self.judge_output();
         }
         self.judge_files();

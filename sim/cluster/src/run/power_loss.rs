@@ -5,6 +5,7 @@
 use super::shadow::{self, Shape};
 use super::{Run, ROOT};
 use crate::disk::Image;
+use crate::jobs::OUTPUT;
 use crate::scenario::Scenario;
 use crate::trace::{lock, nothing_seen};
 use crate::verdict::{Keep, Violation};
@@ -84,10 +85,11 @@ fn begin_again(
         run.build_storage();
         run.never_end();
         let disk = run.world.storage(run.storage);
-        for folder in image.folders.iter().filter(|folder| folder.starts_with(ROOT)) {
+        let of_the_job = |path: &str| path.starts_with(ROOT) || (run.delivers() && path.starts_with(OUTPUT));
+        for folder in image.folders.iter().filter(|folder| of_the_job(folder)) {
             disk.create_folders_now(folder);
         }
-        for (path, bytes) in image.files.iter().filter(|(path, _)| path.starts_with(ROOT)) {
+        for (path, bytes) in image.files.iter().filter(|(path, _)| of_the_job(path)) {
             disk.write_now(path, bytes).expect("a fresh disk takes the image");
         }
         run.play_job().await;

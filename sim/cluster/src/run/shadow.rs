@@ -7,6 +7,7 @@
 use super::{JobPlace, Run};
 use crate::clock::EPOCH_MS;
 use crate::disk::View;
+use crate::jobs::OUTPUT;
 use crate::oracle::decode;
 use crate::scenario::{BackendKind, ClockSpec, DiskSpec, Expect, FaultSpec, NetworkSpec, Scenario, StorageKind, What, When};
 use crate::trace::{lock, nothing_seen, StableHasher};
@@ -40,6 +41,8 @@ pub(super) struct Image {
     ahead_ms: i64,
     /// Of which job.
     scenario: Scenario,
+    /// What had been read of the input.
+    positions: BTreeMap<String, BTreeMap<u32, u64>>,
     /// By their paths on the shadow's disk.
     files: BTreeMap<String, Vec<u8>>,
 }
@@ -64,12 +67,16 @@ impl Run {
             // What does not read back was reported when it was judged.
             Some((full, self.durable(path).ok()?))
         });
-        let files = content.collect();
+        let mut files: BTreeMap<String, Vec<u8>> = content.collect();
+        if self.delivers() {
+            files.extend(self.output_now());
+        }
         self.images.push(Image {
             checkpoint,
             at: self.world.now(),
             ahead_ms: self.world.latest_wall_clock_ms() - EPOCH_MS,
             scenario: self.scenario.clone(),
+            positions: read.positions.clone(),
             files,
         });
     }
@@ -154,7 +161,9 @@ impl Run {
         }
         let path = format!("{COPIED}/chk-{}", image.checkpoint.0);
         let origin = Some(Origin { path, checkpoint: image.checkpoint, claim: ClaimMode::NoClaim });
-        self.job = JobPlace { name: "shadow", root: "/shared/checkpoints/shadow", output: "/shared/output-shadow", network: 0, origin };
+        let output = if self.delivers() { OUTPUT } else { "/shared/output-shadow" };
+        self.job = JobPlace { name: "shadow", root: "/shared/checkpoints/shadow", output, network: 0, origin };
+        self.delivered.completed(&self.logs, &image.positions);
         self.play_job().await;
         self.judge_shadow();
     }
@@ -170,10 +179,13 @@ impl Run {
     }
 
     /// Whoever was restored has been asked for a savepoint.
-    pub(super) fn judge_shadow(&self) {
+    pub(super) fn judge_shadow(&mut self) {
         if self.savepoints.is_empty() && lock(&self.seen).violation.is_none() {
             let ended = self.ended.as_ref().map_or("it is not running".into(), |ended| format!("it ended as {ended:?}"));
             self.violated(NAME, format!("no savepoint of what was restored, {ended}"));
+        }
+        if self.delivers() && lock(&self.seen).violation.is_none() {
+            self.judge_recovered();
         }
     }
 }

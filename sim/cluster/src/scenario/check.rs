@@ -57,6 +57,12 @@ pub enum ScenarioError {
     /// Windows that fire twice give a row that depends on timing.
     #[error("job.kind windows needs checkpoints.mode exactly-once")]
     WindowsAtLeastOnce,
+    /// Published rows cannot be taken back.
+    #[error("job.kind delivery needs checkpoints.mode exactly-once")]
+    DeliveryAtLeastOnce,
+    /// The same: a coordinator that dies takes the checkpoints with it, and the job begins anew.
+    #[error("job.kind delivery needs cluster.storage file-system or object")]
+    DeliveryInMemory,
     /// The storage node's disk is what everything is recovered from.
     #[error("the storage node's disk cannot be wiped")]
     WipedStorage,
@@ -161,6 +167,12 @@ impl Scenario {
         self.checkpoints.settings().validated()?;
         if job.kind.has_windows() && self.checkpoints.mode == Mode::AtLeastOnce {
             return Err(ScenarioError::WindowsAtLeastOnce);
+        }
+        if job.kind == JobKind::Delivery && self.checkpoints.mode == Mode::AtLeastOnce {
+            return Err(ScenarioError::DeliveryAtLeastOnce);
+        }
+        if job.kind == JobKind::Delivery && cluster.storage == StorageKind::Memory {
+            return Err(ScenarioError::DeliveryInMemory);
         }
         for clock in &self.clocks {
             self.check_node(&clock.node)?;

@@ -178,6 +178,7 @@ impl<E: Env> Driver<E> {
             Status::WaitingForWorkers { slots_missing } => format!("waiting for {slots_missing} slots"),
             Status::Deploying(attempt) => format!("deploying {attempt}"),
             Status::Running(attempt) => format!("running {attempt}"),
+            Status::Committing(attempt) => format!("committing the end of {attempt}"),
             Status::Failing { attempt, cause } => format!("{attempt} failed: {cause}"),
             Status::Restarting { after } => format!("restarting after {after}"),
             Status::Ended(ended) => format!("{ended:?}"),
@@ -190,6 +191,7 @@ impl<E: Env> Driver<E> {
             // Observed with its checkpoint when it is planned.
             Status::Deploying(_) => {}
             Status::Running(attempt) => self.observe(Moment::JobRunning, Some(attempt), None, Detail::None),
+            Status::Committing(attempt) => self.observe(Moment::JobCommitting, Some(attempt), None, Detail::None),
             Status::Failing { attempt, cause } => self.observe(Moment::JobFailing, Some(attempt), None, Detail::Text(cause)),
             Status::Restarting { after } => self.observe(Moment::JobRestarting, Some(after), None, Detail::None),
             Status::Ended(ended) => {

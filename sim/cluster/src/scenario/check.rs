@@ -1,6 +1,6 @@
 //! Whether a scenario can be run.
 
-use super::{BackendKind, Scenario, StorageKind, What, When};
+use super::{BackendKind, JobKind, Scenario, StorageKind, What, When};
 use crate::fault::{KINDS, LOCAL_KINDS, OBJECT_KINDS};
 use cofferdam_engine::observe::Moment;
 use cofferdam_engine::storage::streams::INLINE_LIMIT_BYTES;

@@ -70,7 +70,7 @@ pub async fn run<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>>
         behind: false,
         ended: false,
     };
-    running.restore().await?;
+    running.restore().await.map_err(TaskError::while_restoring)?;
     running.work(written, ticks).await
 }
 

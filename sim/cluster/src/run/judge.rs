@@ -176,7 +176,7 @@ impl Run {
             self.retain(checkpoint);
             match self.read_checkpoint(checkpoint) {
                 Ok(read) => {
-                    self.account.restored(&read);
+                    self.account.restored(&read, self.scenario.cluster.merge.is_some());
                     self.restoring.insert(attempt, read);
                 }
                 Err(broken) => self.violated("retained-files", format!("{attempt} begins from {checkpoint}, but {broken}")),

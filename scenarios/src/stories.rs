@@ -120,7 +120,7 @@ pub(crate) trait Tale: Sized + Into<Scenario> {
 /// All of them.
 #[must_use]
 pub fn all() -> Vec<Story> {
-    [told(), state::told(), local::told(), small_state::told(), windows::told(), transactions::told()].concat()
+    [told(), state::told(), local::told(), small_state::told(), windows::told(), transactions::told(), restore::told()].concat()
 }
 
 macro_rules! stories {
@@ -140,6 +140,7 @@ macro_rules! stories {
 pub(crate) use stories;
 
 mod local;
+mod restore;
 mod small_state;
 mod state;
 mod transactions;

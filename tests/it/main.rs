@@ -9,6 +9,7 @@ mod differential;
 mod golden;
 mod kill_for_real;
 mod layers;
+mod object_snapshots;
 mod object_store_for_real;
 mod parallel;
 mod power_loss;

@@ -99,6 +99,13 @@ impl S3Server {
         while self.seen.try_recv().is_ok() {}
     }
 
+    /// Puts an object that no job has put.
+    pub fn put(&self, name: &str, bytes: &[u8]) {
+        let path = self.root.join(BUCKET).join(name);
+        std::fs::create_dir_all(path.parent().expect("it is in a bucket")).expect("made");
+        std::fs::write(path, bytes).expect("written");
+    }
+
     /// The names of all objects.
     pub fn objects(&self) -> Vec<String> {
         let mut names = Vec::new();

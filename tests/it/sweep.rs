@@ -307,7 +307,7 @@ fn disks_that_are_full_slow_or_failing_fail_checkpoints_by_name() {
 
 #[test]
 fn stories_have_the_moments_that_they_are_about() {
-    let stories: [(&str, &[Moment]); 29] = [
+    let stories: [(&str, &[Moment]); 32] = [
         ("steady-run", &[Moment::ChannelHeld, Moment::ChannelsReleased, Moment::Committed, Moment::Discarded]),
         ("steady-ledger", &[Moment::ChannelHeld, Moment::ChannelsReleased]),
         ("slow-channel", &[Moment::ChannelHeld]),
@@ -337,6 +337,9 @@ fn stories_have_the_moments_that_they_are_about() {
         ("transactions-lost-answers", &[Moment::OutputCommitFailed]),
         ("transactions-crash-in-commit", &[Moment::WorkerLost, Moment::RestoreDone]),
         ("transactions-end-while-the-disk-fails", &[Moment::OutputCommitFailed]),
+        ("local-copies-of-large-state", &[Moment::RestoredLocally]),
+        ("native-savepoint-on-another-backend", &[Moment::TaskFailed, Moment::JobFailing, Moment::JobEnded]),
+        ("slow-storage-before-a-restore", &[Moment::JobRestarting, Moment::RestoreDone]),
     ];
     let mut wrong = Vec::new();
     for (name, moments) in stories {
@@ -380,7 +383,7 @@ fn copies_that_are_in_order_are_what_tasks_are_restored_from() {
 
 #[test]
 fn where_only_a_workers_own_disk_fails_no_checkpoint_does() {
-    for name in ["local-disk-full", "local-disk-fails"] {
+    for name in ["local-disk-full", "local-disk-fails", "local-disk-hangs"] {
         for run in of(name) {
             let other: Vec<&String> = run.reasons.iter().filter(|reason| *reason != "TaskFailure").collect();
             assert!(other.is_empty(), "{other:?}: {}", run.replay());

@@ -33,7 +33,7 @@ mod retention;
 mod show;
 
 pub use message::{
-    ClaimMode, Ended, FailureReason, Input, Journal, Kind, Origin, Output, Plan, RequestNumber, RestorePoint, Status, Written,
+    ClaimMode, Ended, FailureKind, FailureReason, Input, Journal, Kind, Origin, Output, Plan, RequestNumber, RestorePoint, Status, Written,
 };
 
 use crate::ids::{AttemptId, CheckpointId, Epoch, TaskId, WorkerId};
@@ -147,11 +147,12 @@ impl<S: Acknowledged> Machine for Coordinator<S> {
             Input::Heartbeat { worker, incarnation } => self.heartbeat(worker, incarnation, out),
             Input::TaskRunning { attempt, task } => self.task_running(attempt, task, out),
             Input::TaskRestoring { attempt, task } => self.task_restoring(attempt, task, out),
-            Input::TaskFailed { attempt, task, cause } => self.task_failed(attempt, task, &cause, out),
+            Input::TaskFailed { attempt, task, cause, kind } => self.task_failed(attempt, task, &cause, kind, out),
+            Input::Deployed { attempt } => self.tasks_told(attempt, out),
             Input::TaskDrained { attempt, task } => self.task_drained(attempt, task, out),
             Input::Committed { attempt, checkpoint, task } => self.task_committed(attempt, checkpoint, task, out),
             Input::WorkerStopped { attempt, worker } => self.worker_stopped(attempt, worker, out),
-            Input::RestoreFailed { attempt, cause } => self.restore_failed(attempt, cause, out),
+            Input::RestoreFailed { attempt, cause, kind } => self.restore_failed(attempt, cause, kind, out),
             Input::Acknowledged { attempt, checkpoint, task, snapshot } => {
                 self.acknowledged(attempt, checkpoint, task, snapshot, out);
             }

@@ -18,7 +18,7 @@ pub fn take(database: &DB, path: PathBuf) -> Result<ColdCheckpoint, ColdError> {
     let folder = CheckpointFolder(path);
     taking.create_checkpoint(&folder.0).map_err(cannot("take a checkpoint"))?;
     let files = files(&folder.0).map_err(cannot_at("list a checkpoint", &folder.0))?;
-    Ok(ColdCheckpoint { files, hold: Box::new(folder) })
+    Ok(ColdCheckpoint { files, hold: Arc::new(folder) })
 }
 
 /// Whether a file is a table: never changed once it is written.

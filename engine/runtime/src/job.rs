@@ -122,7 +122,7 @@ pub trait Hook<E: Env>: Send + Sync + 'static {
     /// What it puts into the checkpoint. An error is for people, and fails the checkpoint.
     fn snapshot(&self, env: &E, checkpoint: CheckpointId) -> BoxFuture<'static, Result<Vec<u8>, String>>;
     /// Before each deployment: what it had put into the checkpoint that is restored; `None` where there is none. An error fails
-    /// the job.
+    /// the attempt.
     fn restore(&self, env: &E, state: Option<Vec<u8>>) -> BoxFuture<'static, Result<(), String>>;
 }
 

@@ -7,23 +7,26 @@
 //! ```
 //!
 //! * here: what a worker and its subtasks do with copies.
-//! * `writer`: making one, beside the checkpoint. Nothing that goes wrong here fails a checkpoint.
+//! * `writer`: what a snapshot tells of itself, without waiting.
+//! * `copying`: making one, beside the checkpoint. Nothing that goes wrong or takes long here fails or delays a checkpoint.
 //! * `reader`: reading one, all of it checked.
 //! * `keeper`: deletes what nobody will ask for.
 //!
 //! Never here: which copy may be used and which goes ([`cofferdam_protocol::local`]).
 
+mod copying;
 mod keeper;
 mod reader;
 mod writer;
 
 pub use reader::CopyReader;
-pub use writer::{CopyFile, CopyWriter, Doubled, KeptFiles};
+pub use writer::{CopyName, CopyWriter, Doubled, KeptFiles};
 
 use crate::env::Env;
 use crate::observe::{Actor, Detail, Event, Moment};
 use cofferdam_protocol::local::{Input, LocalCopy, LocalSnapshot, Taken};
 use cofferdam_protocol::{AttemptId, CheckpointId, TaskId, WorkerId};
+use copying::Copying;
 use keeper::{keep, Command};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -31,6 +34,7 @@ use std::fmt::Display;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
+use writer::Shared;
 
 /// What a copy consists of.
 const MANIFEST: &str = "_copy";
@@ -100,12 +104,23 @@ impl<E: Env> TaskCopies<E> {
         self.state.env.observe(event);
     }
 
-    /// Begins to write a copy.
+    /// Begins to write a copy, once the one before is made or has come to nothing: it may link to what is in that.
     #[must_use]
-    pub fn begin(&self, checkpoint: CheckpointId) -> CopyWriter<E> {
+    pub fn begin(&self, checkpoint: CheckpointId, before: Option<Made>) -> (CopyWriter, CopyTask<E>, Made) {
         let copy = LocalCopy { task: self.task, taken: Taken { checkpoint, attempt: self.attempt } };
         self.state.tell(Input::Begun(copy));
-        CopyWriter::new(self.clone(), copy)
+        let (work, told) = mpsc::unbounded_channel();
+        let (shared, (made, is_made)) = (Arc::<Shared>::default(), oneshot::channel());
+        let copying = Copying::new(self.clone(), copy, shared.clone());
+        let task = self.state.env.spawn("copy", async move {
+            // Dropped when this is over, however it ends.
+            let _made: oneshot::Sender<()> = made;
+            if let Some(before) = before {
+                let _ = before.0.await;
+            }
+            copying.run(told).await;
+        });
+        (CopyWriter::new(work, shared), CopyTask { _task: task }, Made(is_made))
     }
 
     /// This subtask was told that a checkpoint is complete.
@@ -148,6 +163,14 @@ impl<E: Env> TaskCopies<E> {
         }
     }
 }
+
+/// A copy while it is made. Dropping it ends that.
+pub struct CopyTask<E: Env> {
+    _task: E::Task,
+}
+
+/// Resolves when a copy is made, or is not being made any more.
+pub struct Made(oneshot::Receiver<()>);
 
 /// How many bytes of keyed state a subtask has read, and where; `None` where there was none to read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

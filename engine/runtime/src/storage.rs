@@ -14,6 +14,7 @@
 //! * `state_file`: streams of blocks, written and read.
 //! * `physical_file`: files that many pieces of state lie in, each durable by a sync that many may wait for.
 //! * `streams`: where a task's snapshots go, and what becomes of state that is small.
+//! * `survey`: what stands below a job, for people.
 //! * `journal`: the coordinator's durable record, and how a deposed coordinator is kept from writing it.
 //!
 //! Never here: which checkpoint is kept, and who may be told when (the machines of `cofferdam-protocol`).
@@ -43,6 +44,7 @@ pub mod object;
 mod physical_file;
 pub mod state_file;
 pub mod streams;
+pub mod survey;
 
 pub use error::StorageError;
 pub use streams::{SmallState, SnapshotStreams};

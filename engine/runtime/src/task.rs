@@ -21,7 +21,7 @@ use crate::record::SnapshotRequest;
 use crate::state::cold::{ColdBackend, ColdError};
 use crate::state::{BlockError, OperatorListError, RestoreStateError};
 use crate::storage::{CheckpointStorage, SnapshotStreams, StorageError};
-use cofferdam_protocol::coordinator::FailureReason;
+use cofferdam_protocol::coordinator::{FailureKind, FailureReason};
 use cofferdam_protocol::restore::TaskRestore;
 use cofferdam_protocol::snapshot::TaskSnapshot;
 use cofferdam_protocol::{AttemptId, CheckpointId, EdgeId, KeyGroupRange, Mode, TaskId};
@@ -67,7 +67,12 @@ pub enum TaskReport {
     /// Not yet: it still takes its state in.
     Restoring,
     /// Over, for this reason.
-    Failed(String),
+    Failed {
+        /// For people.
+        cause: String,
+        /// Whether another attempt could do better.
+        kind: FailureKind,
+    },
     /// All input is processed and flushed.
     Drained,
     /// Its part of a checkpoint is durable.
@@ -219,4 +224,51 @@ pub enum TaskError {
         /// Why.
         source: RestoreStateError,
     },
+    /// The operator has no such state any more. Restore with the program that wrote it, or give the state back.
+    #[error("state of {uid}: the checkpoint has a state {name}, the operator has none of that name")]
+    UnknownState {
+        /// The operator.
+        uid: String,
+        /// As stored.
+        name: String,
+    },
+    /// A copy on this worker's disk that was in order a moment ago is not any more. The next attempt does not use it.
+    #[error(transparent)]
+    LocalCopy(Box<TaskError>),
+    /// What it is to begin from can be taken in by no attempt. Begin from something else, or with another program.
+    #[error(transparent)]
+    NotRestorable(Box<TaskError>),
+}
+
+impl TaskError {
+    /// It came up while state was taken in.
+    pub(crate) fn while_restoring(self) -> Self {
+        let lasts = match &self {
+            Self::OtherBackend { .. } | Self::Lists { .. } | Self::Restore { .. } | Self::UnknownState { .. } => true,
+            Self::Storage(error) => error.is_damage(),
+            Self::Connector(ConnectorError::State { .. }) => true,
+            Self::Connector(ConnectorError::Io { .. } | ConnectorError::Storage(_) | ConnectorError::Invalid { .. }) => false,
+            // Another machine may have room for a store, or another neighbour be there.
+            Self::Channel(_) | Self::Cold { .. } | Self::Snapshot { .. } | Self::LocalCopy(_) | Self::NotRestorable(_) => false,
+        };
+        if lasts {
+            Self::NotRestorable(Box::new(self))
+        } else {
+            self
+        }
+    }
+
+    /// Whether another attempt could do better.
+    #[must_use]
+    pub fn kind(&self) -> FailureKind {
+        match self {
+            Self::NotRestorable(_) => FailureKind::NonRecoverable,
+            Self::Channel(_) | Self::Connector(_) | Self::Storage(_) | Self::OtherBackend { .. } | Self::Cold { .. } => {
+                FailureKind::Recoverable
+            }
+            Self::Snapshot { .. } | Self::Lists { .. } | Self::Restore { .. } | Self::UnknownState { .. } | Self::LocalCopy(_) => {
+                FailureKind::Recoverable
+            }
+        }
+    }
 }

@@ -118,8 +118,8 @@ pub struct SavepointArguments {
     /// Where the coordinator of the job listens: `run` says so when it starts.
     #[arg(value_name = "HOST:PORT")]
     pub address: String,
-    /// The folder to make the savepoint's folder in.
-    #[arg(value_name = "DIR")]
+    /// The folder to make the savepoint's folder in, or a URL such as s3://bucket/path, which the job must have credentials for.
+    #[arg(value_name = "DIR|URL")]
     pub target: PathBuf,
     /// As what.
     #[arg(long, value_enum, default_value_t = SavepointAs::Canonical)]
@@ -138,8 +138,8 @@ pub enum SavepointAs {
 /// `cofferdam inspect`.
 #[derive(Debug, Args)]
 pub struct InspectArguments {
-    /// The folder of a savepoint or checkpoint (it has a file `_metadata`); with --orphans that of a job.
-    #[arg(value_name = "DIR")]
+    /// The folder or URL of a savepoint or checkpoint (`_metadata` is in it); with --orphans that of a job.
+    #[arg(value_name = "DIR|URL")]
     pub path: PathBuf,
     /// As JSON.
     #[arg(long)]
@@ -147,7 +147,7 @@ pub struct InspectArguments {
     /// Read every byte and check every checksum.
     #[arg(long, conflicts_with = "orphans")]
     pub verify: bool,
-    /// List the files below a job's folder that no snapshot in it needs. The job must not run.
+    /// List the files or objects below a job that no snapshot there needs. The job must not run.
     #[arg(long)]
     pub orphans: bool,
     /// Delete them.
@@ -158,8 +158,8 @@ pub struct InspectArguments {
 /// `cofferdam dispose`.
 #[derive(Debug, Args)]
 pub struct DisposeArguments {
-    /// The folder of a savepoint or checkpoint.
-    #[arg(value_name = "DIR")]
+    /// The folder or URL of a savepoint or checkpoint.
+    #[arg(value_name = "DIR|URL")]
     pub path: PathBuf,
 }
 
@@ -203,8 +203,8 @@ pub struct WordcountArguments {
     /// Between two checkpoints.
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = time)]
     pub interval: Duration,
-    /// Begin from a savepoint or retained checkpoint: its folder.
-    #[arg(long, value_name = "DIR")]
+    /// Begin from a savepoint or retained checkpoint: its folder or URL.
+    #[arg(long, value_name = "DIR|URL")]
     pub from: Option<PathBuf>,
     /// What --from names belongs to the job from now on: built upon, and deleted when it is not needed any more.
     #[arg(long, requires = "from")]
@@ -399,8 +399,11 @@ pub struct CoordinatorArguments {
     #[arg(long)]
     pub job_id: String,
     /// What to begin from.
-    #[arg(long)]
+    #[arg(long, requires = "from_checkpoint")]
     pub from: Option<String>,
+    /// Its number.
+    #[arg(long)]
+    pub from_checkpoint: Option<u64>,
     /// Whether that belongs to the job from now on.
     #[arg(long)]
     pub claim: bool,

@@ -3,6 +3,7 @@
 use crate::args::{AddressArguments, SavepointArguments, SavepointAs};
 use crate::console;
 use crate::failure::{Failure, Outcome};
+use crate::place::Place;
 use cofferdam_engine::cluster::client;
 use cofferdam_engine::cluster::message::{Command, CommandAnswer};
 use cofferdam_engine::codec::CodecError;
@@ -43,14 +44,7 @@ pub fn checkpoint(arguments: &AddressArguments) -> Result<Outcome, Failure> {
 /// # Errors
 /// No coordinator takes the command, or there is no savepoint.
 pub fn savepoint(arguments: &SavepointArguments) -> Result<Outcome, Failure> {
-    let target = match arguments.target.to_str().filter(|target| target.contains("://")) {
-        Some(url) => url.to_owned(),
-        None => {
-            let absolute = std::path::absolute(&arguments.target);
-            let absolute = absolute.map_err(|source| Failure::Path { purpose: "find", path: arguments.target.clone(), source })?;
-            absolute.into_os_string().into_string().map_err(|path| Failure::PathNotText(path.into()))?
-        }
-    };
+    let target = Place::of(&arguments.target)?.path().to_owned();
     let format = match arguments.format {
         SavepointAs::Canonical => SavepointFormat::Canonical,
         SavepointAs::Native => SavepointFormat::Native,

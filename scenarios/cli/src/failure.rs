@@ -81,6 +81,14 @@ pub enum Failure {
         /// Why not, in one line and without credentials.
         what: String,
     },
+    /// A URL that no place of a job or a snapshot can have.
+    #[error("cannot use {url}: {what}")]
+    Url {
+        /// What of it is certainly no secret.
+        url: String,
+        /// Why not.
+        what: String,
+    },
     /// Somebody else listens there.
     #[error("port {} is taken; choose another one with --port, or leave it out", .0.port())]
     PortTaken(SocketAddr),
@@ -209,6 +217,7 @@ impl Failure {
             | Self::PathNotText(_)
             | Self::OutputNotEmpty(_)
             | Self::Checkpoints { .. }
+            | Self::Url { .. }
             | Self::PortTaken(_)
             | Self::Bind { .. }
             | Self::OutOfRange { .. }

@@ -1,18 +1,20 @@
-//! `cofferdam inspect` and `cofferdam dispose`: snapshots as files.
+//! `cofferdam inspect` and `cofferdam dispose`: snapshots as files and objects.
 
 use crate::args::{DisposeArguments, InspectArguments};
 use crate::console::{self, grouped};
-use crate::failure::{Failure, Outcome};
+use crate::failure::{one_line, Failure, Outcome};
+use crate::place::Place;
 use cofferdam_engine::env::real::RealEnv;
-use cofferdam_engine::storage::{CheckpointStorage, CheckpointStore, StorageError};
+use cofferdam_engine::storage::{survey, StorageError};
 use cofferdam_protocol::metadata::{CheckpointMetadata, OperatorState, SnapshotKind};
 use cofferdam_protocol::snapshot::{KeyedHandle, Layout, SharedFile, StateLocation};
 use cofferdam_protocol::stored::{Reader, Stored};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-const METADATA: &str = "_metadata";
+/// How long a place may take to show that there is a snapshot.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What is shown of a snapshot.
 #[derive(Debug, Serialize)]
@@ -88,31 +90,31 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     started.map_err(|source| Failure::System { purpose: "start", source })
 }
 
-fn absolute(path: &Path) -> Result<String, Failure> {
-    let absolute = std::path::absolute(path).map_err(|source| Failure::Path { purpose: "find", path: path.to_owned(), source })?;
-    absolute.into_os_string().into_string().map_err(|path| Failure::PathNotText(path.into()))
-}
-
 fn unreadable(error: StorageError) -> Failure {
-    Failure::Snapshot(error.to_string())
+    Failure::Snapshot(one_line(&error))
 }
 
-fn store() -> CheckpointStore {
-    // Paths of a snapshot that was read as an origin are absolute: no root is needed.
-    CheckpointStore::new(CheckpointStorage::FileSystem { root: String::new() })
-}
-
-/// The metadata of the snapshot in a folder, with absolute paths.
+/// The metadata of a snapshot, with absolute paths.
 ///
 /// # Errors
 /// There is none, or it cannot be read.
-pub fn metadata_of(path: &Path) -> Result<CheckpointMetadata, Failure> {
-    let folder = absolute(path)?;
-    if !Path::new(&folder).join(METADATA).is_file() {
-        let text = format!("{} is no savepoint or checkpoint: there is no file {METADATA} in it", path.display());
-        return Err(Failure::Snapshot(text));
+pub fn metadata_of(place: &Place) -> Result<CheckpointMetadata, Failure> {
+    runtime()?.block_on(read(&RealEnv::default(), place))
+}
+
+async fn read(env: &RealEnv, place: &Place) -> Result<CheckpointMetadata, Failure> {
+    let reading = async {
+        if !survey::is_snapshot(env, place.path()).await.map_err(unreadable)? {
+            let what = if place.is_url() { "object" } else { "file" };
+            let text = format!("{} is no savepoint or checkpoint: there is no {what} _metadata in it", place.named());
+            return Err(Failure::Snapshot(text));
+        }
+        survey::anywhere().read_origin(env, place.path()).await.map_err(unreadable)
+    };
+    match tokio::time::timeout(PATIENCE, reading).await {
+        Ok(read) => read,
+        Err(_) => Err(Failure::Snapshot(format!("cannot read {}: no answer within {} s", place.named(), PATIENCE.as_secs()))),
     }
-    runtime()?.block_on(store().read_origin(&RealEnv::default(), &folder)).map_err(unreadable)
 }
 
 /// Shows a snapshot, or finds orphans.
@@ -120,14 +122,18 @@ pub fn metadata_of(path: &Path) -> Result<CheckpointMetadata, Failure> {
 /// # Errors
 /// Something cannot be read.
 pub fn inspect(arguments: &InspectArguments) -> Result<Outcome, Failure> {
+    let (env, place) = (RealEnv::default(), Place::of(&arguments.path)?);
     if arguments.orphans {
-        return orphans(arguments);
+        return runtime()?.block_on(orphans(&env, &place, arguments));
     }
-    let metadata = metadata_of(&arguments.path)?;
-    let mut shown = show(&arguments.path, &metadata)?;
-    if arguments.verify {
-        shown.verified_bytes = Some(verify(&metadata)?);
-    }
+    let shown = runtime()?.block_on(async {
+        let metadata = read(&env, &place).await?;
+        let mut shown = show(&env, &place, &metadata).await?;
+        if arguments.verify {
+            shown.verified_bytes = Some(verify(&env, &metadata).await?);
+        }
+        Ok::<_, Failure>(shown)
+    })?;
     if arguments.json {
         console::say(serde_json::to_string_pretty(&shown).expect("text and numbers"));
     } else {
@@ -141,115 +147,78 @@ pub fn inspect(arguments: &InspectArguments) -> Result<Outcome, Failure> {
 /// # Errors
 /// Something cannot be read or deleted.
 pub fn dispose(arguments: &DisposeArguments) -> Result<Outcome, Failure> {
-    let metadata = metadata_of(&arguments.path)?;
-    let folder = absolute(&arguments.path)?;
-    let shared: BTreeSet<String> = metadata.shared_files().map(|file| file.path.clone()).collect();
-    let others = match metadata.kind {
-        SnapshotKind::Savepoint => BTreeSet::new(),
-        SnapshotKind::Checkpoint => neighbours(Path::new(&folder))?.into_iter().flat_map(|(_, other)| needed(&other)).collect(),
-    };
-    let own: BTreeSet<String> = shared.difference(&others).cloned().collect();
-    let base = Path::new(&folder).parent().map(|base| base.display().to_string());
-    runtime()?
-        .block_on(async {
-            let (env, store) = (RealEnv::default(), store());
-            // First what makes it one: a crash in between leaves orphans, and nothing that looks whole.
-            store.dispose(&env, &folder).await?;
-            store.storage().discard_shared(&env, &own, base.as_deref()).await
-        })
-        .map_err(unreadable)?;
-    // Its own shared files stood in it, if it was a savepoint.
-    let _ = std::fs::remove_dir(&folder);
-    console::say(format_args!("{} is gone", arguments.path.display()));
+    let (env, place) = (RealEnv::default(), Place::of(&arguments.path)?);
+    runtime()?.block_on(async {
+        let metadata = read(&env, &place).await?;
+        let shared: BTreeSet<String> = metadata.shared_files().map(|file| file.path.clone()).collect();
+        let others = match metadata.kind {
+            SnapshotKind::Savepoint => BTreeMap::new(),
+            SnapshotKind::Checkpoint => neighbours(&env, &place).await?,
+        };
+        let others: BTreeSet<String> = others.values().flat_map(survey::needed).collect();
+        let own: BTreeSet<String> = shared.difference(&others).cloned().collect();
+        let (store, folder) = (survey::anywhere(), place.path());
+        // First what makes it one: a crash in between leaves orphans, and nothing that looks whole.
+        store.dispose(&env, folder).await.map_err(unreadable)?;
+        store.storage().discard_shared(&env, &own, job_of(folder)).await.map_err(unreadable)?;
+        // Its own shared files stood in it, if it was a savepoint.
+        store.remove_emptied(&env, folder).await.map_err(unreadable)
+    })?;
+    console::say(format_args!("{} is gone", place.named()));
     Ok(Outcome::Green)
+}
+
+/// Where the job of a checkpoint has its files.
+fn job_of(folder: &str) -> Option<&str> {
+    folder.rsplit_once('/').map(|(job, _)| job)
 }
 
 /// The other snapshots below the same job.
-fn neighbours(folder: &Path) -> Result<Vec<(PathBuf, CheckpointMetadata)>, Failure> {
-    let Some(job) = folder.parent() else { return Ok(Vec::new()) };
-    let entries = std::fs::read_dir(job).map_err(|source| Failure::Path { purpose: "list", path: job.to_owned(), source })?;
-    let mut found = Vec::new();
-    for entry in entries.flatten() {
-        let path = entry.path();
-        if path != folder && path.join(METADATA).is_file() {
-            found.push((path.clone(), metadata_of(&path)?));
-        }
-    }
-    found.sort_by(|a, b| a.0.cmp(&b.0));
+async fn neighbours(env: &RealEnv, place: &Place) -> Result<BTreeMap<String, CheckpointMetadata>, Failure> {
+    let Some(job) = job_of(place.path()) else { return Ok(BTreeMap::new()) };
+    let mut found = survey::snapshots(env, job).await.map_err(unreadable)?;
+    found.remove(place.path());
     Ok(found)
 }
 
-/// Every file that a snapshot needs.
-fn needed(metadata: &CheckpointMetadata) -> BTreeSet<String> {
-    let mut metadata = metadata.clone();
-    let mut paths = BTreeSet::new();
-    metadata.for_each_path(|path| {
-        paths.insert(path.clone());
-    });
-    paths
-}
-
-fn orphans(arguments: &InspectArguments) -> Result<Outcome, Failure> {
-    let job = PathBuf::from(absolute(&arguments.path)?);
-    if !job.join("journal").is_dir() {
-        let text = format!("{} is not the folder of a job: there is no folder journal in it", arguments.path.display());
-        return Err(Failure::Snapshot(text));
+async fn orphans(env: &RealEnv, place: &Place, arguments: &InspectArguments) -> Result<Outcome, Failure> {
+    if !survey::is_job(env, place.path()).await.map_err(unreadable)? {
+        return Err(Failure::Snapshot(format!("{} is not the folder of a job: there is no journal in it", place.named())));
     }
-    let snapshots = neighbours(&job.join("none"))?;
-    let needed: BTreeSet<String> = snapshots.iter().flat_map(|(_, metadata)| needed(metadata)).collect();
-    let mut orphans = Vec::new();
-    let mut folders = vec![job.join("shared")];
-    let entries = std::fs::read_dir(&job).map_err(|source| Failure::Path { purpose: "list", path: job.clone(), source })?;
-    folders.extend(entries.flatten().map(|entry| entry.path()).filter(|path| {
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        path.is_dir() && name.starts_with("chk-")
-    }));
-    for folder in folders {
-        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
-            let path = entry.path();
-            let whole = folder.join(METADATA).is_file();
-            let metadata = whole && path.file_name().is_some_and(|name| name == METADATA);
-            if path.is_file() && !metadata && !needed.contains(&path.display().to_string()) {
-                orphans.push((path.display().to_string(), entry.metadata().map_or(0, |metadata| metadata.len())));
-            }
-        }
-    }
-    orphans.sort();
+    let orphans = survey::orphans(env, place.path()).await.map_err(unreadable)?;
     if arguments.delete {
-        for (path, _) in &orphans {
-            std::fs::remove_file(path).map_err(|source| Failure::Path { purpose: "delete", path: path.into(), source })?;
-        }
+        survey::delete(env, &orphans).await.map_err(unreadable)?;
     }
     if arguments.json {
-        let rows: Vec<_> = orphans.iter().map(|(path, size_bytes)| serde_json::json!({ "path": path, "size_bytes": size_bytes })).collect();
-        let value = serde_json::json!({ "snapshots": snapshots.len(), "orphans": rows, "deleted": arguments.delete });
+        let row = |(path, size_bytes)| serde_json::json!({ "path": path, "size_bytes": size_bytes });
+        let rows: Vec<_> = orphans.files.iter().map(row).collect();
+        let value = serde_json::json!({ "snapshots": orphans.snapshots, "orphans": rows, "deleted": arguments.delete });
         console::say(serde_json::to_string_pretty(&value).expect("text and numbers"));
         return Ok(Outcome::Green);
     }
-    for (path, size_bytes) in &orphans {
+    for (path, size_bytes) in &orphans.files {
         console::say(format_args!("{path}  {} bytes", grouped(*size_bytes)));
     }
-    let bytes: u64 = orphans.iter().map(|(_, size_bytes)| size_bytes).sum();
+    let bytes = grouped(orphans.files.values().sum());
     let what = if arguments.delete { "deleted" } else { "not needed by any snapshot" };
-    console::say(format_args!("{} files, {} bytes {what}; {} snapshots looked at", orphans.len(), grouped(bytes), snapshots.len()));
+    console::say(format_args!("{} files, {bytes} bytes {what}; {} snapshots looked at", orphans.files.len(), orphans.snapshots));
     Ok(Outcome::Green)
 }
 
-fn show(path: &Path, metadata: &CheckpointMetadata) -> Result<Shown, Failure> {
-    let folder = PathBuf::from(absolute(path)?);
+async fn show(env: &RealEnv, place: &Place, metadata: &CheckpointMetadata) -> Result<Shown, Failure> {
     let identity = |file: &SharedFile| (file.path.clone(), file.segment.map(|segment| segment.offset));
     let own: BTreeSet<_> = metadata.shared_files().map(identity).collect();
     let mut shares_with = BTreeMap::new();
     if metadata.kind == SnapshotKind::Checkpoint {
-        for (other, theirs) in neighbours(&folder)? {
+        for (other, theirs) in neighbours(env, place).await? {
             let both = theirs.shared_files().filter(|file| own.contains(&identity(file))).count();
             if both > 0 {
-                shares_with.insert(other.display().to_string(), both);
+                shares_with.insert(other, both);
             }
         }
     }
     Ok(Shown {
-        path: path.display().to_string(),
+        path: place.named(),
         job: metadata.job.clone(),
         checkpoint: metadata.checkpoint.0,
         kind: match metadata.kind {
@@ -262,7 +231,7 @@ fn show(path: &Path, metadata: &CheckpointMetadata) -> Result<Shown, Failure> {
         inline_bytes: handles(metadata).map(|handle| handle.location.inline_bytes()).sum(),
         hooks: metadata.hooks.iter().map(|hook| hook.name.clone()).collect(),
         operators: metadata.operators.iter().map(show_operator).collect(),
-        merged: merged(metadata),
+        merged: merged(env, metadata).await?,
         shares_with,
         verified_bytes: None,
     })
@@ -273,7 +242,7 @@ fn handles(metadata: &CheckpointMetadata) -> impl Iterator<Item = &KeyedHandle> 
 }
 
 /// The physical files that a snapshot has segments in.
-fn merged(metadata: &CheckpointMetadata) -> BTreeMap<String, ShownMerged> {
+async fn merged(env: &RealEnv, metadata: &CheckpointMetadata) -> Result<BTreeMap<String, ShownMerged>, Failure> {
     let mut files: BTreeMap<String, ShownMerged> = BTreeMap::new();
     for location in handles(metadata).flat_map(|handle| handle.shared_files().map(SharedFile::location).chain([handle.location.clone()])) {
         if let StateLocation::Segment { path, size_bytes, .. } = location {
@@ -284,12 +253,12 @@ fn merged(metadata: &CheckpointMetadata) -> BTreeMap<String, ShownMerged> {
     }
     for (path, file) in &mut files {
         // One that is gone is found by whoever reads the state.
-        file.file_bytes = std::fs::metadata(path).map_or(0, |found| found.len());
+        file.file_bytes = survey::size(env, path).await.map_err(unreadable)?.unwrap_or(0);
         #[allow(clippy::cast_precision_loss)] // a ratio for people
         let times = file.file_bytes as f64 / file.used_bytes.max(1) as f64;
         file.space_amplification = (times * 100.0).round() / 100.0;
     }
-    files
+    Ok(files)
 }
 
 fn show_operator(operator: &OperatorState) -> ShownOperator {
@@ -323,20 +292,17 @@ fn show_operator(operator: &OperatorState) -> ShownOperator {
 }
 
 /// Reads every byte of a snapshot; every block has a checksum.
-fn verify(metadata: &CheckpointMetadata) -> Result<u64, Failure> {
-    runtime()?.block_on(async {
-        let (env, store) = (RealEnv::default(), store());
-        let mut bytes = 0;
-        for handle in handles(metadata) {
-            for location in handle.shared_files().map(SharedFile::location).chain([handle.location.clone()]) {
-                let mut reader = store.storage().open_state(&env, &location).await.map_err(unreadable)?;
-                while let Some((_, block)) = reader.next().await.map_err(unreadable)? {
-                    bytes += block.len() as u64;
-                }
+async fn verify(env: &RealEnv, metadata: &CheckpointMetadata) -> Result<u64, Failure> {
+    let (store, mut bytes) = (survey::anywhere(), 0);
+    for handle in handles(metadata) {
+        for location in handle.shared_files().map(SharedFile::location).chain([handle.location.clone()]) {
+            let mut reader = store.storage().open_state(env, &location).await.map_err(unreadable)?;
+            while let Some((_, block)) = reader.next().await.map_err(unreadable)? {
+                bytes += block.len() as u64;
             }
         }
-        Ok(bytes)
-    })
+    }
+    Ok(bytes)
 }
 
 fn print(shown: &Shown) {

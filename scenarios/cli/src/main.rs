@@ -15,6 +15,7 @@ mod command;
 mod console;
 mod failure;
 mod inspect;
+mod place;
 mod planted;
 mod replay;
 mod run;

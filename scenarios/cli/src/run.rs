@@ -20,6 +20,7 @@ pub mod worker;
 
 use crate::args::{JobArguments, JobName, RunArguments, RunJob};
 use crate::failure::{Failure, Outcome};
+use crate::place::is_url;
 use cofferdam_engine::env::real::RealEnv;
 use cofferdam_engine::job::JobGraph;
 use cofferdam_engine::storage::CheckpointStorage;
@@ -81,11 +82,6 @@ fn storage(job: &JobArguments) -> CheckpointStorage {
     } else {
         CheckpointStorage::FileSystem { root }
     }
-}
-
-/// Whether a place for checkpoints is an object store. A folder of such a name has to be given as `./s3:...`.
-fn is_url(place: &str) -> bool {
-    place.split_once("://").is_some_and(|(scheme, _)| !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()))
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {

@@ -2,7 +2,7 @@
 
 use super::{at, crash, nth, power_loss, tale, Tale};
 use crate::Story;
-use cofferdam_protocol::settings::Retention;
+use cofferdam_protocol::settings::{RestartStrategy, Retention};
 use cofferdam_sim::scenario::{BackendKind, JobKind, ResumeFrom, Scenario, What};
 
 stories! {
@@ -87,6 +87,26 @@ stories! {
             .when(nth("snapshot-taken", 4), What::DiskErrors { node: "worker-1".into(), per_mille: 500, for_ms: 2500 })
             .when(nth("snapshot-taken", 4), What::SyncErrors { node: "worker-2".into(), per_mille: 500, for_ms: 2500 })
             .when(nth("checkpoint-completed", 4), What::Reset { from: "worker-1".into(), to: "worker-2".into() })
+    };
+    "local-disk-hangs", "Workers' own disks take seconds for anything: copies lag behind and come to nothing, and checkpoints are complete as if there were none." => |tale| {
+        tale.job(JobKind::Ledger)
+            .with(|scenario| {
+                // A checkpoint that expires fails the attempt, and that the job.
+                scenario.checkpoints.tolerable_failures = 0;
+                scenario.restart = RestartStrategy::None;
+            })
+            .local_recovery()
+            .when(nth("snapshot-taken", 4), What::SlowDisk { node: "worker-1".into(), latency_ms: 3000, for_ms: 5000 })
+            .when(nth("snapshot-taken", 4), What::SlowDisk { node: "worker-2".into(), latency_ms: 3000, for_ms: 5000 })
+    };
+    "local-copies-of-large-state", "Most of the state rests, and connections break again and again: the tasks are restored from their own disks, and what is in storage already is not uploaded again." => |tale| {
+        [3, 5, 7, 9, 11].into_iter().fold(
+            tale.sorted_runs().local_recovery().with(|scenario| {
+                (scenario.job.keys, scenario.job.lines, scenario.job.pace_ms) = (3000, 700, 30);
+                scenario.cluster.hot_bytes = 2000;
+            }),
+            |tale, number| tale.when(nth("checkpoint-completed", number), What::Reset { from: "worker-1".into(), to: "worker-2".into() }),
+        )
     };
     "second-crash-during-local-restore", "A worker dies while it reads its copies, and is back: they are still there, and still right." => |tale| {
         tale.job(JobKind::Ledger)

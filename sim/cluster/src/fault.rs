@@ -285,7 +285,9 @@ impl Injector {
         self.repairs.clear();
         self.world.network().heal_all();
         self.world.objects().set(self.objects);
-        for from in self.world.nodes() {
+        // The processes of a job before this one are over, and stay so.
+        let over = |node: NodeIndex| node != self.storage && node < self.coordinator;
+        for from in self.world.nodes().into_iter().filter(|node| !over(*node)) {
             for to in self.world.nodes() {
                 self.world.network().set_link(from, to, None);
             }

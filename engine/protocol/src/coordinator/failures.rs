@@ -1,13 +1,15 @@
 //! Which failed checkpoint counts against the job, and which failed attempt is followed by another.
 
+use super::lifecycle::{Job, Verdict};
 use super::pending::By;
-use super::{Coordinator, FailureReason, Output};
-use crate::ids::{AttemptId, CheckpointId};
+use super::{Coordinator, Ended, FailureKind, FailureReason, Output};
+use crate::ids::{AttemptId, CheckpointId, TaskId};
 use crate::settings::RestartStrategy;
 use crate::snapshot::Acknowledged;
 use crate::timer::Timer;
 use alloc::collections::BTreeSet;
 use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -113,8 +115,48 @@ impl<S: Acknowledged> Coordinator<S> {
         }
     }
 
+    pub(super) fn task_failed(&mut self, attempt: AttemptId, task: TaskId, cause: &str, kind: FailureKind, out: &mut Vec<Output<S>>) {
+        self.failed(attempt, format!("task {task} failed: {cause}"), kind, out);
+    }
+
+    /// What it was to be restored from cannot be taken: an older checkpoint would bring back what was committed since.
+    pub(super) fn restore_failed(&mut self, attempt: AttemptId, cause: String, kind: FailureKind, out: &mut Vec<Output<S>>) {
+        self.failed(attempt, cause, kind, out);
+    }
+
+    /// The attempt has failed; the restart strategy decides whether there is another.
+    pub(super) fn fail_attempt(&mut self, cause: String, out: &mut Vec<Output<S>>) {
+        if self.is_live(self.attempt) {
+            self.failed(self.attempt, cause, FailureKind::Recoverable, out);
+        }
+    }
+
+    /// Failures of one attempt are one failure, unless a later one says that no attempt can do better.
+    fn failed(&mut self, attempt: AttemptId, cause: String, kind: FailureKind, out: &mut Vec<Output<S>>) {
+        let for_good = kind == FailureKind::NonRecoverable;
+        if attempt != self.attempt {
+            out.push(Output::Ignored("a later attempt counts"));
+            return;
+        }
+        match &mut self.job {
+            Job::Deploying { .. } | Job::Running | Job::Committing { .. } => {
+                let next = self.next_delay(out).filter(|_| !for_good);
+                self.fail(cause, next.map_or(Verdict::Over, Verdict::Again), out);
+            }
+            Job::Failing { cause: known, verdict, .. } if for_good => {
+                *known = cause;
+                *verdict = Verdict::Over;
+            }
+            Job::Restarting | Job::Waiting { .. } if for_good => self.end(Ended::Failed(cause), out),
+            Job::TakingOver { .. } | Job::Waiting { .. } | Job::Failing { .. } | Job::Restarting => {
+                out.push(Output::Ignored("the attempt does not run"));
+            }
+            Job::Ending | Job::Ended | Job::SteppedDown => out.push(Output::Ignored("the attempt does not run")),
+        }
+    }
+
     /// Asks the restart strategy about the attempt that has just failed.
-    pub(super) fn next_delay(&mut self, out: &mut Vec<Output<S>>) -> Option<Delay> {
+    fn next_delay(&mut self, out: &mut Vec<Output<S>>) -> Option<Delay> {
         let delay = self.backoff.failed(self.attempt, &self.plan.restart);
         match self.plan.restart {
             RestartStrategy::FailureRate { interval, .. } => {

@@ -182,8 +182,8 @@ impl<S: Acknowledged> Coordinator<S> {
         self.behind = BTreeSet::new();
         self.job = Job::Deploying { starting: self.plan.tasks.clone() };
         let (attempt, restore, placement) = (self.attempt, self.restore_point(), self.placement.clone());
+        // The deadline runs from when the tasks are told: before, what they begin from is read, which may take as long as it takes.
         out.push(Output::Deploy { attempt, restore, placement });
-        self.arm_deploy_deadline(out);
         self.set_status(Status::Deploying(attempt), out);
     }
 
@@ -192,13 +192,25 @@ impl<S: Acknowledged> Coordinator<S> {
         out.push(Output::Arm { timer: Timer::DeployDeadline(self.attempt), from: timeout, to: timeout });
     }
 
-    fn is_live(&self, attempt: AttemptId) -> bool {
+    pub(super) fn is_live(&self, attempt: AttemptId) -> bool {
         let live = match self.job {
             Job::Deploying { .. } | Job::Running | Job::Committing { .. } => true,
             Job::TakingOver { .. } | Job::Waiting { .. } | Job::Failing { .. } | Job::Restarting => false,
             Job::Ending | Job::Ended | Job::SteppedDown => false,
         };
         live && attempt == self.attempt
+    }
+
+    pub(super) fn tasks_told(&mut self, attempt: AttemptId, out: &mut Vec<Output<S>>) {
+        match &self.job {
+            Job::Deploying { .. } if attempt == self.attempt => self.arm_deploy_deadline(out),
+            Job::TakingOver { .. } | Job::Waiting { .. } | Job::Deploying { .. } | Job::Running | Job::Failing { .. } => {
+                out.push(Output::Ignored("that attempt is not being deployed"));
+            }
+            Job::Restarting | Job::Ending | Job::Ended | Job::SteppedDown => {
+                out.push(Output::Ignored("that attempt is not being deployed"));
+            }
+        }
     }
 
     pub(super) fn task_running(&mut self, attempt: AttemptId, task: TaskId, out: &mut Vec<Output<S>>) {
@@ -264,14 +276,6 @@ impl<S: Acknowledged> Coordinator<S> {
         self.plan.checkpoints.interval.is_some() || !self.plan.committers.is_empty()
     }
 
-    pub(super) fn task_failed(&mut self, attempt: AttemptId, task: TaskId, cause: &str, out: &mut Vec<Output<S>>) {
-        if self.is_live(attempt) {
-            self.fail_attempt(format!("task {task} failed: {cause}"), out);
-        } else {
-            out.push(Output::Ignored("the attempt does not run"));
-        }
-    }
-
     pub(super) fn deploy_expired(&mut self, attempt: AttemptId, out: &mut Vec<Output<S>>) {
         match &self.job {
             Job::Deploying { starting } if attempt == self.attempt => {
@@ -288,38 +292,9 @@ impl<S: Acknowledged> Coordinator<S> {
         }
     }
 
-    /// What it was to be restored from cannot be read: an older checkpoint would bring back what was committed since.
-    pub(super) fn restore_failed(&mut self, attempt: AttemptId, cause: String, out: &mut Vec<Output<S>>) {
-        if attempt != self.attempt {
-            out.push(Output::Ignored("a later attempt counts"));
-            return;
-        }
-        match &mut self.job {
-            Job::Deploying { .. } | Job::Running | Job::Committing { .. } => self.fail(cause, true, out),
-            Job::Failing { cause: known, verdict, .. } => {
-                *known = cause;
-                *verdict = Verdict::Over;
-            }
-            Job::Restarting | Job::Waiting { .. } => self.end(Ended::Failed(cause), out),
-            Job::TakingOver { .. } | Job::Ending | Job::Ended | Job::SteppedDown => {
-                out.push(Output::Ignored("the attempt does not run"));
-            }
-        }
-    }
-
-    /// The attempt has failed; the restart strategy decides whether there is another.
-    pub(super) fn fail_attempt(&mut self, cause: String, out: &mut Vec<Output<S>>) {
-        self.fail(cause, false, out);
-    }
-
-    fn fail(&mut self, cause: String, for_good: bool, out: &mut Vec<Output<S>>) {
-        if !self.is_live(self.attempt) {
-            // Failures of one attempt are one failure.
-            return;
-        }
+    /// The attempt stops; what follows was decided.
+    pub(super) fn fail(&mut self, cause: String, verdict: Verdict, out: &mut Vec<Output<S>>) {
         let attempt = self.attempt;
-        let next = self.next_delay(out);
-        let verdict = if for_good { Verdict::Over } else { next.map_or(Verdict::Over, Verdict::Again) };
         let placement = core::mem::take(&mut self.placement);
         let stopping: BTreeSet<WorkerId> = placement.into_values().filter(|worker| self.workers.contains_key(worker)).collect();
         let nobody_left = stopping.is_empty();

@@ -30,8 +30,8 @@ pub struct Plan {
     pub local_recovery: bool,
     /// A worker that is silent for so long is lost (`heartbeat.timeout`).
     pub heartbeat_timeout: Duration,
-    /// An attempt has failed if some of its tasks do not run yet and nothing was heard of any of those for so long: a restore may take as
-    /// long as it takes.
+    /// An attempt has failed if some of its tasks do not run yet and nothing was heard of any of those for so long, from when they were
+    /// told on: a restore may take as long as it takes.
     pub deploy_timeout: Duration,
     /// A restart waits no longer than this for the tasks of the failed attempt to stop.
     pub stop_timeout: Duration,
@@ -83,10 +83,19 @@ pub struct RequestNumber(pub u64);
 pub enum Ended {
     /// All input was processed, the final checkpoint completed, and everything that waited for that is published.
     Finished,
-    /// The restart strategy gave up, or the latest checkpoint cannot be read.
+    /// The restart strategy gave up, or no attempt could begin from the latest checkpoint.
     Failed(String),
     /// The user asked for it.
     Cancelled,
+}
+
+/// Whether another attempt can do better (Flink: `ThrowableType`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum FailureKind {
+    /// It may: the restart strategy decides.
+    Recoverable,
+    /// Each would fail in the same way, such as at state that cannot be read: the job is over (`SuppressRestartsException`).
+    NonRecoverable,
 }
 
 /// What became of a journal write.
@@ -229,6 +238,8 @@ pub enum Input<S> {
         task: TaskId,
         /// Why, for people.
         cause: String,
+        /// Whether it would fail again.
+        kind: FailureKind,
     },
     /// The task has processed all its input and flushed what it holds. It still takes barriers.
     TaskDrained {
@@ -253,12 +264,19 @@ pub enum Input<S> {
         /// Which worker.
         worker: WorkerId,
     },
-    /// What the attempt was to be restored from cannot be read, ever.
+    /// The answer to [`Output::Deploy`]: what the tasks begin from was read, and they were told.
+    Deployed {
+        /// Of which attempt.
+        attempt: AttemptId,
+    },
+    /// The other answer: the attempt cannot begin from what it was to be restored from.
     RestoreFailed {
         /// Of which attempt.
         attempt: AttemptId,
         /// Why, for people.
         cause: String,
+        /// Whether the next one could.
+        kind: FailureKind,
     },
     /// The task's part of the checkpoint is durable.
     Acknowledged {
@@ -417,7 +435,7 @@ pub enum Output<S> {
         /// Later ones are not touched.
         up_to: CheckpointId,
     },
-    /// Start all tasks as the given attempt, restored from the checkpoint.
+    /// Start all tasks as the given attempt, restored from the checkpoint; answered.
     Deploy {
         /// Of which attempt.
         attempt: AttemptId,

@@ -4,7 +4,8 @@
 
 use super::conversation;
 use crate::coordinator::{
-    ClaimMode, Coordinator, Ended, FailureReason, Input, Journal, Kind, Origin, Output, Plan, RequestNumber, Standing, Status, Written,
+    ClaimMode, Coordinator, Ended, FailureKind, FailureReason, Input, Journal, Kind, Origin, Output, Plan, RequestNumber, Standing, Status,
+    Written,
 };
 use crate::ids::{AttemptId, CheckpointId, Epoch, Incarnation, TaskId, WorkerId};
 use crate::machine::Machine;
@@ -137,6 +138,7 @@ impl Talk {
         self.step(Input::Journal(Written::Durable));
         self.step(Input::WorkerJoined { worker: WorkerId(1), incarnation: Incarnation(1), slots });
         let attempt = self.now().attempt();
+        self.step(Input::Deployed { attempt });
         for task in self.now().plan().tasks.clone() {
             self.step(Input::TaskRunning { attempt, task });
         }
@@ -180,8 +182,15 @@ impl Talk {
                 let (attempt, checkpoint) = (attempt(a), checkpoint(c));
                 self.tasks(t).into_iter().map(|task| Input::Committed { attempt, checkpoint, task }).collect()
             }
-            ["failed", a, t, ref cause @ ..] => one(Input::TaskFailed { attempt: attempt(a), task: task(t), cause: cause.join(" ") }),
-            ["restore-failed", a, ref cause @ ..] => one(Input::RestoreFailed { attempt: attempt(a), cause: cause.join(" ") }),
+            ["failed", a, t, ref words @ ..] => {
+                let (kind, cause) = cause(words);
+                one(Input::TaskFailed { attempt: attempt(a), task: task(t), cause, kind })
+            }
+            ["deployed", a] => one(Input::Deployed { attempt: attempt(a) }),
+            ["restore-failed", a, ref words @ ..] => {
+                let (kind, cause) = cause(words);
+                one(Input::RestoreFailed { attempt: attempt(a), cause, kind })
+            }
             ["stopped", a, w] => one(Input::WorkerStopped { attempt: attempt(a), worker: worker(w) }),
             ["acked", a, c, t, ref files @ ..] => {
                 let snapshot = Part(files.iter().map(ToString::to_string).collect());
@@ -248,6 +257,14 @@ fn kind(word: &str) -> Kind {
 fn reason(word: &str) -> FailureReason {
     let all = [FailureReason::Declined, FailureReason::AsyncException, FailureReason::DeclinedNotReady, FailureReason::DeclinedSubsumed];
     all.into_iter().find(|reason| reason.to_string() == word).unwrap_or_else(|| panic!("tasks do not say {word:?}"))
+}
+
+/// `for-good` comes first where no attempt can do better.
+fn cause(words: &[&str]) -> (FailureKind, String) {
+    match words.split_first() {
+        Some((&"for-good", words)) => (FailureKind::NonRecoverable, words.join(" ")),
+        Some(_) | None => (FailureKind::Recoverable, words.join(" ")),
+    }
 }
 
 fn timer(words: &[&str]) -> Timer {

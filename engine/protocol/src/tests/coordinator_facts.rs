@@ -1,7 +1,9 @@
 //! What is true of a coordinator, one fact per test.
 
 use super::coordinator::plan;
-use crate::coordinator::{Coordinator, Ended, FailureReason, Input, Journal, Kind, Output, Plan, RequestNumber, Standing, Status, Written};
+use crate::coordinator::{
+    Coordinator, Ended, FailureKind, FailureReason, Input, Journal, Kind, Output, Plan, RequestNumber, Standing, Status, Written,
+};
 use crate::ids::{AttemptId, CheckpointId, Epoch, Incarnation, TaskId, WorkerId};
 use crate::machine::Machine;
 use crate::settings::{RestartStrategy, Retention};
@@ -150,7 +152,7 @@ fn retention_decides_what_outlives_the_job() {
     let cancel = |job: &mut Job| drop(steps(job, [Input::CancelRequested]));
     let fail = |job: &mut Job| {
         let attempt = job.attempt();
-        steps(job, [Input::TaskFailed { attempt, task: TaskId::new(0, 0), cause: "power".into() }]);
+        steps(job, [Input::TaskFailed { attempt, task: TaskId::new(0, 0), cause: "power".into(), kind: FailureKind::Recoverable }]);
         steps(job, [Input::WorkerStopped { attempt, worker: WorkerId(1) }]);
     };
     let finish = |job: &mut Job| {
@@ -218,7 +220,7 @@ fn the_first_trigger_is_drawn_from_the_whole_interval_and_later_ones_follow_the_
             Output::Arm { timer, from, to } if timer == trigger => Some((from.as_secs(), to.as_secs())),
             _ => None,
         });
-        steps(job, [Input::TaskFailed { attempt, task, cause: "power".into() }]);
+        steps(job, [Input::TaskFailed { attempt, task, cause: "power".into(), kind: FailureKind::Recoverable }]);
         steps(job, [Input::WorkerStopped { attempt, worker: WorkerId(1) }, Input::Fired(Timer::Restart(attempt))]);
         arm
     };

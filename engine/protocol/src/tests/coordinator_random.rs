@@ -2,8 +2,8 @@
 
 use super::coordinator::{plan, Part};
 use crate::coordinator::{
-    ClaimMode, Coordinator, Ended, FailureReason, Input, Journal, Kind, Origin, Output, Plan, RequestNumber, RestorePoint, Standing,
-    Status, Written,
+    ClaimMode, Coordinator, Ended, FailureKind, FailureReason, Input, Journal, Kind, Origin, Output, Plan, RequestNumber, RestorePoint,
+    Standing, Status, Written,
 };
 use crate::ids::{CheckpointId, Incarnation, TaskId, WorkerId};
 use crate::machine::Machine;
@@ -212,6 +212,7 @@ impl World {
                     assert!(restored_from >= self.committed, "what was committed is not done again");
                     let next = self.in_flight.as_ref().map_or(restore.clone(), of);
                     assert_eq!(next, restore, "no entry under way changes what is restored");
+                    self.answers.push(Input::Deployed { attempt });
                     self.answers.extend(placement.into_keys().map(|task| Input::TaskRunning { attempt, task }));
                 }
                 Output::Stop { attempt } => {
@@ -384,10 +385,10 @@ impl World {
                 }
             }
             18 => self.take_over(odd),
-            19 => self.step(Input::TaskFailed { attempt, task, cause: "power".into() }),
+            19 => self.step(Input::TaskFailed { attempt, task, cause: "power".into(), kind: FailureKind::Recoverable }),
             20 => self.step(Input::TaskDrained { attempt, task }),
             21 if pick == 0 => self.step(Input::CancelRequested),
-            21 if pick == 1 => self.step(Input::RestoreFailed { attempt, cause: "checksum".into() }),
+            21 if pick == 1 => self.step(Input::RestoreFailed { attempt, cause: "checksum".into(), kind: FailureKind::NonRecoverable }),
             _ => self.step(Input::Heartbeat { worker: WorkerId(u32::from(pick % 4)), incarnation: Incarnation(1) }),
         }
     }

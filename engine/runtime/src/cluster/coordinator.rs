@@ -344,7 +344,7 @@ impl<E: Env> Driver<E> {
             }
             Inbox::Planned(attempt, placement, from, restores) => {
                 self.deploy(attempt, &placement, from, restores);
-                Ok(())
+                self.step(Input::Deployed { attempt })
             }
             Inbox::Hooked(checkpoint, Ok(states)) => {
                 self.hook_states.insert(checkpoint, states);
@@ -374,7 +374,7 @@ impl<E: Env> Driver<E> {
             ToCoordinator::Report { task, attempt, report } => match report {
                 TaskReport::Running => self.step(Input::TaskRunning { attempt, task }),
                 TaskReport::Restoring => self.step(Input::TaskRestoring { attempt, task }),
-                TaskReport::Failed(cause) => self.step(Input::TaskFailed { attempt, task, cause }),
+                TaskReport::Failed { cause, kind } => self.step(Input::TaskFailed { attempt, task, cause, kind }),
                 TaskReport::Drained => self.step(Input::TaskDrained { attempt, task }),
                 TaskReport::Acknowledged(checkpoint, snapshot, statistics) => {
                     let now = self.env.now();

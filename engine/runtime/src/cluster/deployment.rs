@@ -10,6 +10,7 @@ use crate::local::LocalState;
 use crate::storage::streams::Sharers;
 use crate::storage::{CheckpointStorage, SmallState, SnapshotStreams};
 use crate::task::{OutputEnds, StateBackend, TaskContext, TaskControl, TaskReport};
+use cofferdam_protocol::coordinator::FailureKind;
 use cofferdam_protocol::local::Taken;
 use cofferdam_protocol::restore::TaskRestore;
 use cofferdam_protocol::{AttemptId, Mode, TaskId, WorkerId};
@@ -141,7 +142,11 @@ impl Drop for PanicReport {
     fn drop(&mut self) {
         if std::thread::panicking() {
             // The worker may be gone as well.
-            let _ = self.reports.send((self.task, self.attempt, TaskReport::Failed("the task panicked".into())));
+            let _ = self.reports.send((
+                self.task,
+                self.attempt,
+                TaskReport::Failed { cause: "the task panicked".into(), kind: FailureKind::Recoverable },
+            ));
         }
     }
 }
@@ -239,7 +244,7 @@ impl<E: Env> Deployment<E> {
                 let _panic_report = PanicReport { reports: reports.clone(), task, attempt };
                 if let Err(error) = graph.run_task(context).await {
                     // The worker may be gone as well.
-                    let _ = reports.send((task, attempt, TaskReport::Failed(error.to_string())));
+                    let _ = reports.send((task, attempt, TaskReport::Failed { cause: error.to_string(), kind: error.kind() }));
                 }
             }));
         }

@@ -201,7 +201,7 @@ impl<E: Env> Session<'_, E> {
     ) {
         match report {
             TaskReport::Progress(count) => *records += count,
-            TaskReport::Failed(ref cause) => {
+            TaskReport::Failed { ref cause, .. } => {
                 let event = Event {
                     actor: Actor::Task(task),
                     attempt: Some(attempt),

@@ -166,7 +166,7 @@ impl Source for LogSource {
         for (index, (_, offset, newest, (start, end))) in mine {
             let Some(Partition { path, .. }) = partitions.get(index as usize).cloned() else {
                 let what = format!("partition {index} is in the checkpoint, but the log has only {}", partitions.len());
-                return Err(ConnectorError::Invalid { path: POSITIONS.into(), what });
+                return Err(ConnectorError::State { name: POSITIONS.into(), source: StoredError::Invalid { offset: 0, what } });
             };
             self.reading.push(Reading { index, partition: Partition { path, start, end }, offset, newest, file: None, done: false });
         }

@@ -1,189 +1,165 @@
-//! Writes copies, beside what goes to the checkpoint. The first thing that goes wrong ends the copy, and nothing else.
+//! What a snapshot tells of itself to the copy that is made of it. Nothing here waits for the disk: a copy may lag behind the
+//! checkpoint, or come to nothing, and the checkpoint does not know.
 
-use super::{Restorable, TaskCopies, MANIFEST, MANIFEST_TEMPORARY};
-use crate::env::{Env, Files};
-use crate::observe::{Detail, Moment};
-use crate::storage::filesystem::{escaped, make_folder, remove_file};
-use crate::storage::state_file::{write_new, StateFileWriter};
+use super::copying::{Original, Work};
+use super::Restorable;
+use crate::env::Env;
+use crate::state::cold::{ColdCheckpoint, ColdFile};
+use crate::storage::filesystem::escaped;
 use crate::storage::{StateWriter, StorageError};
-use cofferdam_protocol::local::{Input, LocalCopy, LocalFile, LocalOperator, LocalSnapshot};
+use cofferdam_protocol::local::LocalFile;
 use cofferdam_protocol::snapshot::{KeyedHandle, SharedFile, StateLocation};
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::ErrorKind;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::mpsc;
+
+/// A copy that lags further behind in what only memory has is given up.
+pub(super) const LAG_BYTES: u64 = 32 << 20;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What is guarded is valid at every step.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Makes one copy.
-pub struct CopyWriter<E: Env> {
-    copies: TaskCopies<E>,
-    copy: LocalCopy,
-    folder: String,
-    progress: Mutex<Progress>,
+/// What both sides of a copy know.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    /// There will be no copy.
+    pub(super) failed: AtomicBool,
+    /// Told to be written, and not written yet.
+    pub(super) lag_bytes: AtomicU64,
 }
 
-#[derive(Default)]
-struct Progress {
-    files: u32,
-    operators: Vec<LocalOperator>,
-    /// Why there will be no copy.
-    failed: Option<String>,
+/// The name of a file of a copy, which may not be there yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopyName(pub(super) String);
+
+/// Tells one copy what is in the checkpoint.
+pub struct CopyWriter {
+    work: mpsc::UnboundedSender<Work>,
+    shared: Arc<Shared>,
+    files: AtomicU64,
 }
 
-impl<E: Env> CopyWriter<E> {
-    pub(super) fn new(copies: TaskCopies<E>, copy: LocalCopy) -> Self {
-        let folder = copies.folder(copy);
-        Self { copies, copy, folder, progress: Mutex::default() }
-    }
-
-    fn env(&self) -> &E {
-        &self.copies.state.env
+impl CopyWriter {
+    pub(super) fn new(work: mpsc::UnboundedSender<Work>, shared: Arc<Shared>) -> Self {
+        Self { work, shared, files: AtomicU64::new(0) }
     }
 
     fn has_failed(&self) -> bool {
-        lock(&self.progress).failed.is_some()
+        self.shared.failed.load(Ordering::Relaxed)
     }
 
-    /// There will be no copy.
-    pub(crate) fn fail(&self, why: &StorageError) {
-        lock(&self.progress).failed.get_or_insert_with(|| why.to_string());
-    }
-
-    fn unless_failed<T>(&self, outcome: Result<T, StorageError>) -> Option<T> {
-        outcome.map_err(|error| self.fail(&error)).ok()
-    }
-
-    /// Makes the folder.
-    pub async fn prepare(&self) {
-        let files = self.env().files();
-        let made = match files.create_folder(&self.folder).await {
-            Err(error) if error.kind() == ErrorKind::NotFound => match make_folder(self.env(), &self.copies.state.folder).await {
-                Ok(()) => files.create_folder(&self.folder).await.map_err(StorageError::io("make folder", &self.folder)),
-                Err(error) => Err(error),
-            },
-            made => made.map_err(StorageError::io("make folder", &self.folder)),
-        };
-        self.unless_failed(made);
+    fn tell(&self, work: Work) {
+        // Whoever makes the copy has given it up, and said so.
+        let _ = self.work.send(work);
     }
 
     /// A name that no other file of this copy has.
     fn name(&self, uid: &str) -> String {
-        let mut progress = lock(&self.progress);
-        progress.files += 1;
-        format!("{}-{}", escaped(uid), progress.files)
+        format!("{}-{}", escaped(uid), self.files.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
-    /// Begins a file of an operator.
-    pub async fn file(&self, uid: &str) -> Option<CopyFile<E>> {
+    /// Begins a file of an operator; nothing once the copy has failed.
+    fn file(&self, uid: &str) -> Option<CopyFile<'_>> {
         if self.has_failed() {
             return None;
         }
         let name = self.name(uid);
-        let path = format!("{}/{name}", self.folder);
-        let writer = self.unless_failed(StateFileWriter::create(self.env(), &path).await)?;
-        Some(CopyFile { name, path, writer, hasher: crc32fast::Hasher::new() })
+        self.tell(Work::Begin(name.clone()));
+        Some(CopyFile { copy: self, name })
     }
 
-    /// Takes a file over from an earlier copy, without copying it. `None` if that is gone.
-    pub async fn link(&self, uid: &str, kept: &Kept) -> Option<LocalFile> {
+    /// Copies a file of a store, which is read again for it.
+    pub fn duplicate(&self, uid: &str, file: &ColdFile, checkpoint: &ColdCheckpoint) -> Option<CopyName> {
         if self.has_failed() {
             return None;
         }
         let name = self.name(uid);
-        self.env().files().link(&kept.path, &format!("{}/{name}", self.folder)).await.ok()?;
-        Some(LocalFile { name, ..kept.file.clone() })
+        self.tell(Work::Duplicate { name: name.clone(), original: Original::of(file, checkpoint) });
+        Some(CopyName(name))
+    }
+
+    /// A file that the checkpoint has already: the copy gets a link to it, or its bytes where no earlier copy has it.
+    pub fn keep(&self, uid: &str, file: &ColdFile, checkpoint: &ColdCheckpoint, known: &SharedFile, kept: &KeptFiles) -> Option<CopyName> {
+        if self.has_failed() {
+            return None;
+        }
+        let name = self.name(uid);
+        let (known, kept, original) = (known.clone(), kept.clone(), Original::of(file, checkpoint));
+        self.tell(Work::Keep { name: name.clone(), known, kept, original });
+        Some(CopyName(name))
     }
 
     /// All files of an operator are there, or, where one is not, none counts. Of what is in the metadata as a whole nothing is said:
     /// it comes back with the deployment.
-    pub fn operator(&self, uid: &str, handle: &KeyedHandle, private: Option<LocalFile>, shared: Vec<LocalFile>) {
-        if self.has_failed() || !handle.has_files() {
-            return;
+    pub fn operator(&self, uid: &str, handle: &KeyedHandle, private: Option<CopyName>, shared: Vec<CopyName>) {
+        if handle.has_files() {
+            self.tell(Work::Operator { uid: uid.to_owned(), handle: handle.clone(), private, shared });
         }
-        let operator = LocalOperator { uid: uid.to_owned(), handle: handle.clone(), private, shared };
-        lock(&self.progress).operators.push(operator);
     }
 
     /// Remembers where a file is, for the next copy.
-    pub fn remember(&self, kept: &KeptFiles, shared: &SharedFile, file: &LocalFile) {
-        kept.insert(shared, format!("{}/{}", self.folder, file.name), file);
+    pub fn remember(&self, kept: &KeptFiles, shared: &SharedFile, name: &CopyName) {
+        self.tell(Work::Remember { name: name.clone(), shared: shared.clone(), kept: kept.clone() });
     }
 
-    /// Makes it a copy that can be found, or says why there is none.
-    pub async fn finish(self) {
-        let (operators, failed) = {
-            let mut progress = lock(&self.progress);
-            (std::mem::take(&mut progress.operators), progress.failed.take())
-        };
-        let size_bytes = operators.iter().map(LocalOperator::size_bytes).sum();
-        let published = match failed {
-            Some(why) => Err(why),
-            None => self.publish(operators).await.map_err(|error| error.to_string()),
-        };
-        let checkpoint = self.copy.taken.checkpoint;
-        match published {
-            Ok(()) => {
-                self.copies.observe(checkpoint, Moment::LocalCopyWritten, Detail::Count(size_bytes));
-                self.copies.state.tell(Input::Written(self.copy));
-            }
-            Err(why) => {
-                self.copies.observe(checkpoint, Moment::LocalCopyFailed, Detail::Text(why));
-                self.copies.state.tell(Input::Failed(self.copy));
-            }
-        }
+    /// Forgets what the store has dropped.
+    pub fn retain(&self, kept: &KeptFiles, current: &[SharedFile]) {
+        self.tell(Work::Retain { kept: kept.clone(), current: current.to_vec() });
     }
 
-    async fn publish(&self, operators: Vec<LocalOperator>) -> Result<(), StorageError> {
-        let (env, manifest) = (self.env(), LocalSnapshot { copy: self.copy, operators });
-        let (temporary, path) = (format!("{}/{MANIFEST_TEMPORARY}", self.folder), format!("{}/{MANIFEST}", self.folder));
-        write_new(env, &temporary, &manifest.to_file()).await?;
-        // Why: links are made without a sync, and no manifest may outlive what it names.
-        for folder in [&*self.folder, &*self.copies.state.folder] {
-            env.files().sync_folder(folder).await.map_err(StorageError::io("sync folder", folder))?;
-        }
-        env.files().rename(&temporary, &path).await.map_err(StorageError::io("rename", &temporary))?;
-        env.files().sync_folder(&self.folder).await.map_err(StorageError::io("sync folder", &self.folder))
+    /// The checkpoint's part is durable: it is to be a copy that can be found.
+    pub fn finish(self) {
+        self.tell(Work::Finish);
     }
 }
 
-/// One file of a copy while it is written.
-pub struct CopyFile<E: Env> {
+/// One file of a copy while it is told of.
+struct CopyFile<'a> {
+    copy: &'a CopyWriter,
     name: String,
-    path: String,
-    writer: StateFileWriter<E>,
-    hasher: crc32fast::Hasher,
 }
 
-impl<E: Env> CopyFile<E> {
-    async fn block(&mut self, payload: &[u8]) -> Result<(), StorageError> {
-        self.hasher.update(payload);
-        self.writer.block(payload).await
+impl CopyFile<'_> {
+    /// Whether there is still to be a copy.
+    fn block(&self, payload: &[u8]) -> bool {
+        let size_bytes = payload.len() as u64;
+        let lag_bytes = self.copy.shared.lag_bytes.fetch_add(size_bytes, Ordering::Relaxed) + size_bytes;
+        let lags = lag_bytes > LAG_BYTES;
+        if lags {
+            self.copy.shared.failed.store(true, Ordering::Relaxed);
+            self.copy.tell(Work::GiveUp { lag_bytes });
+        }
+        if lags || self.copy.has_failed() {
+            return false;
+        }
+        self.copy.tell(Work::Block(self.name.clone(), payload.to_vec()));
+        true
     }
 
-    async fn finish(self) -> Result<LocalFile, StorageError> {
-        let checksum = self.hasher.finalize();
-        Ok(LocalFile { name: self.name, size_bytes: self.writer.finish().await?, checksum })
+    fn finish(self) -> CopyName {
+        self.copy.tell(Work::End(self.name.clone()));
+        CopyName(self.name)
+    }
+
+    fn remove(self) {
+        self.copy.tell(Work::Remove(self.name));
     }
 }
 
-/// Writes the same blocks twice: to where the checkpoint is, and into the copy as long as that goes well.
+/// Writes the same blocks to where the checkpoint is, and hands them to the copy.
 pub struct Doubled<'a, E: Env> {
-    /// `None` where the checkpoint has the file already.
-    remote: Option<StateWriter<E>>,
-    local: Option<(&'a CopyWriter<E>, CopyFile<E>)>,
+    remote: StateWriter<E>,
+    local: Option<CopyFile<'a>>,
 }
 
 impl<'a, E: Env> Doubled<'a, E> {
     /// The second one is a file of the copy, if there is to be one.
-    pub async fn new(remote: Option<StateWriter<E>>, copy: Option<&'a CopyWriter<E>>, uid: &str) -> Self {
-        let local = match copy {
-            Some(copy) => copy.file(uid).await.map(|file| (copy, file)),
-            None => None,
-        };
-        Self { remote, local }
+    #[must_use]
+    pub fn new(remote: StateWriter<E>, copy: Option<&'a CopyWriter>, uid: &str) -> Self {
+        Self { remote, local: copy.and_then(|copy| copy.file(uid)) }
     }
 
     /// Appends a block of 1 byte to 1 MiB.
@@ -191,46 +167,23 @@ impl<'a, E: Env> Doubled<'a, E> {
     /// # Errors
     /// Of the checkpoint's storage alone.
     pub async fn block(&mut self, payload: &[u8]) -> Result<(), StorageError> {
-        if let Some(remote) = &mut self.remote {
-            remote.block(payload).await?;
-        }
-        if let Some((copy, file)) = &mut self.local {
-            if let Err(error) = file.block(payload).await {
-                copy.fail(&error);
-                self.local = None;
-            }
-        }
-        Ok(())
+        self.local = self.local.take().filter(|file| file.block(payload));
+        self.remote.block(payload).await
     }
 
-    /// Makes both durable. What travels inside the acknowledgement comes back with the deployment, and needs no copy.
+    /// Makes it durable where the checkpoint is. What travels inside the acknowledgement comes back with the deployment, and needs no
+    /// copy.
     ///
     /// # Errors
     /// Of the checkpoint's storage alone.
-    pub async fn finish(self) -> Result<(Option<StateLocation>, Option<LocalFile>), StorageError> {
-        self.end(false).await
-    }
-
-    /// The same, with a copy also of what the checkpoint's writer has in memory, for whoever puts that elsewhere.
-    ///
-    /// # Errors
-    /// Of the checkpoint's storage alone.
-    pub async fn finish_both(self) -> Result<(Option<StateLocation>, Option<LocalFile>), StorageError> {
-        self.end(true).await
-    }
-
-    async fn end(self, copies_inline: bool) -> Result<(Option<StateLocation>, Option<LocalFile>), StorageError> {
-        let location = match self.remote {
-            Some(remote) => Some(remote.finish().await?),
-            None => None,
-        };
+    pub async fn finish(self) -> Result<(StateLocation, Option<CopyName>), StorageError> {
+        let location = self.remote.finish().await?;
         let local = match self.local {
-            Some((copy, file)) if !copies_inline && matches!(location, Some(StateLocation::Inline(_))) => {
-                // What is left is deleted with the copy.
-                let _ = remove_file(copy.env(), &file.path).await;
+            Some(file) if matches!(location, StateLocation::Inline(_)) => {
+                file.remove();
                 None
             }
-            Some((copy, file)) => copy.unless_failed(file.finish().await),
+            Some(file) => Some(file.finish()),
             None => None,
         };
         Ok((location, local))
@@ -253,8 +206,8 @@ fn identity(shared: &SharedFile) -> Identity {
 /// One of them.
 #[derive(Clone)]
 pub struct Kept {
-    path: String,
-    file: LocalFile,
+    pub(super) path: String,
+    pub(super) file: LocalFile,
 }
 
 impl KeptFiles {
@@ -264,7 +217,7 @@ impl KeptFiles {
         lock(&self.0).get(&identity(shared)).cloned()
     }
 
-    fn insert(&self, shared: &SharedFile, path: String, file: &LocalFile) {
+    pub(super) fn insert(&self, shared: &SharedFile, path: String, file: &LocalFile) {
         lock(&self.0).insert(identity(shared), Kept { path, file: file.clone() });
     }
 

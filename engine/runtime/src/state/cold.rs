@@ -96,7 +96,7 @@ pub struct ColdCheckpoint {
     /// All files, by ascending name.
     pub files: Vec<ColdFile>,
     /// Kept as long as the files are needed.
-    pub hold: Box<dyn Send>,
+    pub hold: Arc<dyn Send + Sync>,
 }
 
 /// One file of a checkpoint.

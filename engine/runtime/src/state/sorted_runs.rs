@@ -219,7 +219,7 @@ impl ColdStore for RunStore {
         let size_bytes = manifest.len() as u64;
         files.push(ColdFile { name: MANIFEST.into(), shared: false, size_bytes, content: Arc::new(manifest) });
         files.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(ColdCheckpoint { files, hold: Box::new(()) })
+        Ok(ColdCheckpoint { files, hold: Arc::new(()) })
     }
 }
 

@@ -155,6 +155,27 @@ impl StorageError {
         }
     }
 
+    /// Whether what is there can be read by nobody. What is gone or denied may be so for one process alone.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Corrupt { .. } | Self::BadPath { .. } => true,
+            Self::Io { .. }
+            | Self::Object { .. }
+            | Self::Unfit { .. }
+            | Self::InlineTooLarge { .. }
+            | Self::InlineLimit { .. }
+            | Self::InlineTotal { .. }
+            | Self::Merging(_)
+            | Self::MergingNeedsFiles
+            | Self::BlockSize { .. }
+            | Self::Abandoned { .. }
+            | Self::MetadataMissing { .. }
+            | Self::NotShareable { .. }
+            | Self::ReadBack { .. } => false,
+        }
+    }
+
     /// Whether the same request would fail for ever: what is asked for is damaged, gone or impossible.
     #[must_use]
     pub fn is_permanent(&self) -> bool {

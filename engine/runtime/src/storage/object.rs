@@ -246,6 +246,23 @@ pub async fn discard_folder<E: Env>(env: &E, folder: &str, named: Vec<String>) -
     aborted
 }
 
+/// Whether this is the mark of a place that may be written, by its URL or the last part of it.
+pub(super) fn is_mark(url: &str) -> bool {
+    url.rsplit('/').next() == Some(LOCATION)
+}
+
+/// Deletes an object that nobody needs. If it names an upload, that goes first.
+///
+/// # Errors
+/// `Object`; ask again.
+pub(super) async fn delete_orphan<E: Env>(env: &E, url: &str) -> Result<(), StorageError> {
+    let folder = url.rsplit_once('/').map_or(url, |(folder, _)| folder);
+    if is_upload(url, folder) {
+        writer::abort_named(env, folder, url).await?;
+    }
+    requests::delete(env, &[url.to_owned()]).await.map_err(StorageError::object("delete", url))
+}
+
 fn is_upload(url: &str, folder: &str) -> bool {
     url.strip_prefix(folder).and_then(|rest| rest.strip_prefix('/')).is_some_and(|name| name.starts_with(UPLOAD))
 }

@@ -226,13 +226,18 @@ impl KeyedBackends {
                 match &handle.layout {
                     Layout::Blocks => {
                         let stored = planned.map_or(&[][..], |planned| &planned.states);
-                        let blocks = Blocks::open(context, handle, local.as_ref()).await?;
-                        let taken_in = restore_blocks(context, operator, &uid, blocks, *groups, stored, &mut backends).await;
-                        if let (Err(error), Some(local)) = (&taken_in, &local) {
-                            // It was in order a moment ago. The next attempt is not to try it again.
-                            local.copy.unusable(error);
-                        }
-                        taken_in?;
+                        let taken_in = match Blocks::open(context, handle, local.as_ref()).await {
+                            Ok(blocks) => restore_blocks(context, operator, &uid, blocks, *groups, stored, &mut backends).await,
+                            Err(error) => Err(error.into()),
+                        };
+                        taken_in.map_err(|error| match &local {
+                            Some(local) => {
+                                // It was in order a moment ago. The next attempt is not to try it again.
+                                local.copy.unusable(&error);
+                                TaskError::LocalCopy(Box::new(error))
+                            }
+                            None => error,
+                        })?;
                     }
                     Layout::Store { backend, .. } => match &context.backend {
                         StateBackend::Store { backend: own, .. } if own.name() == backend => {}
@@ -404,8 +409,7 @@ async fn open_store<E: Env, O: Operator>(
         let column = |name: &&'static str| columns.iter().position(|stored| stored == name).and_then(|at| u16::try_from(at).ok());
         let unknown = columns.iter().find(|stored| !names.contains(&stored.as_str()));
         if let Some(name) = unknown {
-            let cause = format!("the checkpoint has a state {name}, the operator has none of that name");
-            return Err(cold(ColdError { backend: backend.name(), operation: "restore", cause }));
+            return Err(TaskError::UnknownState { uid: uid.into(), name: name.clone() });
         }
         parts.push(ColdPart {
             groups: *groups,

@@ -8,7 +8,7 @@ use crate::alarm::Alarm;
 use crate::channel::{Arrival, Control};
 use crate::connector::ConnectorError;
 use crate::env::Env;
-use crate::local::{Restorable, RestoredBytes};
+use crate::local::{CopyTask, Made, Restorable, RestoredBytes};
 use crate::observe::{Detail, Moment};
 use crate::operator::{KeyedStates, Operator, Stateful};
 use crate::record::{SnapshotRequest, END_OF_TIME};
@@ -70,10 +70,12 @@ pub async fn run<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>>
         first_barrier: BTreeMap::new(),
         requests: BTreeMap::new(),
         keyed: KeyedBackends::default(),
+        copying: BTreeMap::new(),
+        copied: None,
         behind: false,
         ended: false,
     };
-    running.restore().await?;
+    running.restore().await.map_err(TaskError::while_restoring)?;
     running.work(written, ticks).await
 }
 
@@ -97,6 +99,10 @@ pub(super) struct Running<E: Env, I, O: Operator, T> {
     /// How each checkpoint whose barrier has come is to be taken.
     requests: BTreeMap<CheckpointId, SnapshotRequest>,
     keyed: KeyedBackends,
+    /// Second copies that are being made, until a later checkpoint is complete.
+    copying: BTreeMap<CheckpointId, CopyTask<E>>,
+    /// The newest of them.
+    copied: Option<Made>,
     behind: bool,
     /// All input has come.
     ended: bool,
@@ -212,14 +218,12 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
     }
 
     async fn control(&mut self, control: TaskControl) -> Result<(), TaskError> {
-        if let Some(copies) = &self.context.local {
-            match &control {
-                TaskControl::Trigger(..) => {}
-                TaskControl::Completed(checkpoint) => copies.completed(*checkpoint),
-                TaskControl::Aborted { checkpoint, latest_completed } => {
-                    latest_completed.iter().for_each(|completed| copies.completed(*completed));
-                    copies.aborted(*checkpoint);
-                }
+        match &control {
+            TaskControl::Trigger(..) => {}
+            TaskControl::Completed(checkpoint) => self.keep_copies_from(*checkpoint),
+            TaskControl::Aborted { checkpoint, latest_completed } => {
+                latest_completed.iter().for_each(|completed| self.keep_copies_from(*completed));
+                self.drop_copy(*checkpoint);
             }
         }
         let input = match control {
@@ -351,8 +355,22 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
     /// Stops writing, and only then has what was written deleted.
     fn give_up(&mut self, checkpoint: CheckpointId) {
         self.writing.remove(&checkpoint);
+        self.drop_copy(checkpoint);
+    }
+
+    /// As above.
+    fn drop_copy(&mut self, checkpoint: CheckpointId) {
+        self.copying.remove(&checkpoint);
         if let Some(copies) = &self.context.local {
             copies.aborted(checkpoint);
+        }
+    }
+
+    /// As above, with all that are older.
+    fn keep_copies_from(&mut self, completed: CheckpointId) {
+        self.copying = self.copying.split_off(&completed);
+        if let Some(copies) = &self.context.local {
+            copies.completed(completed);
         }
     }
 
@@ -398,7 +416,12 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
         let copied = restored_from && parts.iter().any(|part| part.keyed.is_some());
         let copy = self.context.local.as_ref().filter(|_| copied);
         let place = snapshot::SnapshotPlace {
-            copy: copy.map(|copies| copies.begin(checkpoint)),
+            copy: copy.map(|copies| {
+                let (writer, task, made) = copies.begin(checkpoint, self.copied.take());
+                self.copying.insert(checkpoint, task);
+                self.copied = Some(made);
+                writer
+            }),
             streams: self.context.streams.clone(),
             checkpoint,
             request,

@@ -4,16 +4,15 @@ use super::keyed::StoreSnapshot;
 use super::TaskError;
 use crate::connector::Flush;
 use crate::env::Env;
-use crate::local::{CopyWriter, Doubled};
+use crate::local::{CopyName, CopyWriter, Doubled};
 use crate::record::{SavepointFormat, SnapshotRequest};
-use crate::state::cold::{ColdError, ColdFile, ColumnIndex};
+use crate::state::cold::{ColdCheckpoint, ColdError, ColdFile, ColumnIndex};
 use crate::state::table::cold_range;
 use crate::state::ttl::Expiry;
 use crate::state::{BlockBuilder, KeyedSnapshot};
 use crate::storage::memory::InlineWriter;
 use crate::storage::streams::SharedSegments;
 use crate::storage::{SnapshotStreams, StateWriter, StorageError};
-use cofferdam_protocol::local::LocalFile;
 use cofferdam_protocol::snapshot::{KeyedHandle, Layout, ListState, OperatorSnapshot, SharedFile, StateLocation, StateShape, TaskSnapshot};
 use cofferdam_protocol::stored::{write_bytes, Stored, StoredError};
 use cofferdam_protocol::{AttemptId, CheckpointId, KeyGroup};
@@ -33,7 +32,7 @@ pub(super) struct SnapshotPlace<E: Env> {
     /// Makes names unique.
     pub(super) attempt: AttemptId,
     /// The second copy, on this worker's disk.
-    pub(super) copy: Option<CopyWriter<E>>,
+    pub(super) copy: Option<CopyWriter>,
 }
 
 /// One operator's share.
@@ -58,21 +57,16 @@ impl<E: Env> SnapshotPlace<E> {
             SnapshotRequest::Checkpoint { .. } => self.streams.state_writer(self.checkpoint, name, self.merged_bytes).await?,
             SnapshotRequest::Savepoint { folder, .. } => self.streams.savepoint_writer(folder, name).await?,
         };
-        Ok(Doubled::new(Some(remote), self.copy.as_ref(), uid).await)
+        Ok(Doubled::new(remote, self.copy.as_ref(), uid))
     }
 
     /// The handle of what was written, of which the copy has these files.
-    fn handle(&self, uid: &str, handle: KeyedHandle, private: Option<LocalFile>, shared: Vec<LocalFile>) -> KeyedHandle {
+    fn handle(&self, uid: &str, handle: KeyedHandle, private: Option<CopyName>, shared: Vec<CopyName>) -> KeyedHandle {
         if let Some(copy) = &self.copy {
             copy.operator(uid, &handle, private, shared);
         }
         handle
     }
-}
-
-/// Where a file is that was not there before.
-fn written(location: Option<StateLocation>) -> StateLocation {
-    location.expect("the checkpoint's storage was written to")
 }
 
 /// Writes all parts. Gives what is acknowledged, and how many bytes were written for it.
@@ -84,9 +78,6 @@ pub(super) async fn write<E: Env>(
 ) -> Result<(TaskSnapshot, u64), TaskError> {
     let mut snapshot = TaskSnapshot::default();
     let mut size_bytes = 0;
-    if let Some(copy) = &place.copy {
-        copy.prepare().await;
-    }
     for Part { uid, states, keyed, lists } in parts {
         let mut handles = Vec::new();
         if let Some(keyed) = keyed {
@@ -108,7 +99,7 @@ pub(super) async fn write<E: Env>(
         flush.await?;
     }
     if let Some(copy) = place.copy.take() {
-        copy.finish().await;
+        copy.finish();
     }
     Ok((snapshot, size_bytes))
 }
@@ -125,7 +116,7 @@ async fn write_memory<E: Env>(
         writer.block(&block).await?;
     }
     let (location, local) = writer.finish().await?;
-    let handle = KeyedHandle { groups: keyed.groups(), location: written(location), layout: Layout::Blocks };
+    let handle = KeyedHandle { groups: keyed.groups(), location, layout: Layout::Blocks };
     let size_bytes = handle.location.size_bytes();
     Ok((place.handle(uid, handle, local, Vec::new()), size_bytes))
 }
@@ -149,7 +140,7 @@ async fn write_store<E: Env>(
     if whole {
         return write_blocks(place, uid, name, keyed).await;
     }
-    let checkpoint = keyed.checkpoint(env).await.map_err(cold)?;
+    let checkpoint = &keyed.checkpoint(env).await.map_err(cold)?;
     keyed.taken();
     keyed.turn_to_send().await;
     let reuses = match &place.request {
@@ -183,7 +174,8 @@ async fn write_store<E: Env>(
         match keyed.uploaded.get(&file.name).filter(|_| reuses && !again.contains(&file.name)) {
             Some(known) => {
                 if let Some(copy) = &place.copy {
-                    local.extend(keep(copy, uid, file, &keyed, &known).await.map(|kept| (known.name.clone(), kept)));
+                    let kept = copy.keep(uid, file, checkpoint, &known, &keyed.kept);
+                    local.extend(kept.map(|kept| (known.name.clone(), kept)));
                 }
                 shared.push(known);
             }
@@ -196,7 +188,7 @@ async fn write_store<E: Env>(
         async move {
             let mut sent = Vec::new();
             for (file, path) in own {
-                sent.push(upload(place, uid, file, path).await?);
+                sent.push(upload(place, uid, file, path, checkpoint).await?);
             }
             Ok::<_, StorageError>(sent)
         }
@@ -205,7 +197,7 @@ async fn write_store<E: Env>(
     let lanes = tokio::join!(lane(0), lane(1), lane(2), lane(3));
     let mut sent = [lanes.0?, lanes.1?, lanes.2?, lanes.3?].concat();
     if let Some(segments) = &mut segments {
-        sent.extend(merge(place, uid, segments, &small, &keyed).await?);
+        sent.extend(merge(place, uid, segments, &small, &keyed, checkpoint).await?);
     }
     let mut size_bytes = 0;
     for (file, copied) in sent {
@@ -226,14 +218,15 @@ async fn write_store<E: Env>(
     shared.sort_by(|a, b| a.name.cmp(&b.name));
     if reuses {
         keyed.uploaded.retain(&shared);
-        keyed.kept.retain(&shared);
+        if let Some(copy) = &place.copy {
+            copy.retain(&keyed.kept, &shared);
+        }
     }
     let mut writer = place.writer(uid, name).await?;
     for piece in private.chunks(PIECE_BYTES) {
         writer.block(piece).await?;
     }
     let (location, copied) = writer.finish().await?;
-    let location = written(location);
     size_bytes += location.size_bytes();
     let local = shared.iter().filter_map(|file| local.remove(&file.name)).collect();
     let layout = Layout::Store { backend: keyed.backend.to_owned(), columns: keyed.columns.clone(), shared };
@@ -257,27 +250,6 @@ fn own_name<E: Env>(place: &SnapshotPlace<E>, uid: &str, keyed: &StoreSnapshot) 
     format!("{}-{uid}-{}-{}", place.attempt, place.subtask, keyed.uploaded.next_number())
 }
 
-/// A file that the checkpoint has already: the copy gets a link to it, or its bytes where no earlier copy has it.
-async fn keep<E: Env>(copy: &CopyWriter<E>, uid: &str, file: &ColdFile, keyed: &StoreSnapshot, known: &SharedFile) -> Option<LocalFile> {
-    let linked = match keyed.kept.get(known) {
-        Some(kept) => copy.link(uid, &kept).await,
-        None => None,
-    };
-    let kept = match linked {
-        Some(linked) => linked,
-        // Only the copy needs to read it: only that fails.
-        None => duplicate(copy, uid, file).await.map_err(|error| copy.fail(&error)).ok()??,
-    };
-    copy.remember(&keyed.kept, known, &kept);
-    Some(kept)
-}
-
-async fn duplicate<E: Env>(copy: &CopyWriter<E>, uid: &str, file: &ColdFile) -> Result<Option<LocalFile>, StorageError> {
-    let mut writer = Doubled::new(None, Some(copy), uid).await;
-    transfer(&mut writer, file).await?;
-    Ok(writer.finish().await?.1)
-}
-
 /// Small files become segments, one behind the other: which file each lies in follows from their order alone. One sync for all. The
 /// copy has each as a file of its own: what is linked must not grow.
 async fn merge<E: Env>(
@@ -286,13 +258,14 @@ async fn merge<E: Env>(
     segments: &mut SharedSegments<E>,
     small: &[&ColdFile],
     keyed: &StoreSnapshot,
-) -> Result<Vec<(SharedFile, Option<LocalFile>)>, StorageError> {
+    checkpoint: &ColdCheckpoint,
+) -> Result<Vec<(SharedFile, Option<CopyName>)>, StorageError> {
     let mut merged = Vec::new();
     for file in small {
-        let remote = StateWriter::<E>::Inline(InlineWriter::new(&file.name, u64::MAX));
-        let mut writer = Doubled::new(Some(remote), place.copy.as_ref(), uid).await;
+        let copied = place.copy.as_ref().and_then(|copy| copy.duplicate(uid, file, checkpoint));
+        let mut writer = StateWriter::<E>::Inline(InlineWriter::new(&file.name, u64::MAX));
         transfer(&mut writer, file).await?;
-        let (Some(StateLocation::Inline(bytes)), copied) = writer.finish_both().await? else { unreachable!("it is written into memory") };
+        let StateLocation::Inline(bytes) = writer.finish().await? else { unreachable!("it is written into memory") };
         let (path, segment) = segments.append(&bytes, || own_name(place, uid, keyed)).await?;
         let shared = SharedFile { name: file.name.clone(), path, size_bytes: bytes.len() as u64, segment: Some(segment) };
         merged.push((shared, copied));
@@ -306,20 +279,17 @@ async fn upload<E: Env>(
     uid: &str,
     file: &ColdFile,
     name: &str,
-) -> Result<(SharedFile, Option<LocalFile>), StorageError> {
-    let remote = match &place.request {
+    checkpoint: &ColdCheckpoint,
+) -> Result<(SharedFile, Option<CopyName>), StorageError> {
+    let copied = place.copy.as_ref().and_then(|copy| copy.duplicate(uid, file, checkpoint));
+    let mut writer = match &place.request {
         SnapshotRequest::Checkpoint { .. } => place.streams.shared_writer(name).await?,
         SnapshotRequest::Savepoint { folder, .. } => place.streams.whole_savepoint_writer(folder, name).await?,
     };
-    let mut writer = Doubled::new(Some(remote), place.copy.as_ref(), uid).await;
     transfer(&mut writer, file).await?;
     match writer.finish().await? {
-        (Some(StateLocation::File { path, size_bytes }), local) => {
-            Ok((SharedFile { name: file.name.clone(), path, size_bytes, segment: None }, local))
-        }
-        (Some(StateLocation::Inline(_) | StateLocation::Segment { .. }) | None, _) => {
-            unreachable!("what is shared whole has a file of its own")
-        }
+        StateLocation::File { path, size_bytes } => Ok((SharedFile { name: file.name.clone(), path, size_bytes, segment: None }, copied)),
+        StateLocation::Inline(_) | StateLocation::Segment { .. } => unreachable!("what is shared whole has a file of its own"),
     }
 }
 
@@ -327,7 +297,7 @@ fn reading(name: &str) -> impl FnOnce(std::io::Error) -> StorageError + '_ {
     move |source| StorageError::Io { operation: "read", path: name.to_owned(), source }
 }
 
-async fn transfer<E: Env>(writer: &mut Doubled<'_, E>, file: &ColdFile) -> Result<(), StorageError> {
+async fn transfer<E: Env>(writer: &mut StateWriter<E>, file: &ColdFile) -> Result<(), StorageError> {
     let mut offset = 0;
     let mut piece = vec![0; PIECE_BYTES];
     loop {
@@ -408,7 +378,7 @@ async fn write_blocks<E: Env>(
         }
     }
     let (location, local) = writer.finish().await?;
-    let handle = KeyedHandle { groups: keyed.groups, location: written(location), layout: Layout::Blocks };
+    let handle = KeyedHandle { groups: keyed.groups, location, layout: Layout::Blocks };
     let size_bytes = handle.location.size_bytes();
     Ok((place.handle(uid, handle, local, Vec::new()), size_bytes))
 }

@@ -44,14 +44,9 @@ pub fn process(arguments: &CoordinatorArguments) -> Result<Outcome, Failure> {
         tolerable_failures: TOLERABLE_FAILURES,
         ..CheckpointSettings::default()
     };
-    let origin = match &arguments.from {
-        None => None,
-        Some(path) => {
-            let metadata = crate::inspect::metadata_of(path.as_ref())?;
-            let claim = if arguments.claim { ClaimMode::Claim } else { ClaimMode::NoClaim };
-            Some(Origin { path: path.clone(), checkpoint: metadata.checkpoint, claim })
-        }
-    };
+    let claim = if arguments.claim { ClaimMode::Claim } else { ClaimMode::NoClaim };
+    let origin = arguments.from.clone().zip(arguments.from_checkpoint);
+    let origin = origin.map(|(path, number)| Origin { path, checkpoint: CheckpointId(number), claim });
     let unclaimed = if arguments.allow_non_restored { UnclaimedState::Drop } else { UnclaimedState::Refuse };
     let plan = Plan {
         tasks: graph.tasks(),

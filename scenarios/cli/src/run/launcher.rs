@@ -9,10 +9,12 @@ use super::statistics::{self, Outcome as Ended};
 use super::wordcount::COUNTS;
 use crate::args::{JobArguments, JobName};
 use crate::console::{self, grouped};
-use crate::failure::{Failure, Outcome};
+use crate::failure::{one_line, Failure, Outcome};
 use cofferdam_engine::cluster::statistics::RestoredFrom;
 use cofferdam_engine::connector::transactional_sink::STAGED;
 use cofferdam_engine::connector::upsert_sink::PENDING;
+use cofferdam_engine::env::real::RealEnv;
+use cofferdam_engine::storage::survey;
 use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -163,7 +165,7 @@ fn coordinator_arguments(request: &Request) -> Vec<String> {
     arguments.extend(["--job-id".into(), request.job_id.clone(), "--interval".into(), request.interval.as_millis().to_string()]);
     arguments.extend(["--retention".into(), request.retention.name().into()]);
     if let Some(from) = &request.from {
-        arguments.extend(["--from".into(), from.clone()]);
+        arguments.extend(["--from".into(), from.path.clone(), "--from-checkpoint".into(), from.checkpoint.0.to_string()]);
         arguments.extend(request.claim.then(|| "--claim".into()));
         arguments.extend(request.allow_non_restored.then(|| "--allow-non-restored".into()));
     }
@@ -252,13 +254,16 @@ fn summarise(end: &str, request: &Request, progress: &Progress, found: Option<&F
 
 /// The checkpoints that retention has left.
 fn kept(root: &str) -> String {
-    // A folder that cannot be read is not worth an error at the end of a job.
-    let entries = std::fs::read_dir(root).into_iter().flatten().flatten();
-    let mut found: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-    found.retain(|name| name.starts_with("chk-"));
-    match found.is_empty() {
+    let listing = async { survey::snapshots(&RealEnv::default(), root).await.map_err(|error| Failure::Snapshot(one_line(&error))) };
+    // What cannot be read is not worth an error at the end of a job.
+    let found = match super::runtime().and_then(|runtime| runtime.block_on(listing)) {
+        Ok(found) => found,
+        Err(error) => return error.to_string(),
+    };
+    let names: Vec<&str> = found.keys().filter_map(|folder| folder.rsplit('/').next()).collect();
+    match names.is_empty() {
         true => "no checkpoint".into(),
-        false => format!("{} in {root}", found.join(", ")),
+        false => format!("{} in {root}", names.join(", ")),
     }
 }
 

@@ -5,11 +5,12 @@ use super::statistics::{self, History};
 use super::wordcount::MAX_PARALLELISM;
 use crate::args::{JobArguments, JobName, Keep, Promise, WordcountArguments};
 use crate::failure::{one_line, Failure};
+use crate::place::{absolute, Place};
 use cofferdam_engine::env::real::RealEnv;
 use cofferdam_engine::env::ObjectError;
 use cofferdam_engine::storage::CheckpointStorage;
 use cofferdam_engine::storage::{object, StorageError};
-use cofferdam_protocol::CheckpointSettings;
+use cofferdam_protocol::{CheckpointId, CheckpointSettings};
 use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -22,12 +23,28 @@ const MAX_WORKERS: u32 = 64;
 /// How long an object store may take to show what it can do.
 const STORE_PATIENCE: Duration = Duration::from_secs(30);
 
+/// A snapshot to begin from, seen to be one.
+pub struct Snapshot {
+    /// Its folder or URL.
+    pub path: String,
+    /// Its number. Why it is kept: a claimed one may be gone when a coordinator has to be started again.
+    pub checkpoint: CheckpointId,
+}
+
+impl Snapshot {
+    fn of(named: &Path) -> Result<Self, Failure> {
+        let place = Place::of(named)?;
+        let checkpoint = crate::inspect::metadata_of(&place)?.checkpoint;
+        Ok(Self { path: place.path().to_owned(), checkpoint })
+    }
+}
+
 /// A job that can be started.
 pub struct Request {
     /// What all processes get.
     pub job: JobArguments,
     /// The snapshot to begin from.
-    pub from: Option<String>,
+    pub from: Option<Snapshot>,
     /// Whether the job owns it from now on.
     pub claim: bool,
     /// Whether state that no operator claims is dropped.
@@ -62,15 +79,15 @@ impl Request {
             return Err(out_of_range("parallelism", arguments.parallelism, "it must be between 1 and 128"));
         }
         CheckpointSettings { interval: Some(arguments.interval), ..CheckpointSettings::default() }.validated()?;
-        let in_objects = arguments.checkpoints.to_str().is_some_and(super::is_url);
-        let storage = if in_objects {
+        let checkpoints = Place::of(&arguments.checkpoints)?;
+        let storage = if checkpoints.is_url() {
             CheckpointStorage::Object { root: String::new() }
         } else {
             CheckpointStorage::FileSystem { root: String::new() }
         };
         arguments.small.small().validated(&storage).map_err(|error| Failure::Usage(error.to_string()))?;
         let input_size_bytes = readable_size(&arguments.input)?;
-        let from = arguments.from.as_deref().map(readable_snapshot).transpose()?;
+        let from = arguments.from.as_deref().map(Snapshot::of).transpose()?;
         let address = free_address(arguments.port)?;
         let input = absolute(&arguments.input)?;
         let output = absolute(&arguments.output)?;
@@ -82,22 +99,15 @@ impl Request {
             return Err(Failure::Usage("run copy is exactly-once: what is published cannot be taken back".into()));
         }
         let job_id = format!("{}-{:016x}", job.name(), std::collections::hash_map::RandomState::new().build_hasher().finish());
-        let root = match arguments.checkpoints.to_str().filter(|place| super::is_url(place)) {
-            Some(url) => {
-                let url = url.trim_end_matches('/');
-                check_store(url)?;
-                make_folder(&arguments.output)?;
-                format!("{url}/{job_id}")
-            }
-            None => {
-                let checkpoints = absolute(&arguments.checkpoints)?;
-                make_folder(&arguments.output)?;
-                make_folder(&arguments.checkpoints)?;
-                let root = format!("{checkpoints}/{job_id}");
-                make_folder(Path::new(&root))?;
-                root
-            }
-        };
+        let root = format!("{}/{job_id}", checkpoints.path());
+        if checkpoints.is_url() {
+            check_store(checkpoints.path())?;
+            make_folder(&arguments.output)?;
+        } else {
+            make_folder(&arguments.output)?;
+            make_folder(&arguments.checkpoints)?;
+            make_folder(Path::new(&root))?;
+        }
         if let Some(path) = &arguments.statistics {
             statistics::write(path, &Told::default(), &History::default()).map_err(path_failure("write to", path))?;
         }
@@ -142,12 +152,6 @@ impl Request {
     }
 }
 
-/// The folder of a snapshot, seen to be one.
-fn readable_snapshot(path: &Path) -> Result<String, Failure> {
-    crate::inspect::metadata_of(path)?;
-    absolute(path)
-}
-
 fn path_failure(purpose: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Failure {
     let path = path.to_owned();
     move |source| Failure::Path { purpose, path, source }
@@ -163,11 +167,6 @@ fn readable_size(path: &Path) -> Result<u64, Failure> {
         Ok(metadata.len())
     };
     read().map_err(path_failure("read", path))
-}
-
-fn absolute(path: &Path) -> Result<String, Failure> {
-    let absolute = std::path::absolute(path).map_err(path_failure("find", path))?;
-    absolute.into_os_string().into_string().map_err(|path| Failure::PathNotText(path.into()))
 }
 
 fn must_be_empty(path: &Path) -> Result<(), Failure> {
@@ -195,9 +194,6 @@ fn make_folder(path: &Path) -> Result<(), Failure> {
 /// Sees whether the object store can be reached, may be written to, and does what checkpoints need.
 fn check_store(url: &str) -> Result<(), Failure> {
     let unusable = |what: String| Failure::Checkpoints { url: url.to_owned(), what };
-    if url.starts_with("memory://") {
-        return Err(unusable("it lives in one process, and the processes of a job share it".into()));
-    }
     let checked = super::runtime()?.block_on(async {
         let env = RealEnv::default();
         tokio::time::timeout(STORE_PATIENCE, object::check(&env, url)).await

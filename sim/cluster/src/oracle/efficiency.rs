@@ -110,10 +110,12 @@ impl Account {
         Ok(())
     }
 
-    /// The job begins from this checkpoint: what comes after it is no more than what differs from it, but the subtasks may have to
-    /// upload all of their state, once.
-    pub fn restored(&mut self, checkpoint: &Checkpoint) {
-        self.allowed += total(&checkpoint.keyed) * FACTOR / 4;
+    /// The job begins from this checkpoint of its own, on as many subtasks, wherever they read it: what comes after it is no more than
+    /// what differs from it. Of merged files, each of which an attempt leaves to its end, the rest may have to be written again.
+    pub fn restored(&mut self, checkpoint: &Checkpoint, merged: bool) {
+        if merged {
+            self.allowed += total(&checkpoint.keyed) * FACTOR / 4;
+        }
         let shared = own(checkpoint).map(|(place, _)| place.clone()).collect();
         self.last = Some(Last { number: checkpoint.number, keyed: checkpoint.keyed.clone(), shared });
     }

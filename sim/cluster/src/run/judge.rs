@@ -178,7 +178,7 @@ impl Run {
             match self.read_checkpoint(checkpoint) {
                 Ok(read) => {
                     self.delivered.completed(&self.logs, &read.positions);
-                    self.account.restored(&read);
+                    self.account.restored(&read, self.scenario.cluster.merge.is_some());
                     self.restoring.insert(attempt, read);
                 }
                 Err(broken) => self.violated("retained-files", format!("{attempt} begins from {checkpoint}, but {broken}")),

@@ -128,7 +128,7 @@ impl ColdStore for NeutralStore {
             let size_bytes = (length + LENGTH_BYTES as u64).next_multiple_of(SIZE_BYTES);
             ColdFile { size_bytes, content: Arc::new(Padded { content: file.content, length, size_bytes }), ..file }
         };
-        Ok(ColdCheckpoint { files: files.into_iter().map(padded).collect(), hold: Box::new((hold, self.folder.clone())) })
+        Ok(ColdCheckpoint { files: files.into_iter().map(padded).collect(), hold: Arc::new((hold, self.folder.clone())) })
     }
 }
 

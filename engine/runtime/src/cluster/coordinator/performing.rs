@@ -6,9 +6,9 @@ use crate::env::Env;
 use crate::job::JobGraph;
 use crate::observe::{Actor, Detail, Event, Moment};
 use crate::record::SnapshotRequest;
-use crate::storage::CheckpointStore;
+use crate::storage::{CheckpointStore, StorageError};
 use crate::task::TaskControl;
-use cofferdam_protocol::coordinator::{ClaimMode, Input, Origin, Output, RestorePoint, Status};
+use cofferdam_protocol::coordinator::{ClaimMode, FailureKind, Input, Origin, Output, RestorePoint, Status};
 use cofferdam_protocol::local::Taken;
 use cofferdam_protocol::metadata::{CheckpointMetadata, HookState, SnapshotKind};
 use cofferdam_protocol::restore::{self, TaskRestore, UnclaimedState};
@@ -281,26 +281,31 @@ impl<E: Env> Driver<E> {
         let (env, store, graph) = (self.env.clone(), self.store.clone(), self.graph.clone());
         let unclaimed = self.settings.unclaimed;
         self.ask("plan", async move {
-            let failed = |cause| Inbox::Answer(Input::RestoreFailed { attempt, cause });
+            let failed = |cause, kind| Inbox::Answer(Input::RestoreFailed { attempt, cause, kind });
+            let unread = |error: StorageError| {
+                // What is denied may be granted again.
+                let lasts = error.is_gone() || error.is_damage();
+                failed(error.to_string(), if lasts { FailureKind::NonRecoverable } else { FailureKind::Recoverable })
+            };
             let metadata = match &from {
                 None => None,
                 Some(RestorePoint::Own(checkpoint)) => match retry(&env, || store.read_metadata(&env, *checkpoint)).await {
                     Ok(metadata) => Some(metadata),
-                    Err(error) => return failed(error.to_string()),
+                    Err(error) => return unread(error),
                 },
                 Some(RestorePoint::Origin(origin)) => match retry(&env, || store.read_origin(&env, &origin.path)).await {
                     Ok(metadata) => Some(metadata),
-                    Err(error) => return failed(error.to_string()),
+                    Err(error) => return unread(error),
                 },
             };
-            if let Err(cause) = restore_hooks(&env, &graph, metadata.as_ref(), unclaimed).await {
-                return failed(cause);
+            if let Err((cause, kind)) = restore_hooks(&env, &graph, metadata.as_ref(), unclaimed).await {
+                return failed(cause, kind);
             }
             let Some(metadata) = metadata else { return Inbox::Planned(attempt, placement, None, BTreeMap::new()) };
             let taken = Taken { checkpoint: metadata.checkpoint, attempt: metadata.attempt };
             match restore::plan(&metadata, &graph.shapes(), unclaimed) {
                 Ok(restores) => Inbox::Planned(attempt, placement, Some(taken), restores),
-                Err(error) => failed(error.to_string()),
+                Err(error) => failed(error.to_string(), FailureKind::NonRecoverable),
             }
         });
     }
@@ -345,15 +350,18 @@ async fn restore_hooks<E: Env>(
     graph: &JobGraph<E>,
     metadata: Option<&CheckpointMetadata>,
     unclaimed: UnclaimedState,
-) -> Result<(), String> {
+) -> Result<(), (String, FailureKind)> {
     let states = metadata.map_or(&[][..], |metadata| &metadata.hooks);
     let unmatched = states.iter().find(|state| !graph.hooks.iter().any(|hook| hook.name() == state.name));
     if let (Some(state), UnclaimedState::Refuse) = (unmatched, unclaimed) {
-        return Err(format!("the checkpoint has state of the hook {}, which is not in the job", state.name));
+        let cause = format!("the checkpoint has state of the hook {}, which is not in the job", state.name);
+        return Err((cause, FailureKind::NonRecoverable));
     }
     for hook in &graph.hooks {
         let state = states.iter().find(|state| state.name == hook.name()).map(|state| state.bytes.clone());
-        hook.restore(env, state).await.map_err(|cause| format!("hook {}: {cause}", hook.name()))?;
+        // What it talks to may not be there now.
+        let failed = |cause| (format!("hook {}: {cause}", hook.name()), FailureKind::Recoverable);
+        hook.restore(env, state).await.map_err(failed)?;
     }
     Ok(())
 }

@@ -57,8 +57,21 @@ fn after_a_restore_the_rest_is_what_differs_from_it() {
     let mut account = Account::default();
     let first = checkpoint(1, &["all-1"]);
     assert_eq!(account.completed(&first, None), Ok(()));
-    account.restored(&first);
+    account.restored(&first, false);
     assert_eq!(account.completed(&checkpoint(2, &["all-1", "run-2"]), None), Ok(()));
+}
+
+#[test]
+fn after_a_restore_what_is_there_already_is_not_uploaded_again() {
+    let mut account = Account::default();
+    let found = (1..10).find_map(|number| {
+        let name = format!("all-{number}");
+        let completed = checkpoint(number, &[&name]);
+        let judged = account.completed(&completed, None);
+        account.restored(&completed, false);
+        judged.err()
+    });
+    assert!(found.is_some(), "all of it after each restore");
 }
 
 #[test]

@@ -1,0 +1,185 @@
+//! What stands below the folder or URL of a job, for people who look at snapshots and clean up after jobs.
+//!
+//! Listings are good enough here: nothing is restored by what they show.
+//!
+//! Never here: what a job does (it never lists on its way to a restore).
+
+use super::filesystem::{self, checkpoint_of, SHARED};
+use super::object::{self, requests};
+use super::{is_url, CheckpointStorage, CheckpointStore, StorageError};
+use crate::env::{Env, File, Files};
+use cofferdam_protocol::metadata::CheckpointMetadata;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, ErrorKind};
+
+const METADATA: &str = "_metadata";
+const JOURNAL: &str = "journal";
+
+/// Files that no snapshot below a job needs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Orphans {
+    /// How many snapshots were looked at.
+    pub snapshots: usize,
+    /// By path or URL: how large each is, in bytes.
+    pub files: BTreeMap<String, u64>,
+}
+
+/// Reads snapshots wherever they are. Their paths are absolute then, so that no root is needed.
+#[must_use]
+pub fn anywhere() -> CheckpointStore {
+    CheckpointStore::new(CheckpointStorage::FileSystem { root: String::new() })
+}
+
+/// Whether there is a snapshot in this folder or at this URL.
+///
+/// # Errors
+/// `Io` or `Object`: it cannot be found out.
+pub async fn is_snapshot<E: Env>(env: &E, folder: &str) -> Result<bool, StorageError> {
+    Ok(size(env, &format!("{folder}/{METADATA}")).await?.is_some())
+}
+
+/// Whether a job has kept its checkpoints here.
+///
+/// # Errors
+/// `Io` or `Object`: it cannot be found out.
+pub async fn is_job<E: Env>(env: &E, job: &str) -> Result<bool, StorageError> {
+    let journal = format!("{job}/{JOURNAL}");
+    if is_url(job) {
+        return Ok(!listed(env, &journal).await?.is_empty());
+    }
+    Ok(names(env, &journal).await?.is_some())
+}
+
+/// The size of a file or object in bytes; `None` if it is not there.
+///
+/// # Errors
+/// `Io` or `Object`: it cannot be found out.
+pub async fn size<E: Env>(env: &E, path: &str) -> Result<Option<u64>, StorageError> {
+    let found = if is_url(path) {
+        requests::size(env, path).await.map_err(StorageError::object("find", path))
+    } else {
+        file_size(env, path).await.map_err(StorageError::io("open", path))
+    };
+    match found {
+        Ok(size_bytes) => Ok(Some(size_bytes)),
+        Err(error) if error.is_gone() => Ok(None),
+        Err(StorageError::Io { source, .. }) if source.kind() == ErrorKind::NotADirectory => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+async fn file_size<E: Env>(env: &E, path: &str) -> io::Result<u64> {
+    env.files().open(path).await?.size().await
+}
+
+/// The snapshots below a job, by their folder or URL.
+///
+/// # Errors
+/// `Io`, `Object` or `Corrupt`.
+pub async fn snapshots<E: Env>(env: &E, job: &str) -> Result<BTreeMap<String, CheckpointMetadata>, StorageError> {
+    let folders: BTreeSet<String> = if is_url(job) {
+        listed(env, job).await?.into_iter().filter_map(|url| snapshot_of(&url, job)).collect()
+    } else {
+        names(env, job).await?.unwrap_or_default().into_iter().map(|name| format!("{job}/{name}")).collect()
+    };
+    let (store, mut found) = (anywhere(), BTreeMap::new());
+    for folder in folders {
+        if is_snapshot(env, &folder).await? {
+            let metadata = store.read_origin(env, &folder).await?;
+            found.insert(folder, metadata);
+        }
+    }
+    Ok(found)
+}
+
+/// The snapshot whose metadata this URL names, if it is one right below the job.
+fn snapshot_of(url: &str, job: &str) -> Option<String> {
+    let folder = url.strip_suffix(METADATA)?.strip_suffix('/')?;
+    let name = folder.strip_prefix(job)?.strip_prefix('/')?;
+    (!name.contains('/')).then(|| folder.to_owned())
+}
+
+/// Every file that a snapshot needs, but for its metadata.
+#[must_use]
+pub fn needed(metadata: &CheckpointMetadata) -> BTreeSet<String> {
+    let (mut metadata, mut paths) = (metadata.clone(), BTreeSet::new());
+    metadata.for_each_path(|path| {
+        paths.insert(path.clone());
+    });
+    paths
+}
+
+/// What no snapshot below the job needs, of the files in `shared` and in the folders of checkpoints. The job must not run.
+///
+/// # Errors
+/// `Io`, `Object` or `Corrupt`: what cannot be read may need any of them.
+pub async fn orphans<E: Env>(env: &E, job: &str) -> Result<Orphans, StorageError> {
+    let snapshots = snapshots(env, job).await?;
+    let needed: BTreeSet<String> = snapshots.values().flat_map(needed).collect();
+    let mut orphans = Orphans { snapshots: snapshots.len(), files: BTreeMap::new() };
+    for path in candidates(env, job).await? {
+        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let own = snapshots.contains_key(folder) && (path.ends_with("/_metadata") || object::is_mark(&path));
+        if own || needed.contains(&path) {
+            continue;
+        }
+        if let Some(size_bytes) = size(env, &path).await? {
+            orphans.files.insert(path, size_bytes);
+        }
+    }
+    Ok(orphans)
+}
+
+/// All files in `shared` and in the folders of checkpoints.
+async fn candidates<E: Env>(env: &E, job: &str) -> Result<Vec<String>, StorageError> {
+    if is_url(job) {
+        let below = |url: &String| {
+            let (folder, name) = url.strip_prefix(job)?.strip_prefix('/')?.split_once('/')?;
+            // The mark of shared files stays as long as the job.
+            let shared = folder == SHARED && !object::is_mark(name);
+            (shared || checkpoint_of(folder).is_some()).then_some(())
+        };
+        return Ok(listed(env, job).await?.into_iter().filter(|url| below(url).is_some()).collect());
+    }
+    let folders = names(env, job).await?.unwrap_or_default().into_iter();
+    let mut found = Vec::new();
+    for folder in folders.filter(|name| name == SHARED || checkpoint_of(name).is_some()) {
+        let folder = format!("{job}/{folder}");
+        for name in names(env, &folder).await?.unwrap_or_default() {
+            let path = format!("{folder}/{name}");
+            // Not ours: we make no folders there.
+            if names(env, &path).await?.is_none() {
+                found.push(path);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Deletes what [`orphans`] has found; an upload that nobody has completed is aborted.
+///
+/// # Errors
+/// `Io` or `Object`; ask again.
+pub async fn delete<E: Env>(env: &E, orphans: &Orphans) -> Result<(), StorageError> {
+    for path in orphans.files.keys() {
+        if is_url(path) {
+            object::delete_orphan(env, path).await?;
+        } else {
+            filesystem::remove_file(env, path).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn listed<E: Env>(env: &E, url: &str) -> Result<Vec<String>, StorageError> {
+    requests::list(env, url).await.map_err(StorageError::object("list", url))
+}
+
+/// The names in a folder; `None` if it is none.
+async fn names<E: Env>(env: &E, folder: &str) -> Result<Option<Vec<String>>, StorageError> {
+    match env.files().list(folder).await {
+        Ok(names) => Ok(Some(names)),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+        Err(error) => Err(StorageError::io("list", folder)(error)),
+    }
+}

@@ -207,7 +207,7 @@ impl<S: Acknowledged> Coordinator<S> {
             Job::TakingOver { .. } | Job::Waiting { .. } | Job::Deploying { .. } | Job::Running | Job::Failing { .. } => {
                 out.push(Output::Ignored("that attempt is not being deployed"));
             }
-            Job::Restarting | Job::Ending | Job::Ended | Job::SteppedDown => {
+            Job::Committing { .. } | Job::Restarting | Job::Ending | Job::Ended | Job::SteppedDown => {
                 out.push(Output::Ignored("that attempt is not being deployed"));
             }
         }

@@ -366,7 +366,7 @@ impl World {
                 }
                 Some(Input::WorkerStopped { .. } | Input::TaskRunning { .. }) | None => {}
                 Some(Input::Committed { attempt, task, .. }) => {
-                    self.step(Input::TaskFailed { attempt, task, cause: "it cannot publish".into() });
+                    self.step(Input::TaskFailed { attempt, task, cause: "it cannot publish".into(), kind: FailureKind::Recoverable });
                 }
                 Some(other) => self.step(other),
             },

@@ -136,6 +136,11 @@ fn strays_are_found_and_deleted(world: &World, job: &str, kept: &str) {
     let deleted = find(&["--delete"]);
     assert!(orphans_of(&deleted) == expected && deleted["deleted"] == true, "{deleted}");
     assert_eq!(world.server.objects(), before, "all that is needed is still there");
+    world.server.put("savepoints/savepoint-99-died/_location", b"mark");
+    world.server.put("savepoints/savepoint-99-died/count-0-a1.1", b"state");
+    let unfinished = world.ok(&["inspect", "--orphans", "--delete", &format!("s3://{BUCKET}/savepoints")]);
+    assert!(unfinished.contains("2 files, 9 bytes deleted; 1 snapshots looked at"), "{unfinished}");
+    assert_eq!(world.server.objects(), before, "the savepoint that is complete is still there");
     world.ok(&["inspect", "--verify", kept]);
 }
 

@@ -411,3 +411,12 @@ fn checkpoints_more_frequent_than_reads_do_not_starve_a_source() {
     let report = simulate(&run, 1, Keep::default());
     assert_eq!(report.violation, None, "{} checkpoints, {} records", report.completed, report.records);
 }
+
+/// The processes of the first job are over when faults end: its coordinator must not come back, and say how that one ended.
+#[test]
+fn a_job_that_begins_from_a_savepoint_and_does_not_finish_is_not_live() {
+    let mut run = (cofferdam_scenarios::find("savepoint-to-more-subtasks").expect("there is one").expand)(0);
+    (run.job.lines, run.calm_after_ms, run.liveness_bound_ms) = (900, 3000, 1);
+    let report = simulate(&run, 1, Keep::default());
+    assert_eq!(report.violation.map(|violation| violation.invariant), Some("liveness"));
+}

@@ -25,8 +25,8 @@ impl Deadlines {
         }
     }
 
-    /// Gives a column its filter, if it is to have one. The options must stay with the database: it does not keep the filter of a
-    /// column that is added to it later.
+    /// Gives a column its filter, if it is to have one. To be asked when the database is opened: it does not keep the filter of a column
+    /// that is added to it later.
     pub fn filter(&self, column: ColumnIndex, options: &mut Options) {
         let Some(deadline) = self.0.get(&column).cloned() else { return };
         options.set_compaction_filter("cofferdam-expiry", move |_, _, value| match is_expired(value, deadline.load(Ordering::Relaxed)) {

@@ -40,11 +40,8 @@ pub fn restore(
     let landed = Landed::land(folder.database(), std::mem::take(&mut base.files))?;
     remove(&folder.fetched(base_index))?;
     let deadlines = Deadlines::of(place);
-    let mut database = landed.open(options, base.column_count, &deadlines)?;
+    let mut database = landed.open(options, base.column_count.max(place.columns), &deadlines)?;
     let whole = base.groups == base.held && base.column_count == place.columns && others.len() == 0;
-    for column in base.column_count..place.columns {
-        database.create_cf(column_name(ColumnIndex(column)), &options.column(ColumnIndex(column))).map_err(cannot("add a column"))?;
-    }
     for column in place.columns..base.column_count {
         database.drop_cf(&column_name(ColumnIndex(column))).map_err(cannot("drop a column"))?;
     }
@@ -103,7 +100,8 @@ impl Landed {
         Ok(Self { folder, tables: names, manifest })
     }
 
-    /// Nothing is compacted yet, so that the tables can be compared with those that came.
+    /// With all these columns, of which the last may be new: one that is added later would have no filter. Nothing is compacted yet, so
+    /// that the tables can be compared with those that came.
     fn open(&self, options: &OptionsOfStores, columns: u16, deadlines: &Deadlines) -> Result<DB, ColdError> {
         let at_rest = |column| {
             let mut family = options.column(column);
@@ -112,7 +110,9 @@ impl Landed {
             family
         };
         let families = families(columns, at_rest, options);
-        self.checked(DB::open_cf_with_opts(&options.database()?, &self.folder, families))
+        let mut database_options = options.database()?;
+        database_options.create_missing_column_families(true);
+        self.checked(DB::open_cf_with_opts(&database_options, &self.folder, families))
     }
 
     fn open_for_reading(&self, options: &OptionsOfStores, columns: u16) -> Result<DB, ColdError> {

@@ -138,7 +138,7 @@ pub enum SavepointAs {
 /// `cofferdam inspect`.
 #[derive(Debug, Args)]
 pub struct InspectArguments {
-    /// The folder or URL of a savepoint or checkpoint (`_metadata` is in it); with --orphans that of a job.
+    /// The folder or URL of a savepoint or checkpoint (`_metadata` is in it); with --orphans that of a job, or where savepoints are.
     #[arg(value_name = "DIR|URL")]
     pub path: PathBuf,
     /// As JSON.
@@ -147,7 +147,8 @@ pub struct InspectArguments {
     /// Read every byte and check every checksum.
     #[arg(long, conflicts_with = "orphans")]
     pub verify: bool,
-    /// List the files or objects below a job that no snapshot there needs. The job must not run.
+    /// List the files or objects below a job that no snapshot there needs, or those of savepoints that were never completed. The job must
+    /// not run.
     #[arg(long)]
     pub orphans: bool,
     /// Delete them.

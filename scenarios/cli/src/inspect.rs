@@ -182,10 +182,16 @@ async fn neighbours(env: &RealEnv, place: &Place) -> Result<BTreeMap<String, Che
 }
 
 async fn orphans(env: &RealEnv, place: &Place, arguments: &InspectArguments) -> Result<Outcome, Failure> {
-    if !survey::is_job(env, place.path()).await.map_err(unreadable)? {
-        return Err(Failure::Snapshot(format!("{} is not the folder of a job: there is no journal in it", place.named())));
-    }
-    let orphans = survey::orphans(env, place.path()).await.map_err(unreadable)?;
+    let orphans = if survey::is_job(env, place.path()).await.map_err(unreadable)? {
+        survey::orphans(env, place.path()).await.map_err(unreadable)?
+    } else {
+        let unfinished = survey::unfinished_savepoints(env, place.path()).await.map_err(unreadable)?;
+        unfinished.ok_or_else(|| {
+            let text =
+                format!("{} is not the folder of a job, or of savepoints: there is no journal in it, and no savepoint", place.named());
+            Failure::Snapshot(text)
+        })?
+    };
     if arguments.delete {
         survey::delete(env, &orphans).await.map_err(unreadable)?;
     }

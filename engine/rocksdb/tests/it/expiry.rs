@@ -42,6 +42,28 @@ fn a_merge_drops_what_has_expired_before_and_behind_a_restore() {
     assert_eq!((left[0].len(), left[1].keys().collect::<Vec<_>>()), (2, vec![&key(1, "c")]));
 }
 
+#[test]
+fn a_column_that_is_new_behind_a_restore_expires_at_once() {
+    let folder = tempfile::tempdir().expect("there is room");
+    let backend = backend(folder.path(), EXPLICIT);
+    let before = backend.create(&place("a", 1, groups(0, 3))).expect("there is room");
+    apply(&*before, &[stamped(0, "a", 10)]);
+    let taken = before.checkpoint().expect("there is room");
+
+    let after = expiring("b");
+    let files = fetch(&backend, &after, 0, &keep(&taken)).expect("there is room");
+    let mut added = part(groups(0, 3), groups(0, 3), 1, files);
+    added.columns = vec![Some(ColumnIndex(0)), None];
+    let (restored, _) = backend.restore(&after, vec![added]).expect("intact");
+    apply(&*restored, &[stamped(1, "b", 10), stamped(1, "c", 30)]);
+    restored.expire(ColumnIndex(1), 10);
+    for _ in 0..3 {
+        restored.checkpoint().expect("there is room");
+    }
+    let left = contents(&*restored, 2).expect("readable");
+    assert_eq!((left[0].len(), left[1].keys().collect::<Vec<_>>()), (1, vec![&key(1, "c")]));
+}
+
 /// What is older must not come to light where the newest is dropped.
 #[test]
 fn a_value_that_was_replaced_does_not_come_back() {

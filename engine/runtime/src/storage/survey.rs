@@ -14,6 +14,8 @@ use std::io::{self, ErrorKind};
 
 const METADATA: &str = "_metadata";
 const JOURNAL: &str = "journal";
+/// Folders of savepoints begin with it.
+const SAVEPOINT: &str = "savepoint-";
 
 /// Files that no snapshot below a job needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -130,6 +132,46 @@ pub async fn orphans<E: Env>(env: &E, job: &str) -> Result<Orphans, StorageError
     Ok(orphans)
 }
 
+/// What is left of savepoints that were begun in a folder or at a URL and never completed, such as by a coordinator that died. `None` if
+/// there are no savepoints at all. None may be under way.
+///
+/// # Errors
+/// `Io` or `Object`.
+pub async fn unfinished_savepoints<E: Env>(env: &E, target: &str) -> Result<Option<Orphans>, StorageError> {
+    let mut files: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    if is_url(target) {
+        for url in listed(env, target).await? {
+            let folder = url.strip_prefix(target).and_then(|rest| rest.strip_prefix('/')?.split_once('/')).map(|(folder, _)| folder);
+            if let Some(folder) = folder.filter(|folder| folder.starts_with(SAVEPOINT)) {
+                files.entry(format!("{target}/{folder}")).or_default().push(url.clone());
+            }
+        }
+    } else {
+        for name in names(env, target).await?.unwrap_or_default().into_iter().filter(|name| name.starts_with(SAVEPOINT)) {
+            let folder = format!("{target}/{name}");
+            if let Some(names) = names(env, &folder).await? {
+                files.insert(folder.clone(), names.iter().map(|name| format!("{folder}/{name}")).collect());
+            }
+        }
+    }
+    if files.is_empty() {
+        return Ok(None);
+    }
+    let mut orphans = Orphans::default();
+    for (folder, paths) in files {
+        if is_snapshot(env, &folder).await? {
+            orphans.snapshots += 1;
+            continue;
+        }
+        for path in paths {
+            if let Some(size_bytes) = size(env, &path).await? {
+                orphans.files.insert(path, size_bytes);
+            }
+        }
+    }
+    Ok(Some(orphans))
+}
+
 /// All files in `shared` and in the folders of checkpoints.
 async fn candidates<E: Env>(env: &E, job: &str) -> Result<Vec<String>, StorageError> {
     if is_url(job) {
@@ -156,7 +198,7 @@ async fn candidates<E: Env>(env: &E, job: &str) -> Result<Vec<String>, StorageEr
     Ok(found)
 }
 
-/// Deletes what [`orphans`] has found; an upload that nobody has completed is aborted.
+/// Deletes what was found, and folders of snapshots that nothing is left in; an upload that nobody has completed is aborted.
 ///
 /// # Errors
 /// `Io` or `Object`; ask again.
@@ -166,6 +208,12 @@ pub async fn delete<E: Env>(env: &E, orphans: &Orphans) -> Result<(), StorageErr
             object::delete_orphan(env, path).await?;
         } else {
             filesystem::remove_file(env, path).await?;
+        }
+    }
+    let of_files = orphans.files.keys().filter(|path| !is_url(path)).filter_map(|path| path.rsplit_once('/'));
+    for folder in of_files.map(|(folder, _)| folder).collect::<BTreeSet<_>>() {
+        if folder.rsplit('/').next() != Some(SHARED) {
+            filesystem::remove_emptied(env, folder).await?;
         }
     }
     Ok(())

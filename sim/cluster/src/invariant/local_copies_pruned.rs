@@ -43,9 +43,10 @@ impl LocalCopiesPruned {
 
     fn deleted(&mut self, place: Place) -> Result<(), String> {
         let (node, task, checkpoint) = place;
-        self.copies.remove(&place);
+        // One that was never made, because its disk was slower than the checkpoint, is nothing that a restart could begin from.
         let was_broken = self.broken.remove(&place);
-        if checkpoint == self.completed && self.running.get(&task) == Some(&node) && !was_broken && !self.ended {
+        let was_whole = self.copies.remove(&place).is_some() && !was_broken;
+        if checkpoint == self.completed && self.running.get(&task) == Some(&node) && was_whole && !self.ended {
             return Err(format!("{node} deletes its copy of {task} of {checkpoint}, which a restart would begin from"));
         }
         Ok(())

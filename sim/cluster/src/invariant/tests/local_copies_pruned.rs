@@ -52,6 +52,14 @@ fn one_that_is_broken_or_whose_task_moves_may_go() {
 }
 
 #[test]
+fn one_that_was_never_made_may_go() {
+    let mut history = one_complete();
+    history.extend(completed(200, 2));
+    history.extend([deleted(400, 1), deleted(410, 2)]);
+    assert_accepted(LocalCopiesPruned::default(), history);
+}
+
+#[test]
 fn the_copy_of_a_checkpoint_that_failed_goes_in_time() {
     let mut history = one_complete();
     history.extend([written(200, 2), coordinator(300, 1, Moment::CheckpointAborted).c(2), written(5200, 3), written(5400, 4)]);

@@ -39,7 +39,7 @@ fn killed_processes_leave_every_line_exactly_once() {
     let expected: BTreeSet<&str> = text.lines().collect();
     let (checkpoints, output) = (folder.path().join("checkpoints"), folder.path().join("out"));
     let checkpoints = checkpoints.to_str().expect("temporary folders are UTF-8");
-    let extra = ["--workers", "2", "--parallelism", "4", "--throttle", "100"];
+    let extra = ["--workers", "2", "--parallelism", "4", "--throttle", "300"];
     let mut launcher = Launcher::start_job("copy", folder.path(), checkpoints, &extra, &[]);
     let coordinator = launcher.wait_for_pid("coordinator");
     let first = launcher.wait_for_pid("worker 1");

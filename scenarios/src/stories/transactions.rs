@@ -90,8 +90,8 @@ stories! {
     "transactions-to-more-subtasks", "A job with open transactions is cancelled behind a savepoint, and goes on with more subtasks: each is published once." => |tale| {
         delivery(tale)
             // No checkpoint may publish more than the savepoint has.
-            .with(|scenario| scenario.checkpoints.min_pause_ms = 1500)
-            .when(nth("checkpoint-completed", 2), What::Savepoint { native: false })
+            .with(|scenario| (scenario.checkpoints.min_pause_ms, scenario.job.lines) = (1500, 600))
+            .when(nth("checkpoint-completed", 1), What::Savepoint { native: false })
             .when(nth("savepoint-completed", 1), What::Cancel {})
             .resume(ResumeFrom::Savepoint, false, 3, BackendKind::HashMap)
     };

@@ -147,7 +147,8 @@ fn write(path: &Path, text: &str) -> Result<(), Failure> {
 }
 
 fn figures(report: &Report) -> serde_json::Value {
-    let names = |situations: &[cofferdam_explore::properties::Situation]| situations.iter().map(|situation| situation.name()).collect::<Vec<_>>();
+    let names =
+        |situations: &[cofferdam_explore::properties::Situation]| situations.iter().map(|situation| situation.name()).collect::<Vec<_>>();
     let met: Vec<_> = report.expected.iter().copied().filter(|situation| report.met.has(*situation)).collect();
     json!({
         "world": report.world,

@@ -1,13 +1,15 @@
 //! How fast states are visited: a world of ours beside stateright's own example of two-phase commit, in one session.
 //!
 //! ```text
-//! cargo run --release -p cofferdam-explore --example speed -- [WORLD] [NAME=N]...
+//! cargo run --release -p cofferdam-explore --example speed -- [WORLD [NAME=N]...]
 //! ```
+//!
+//! A world that is named runs alone.
 //!
 //! Two-phase commit is the model of Gray and Lamport ("Consensus on transaction commit"), as it comes with stateright: resource managers
 //! that prepare, commit or abort, one transaction manager, and messages that are never lost.
 
-use cofferdam_explore::explore::{explore, Manner};
+use cofferdam_explore::explore::{explore, replay, Manner};
 use cofferdam_explore::turn::Setup;
 use cofferdam_explore::worlds;
 use stateright::{Checker, Model, Property};
@@ -117,8 +119,12 @@ impl Model for TwoPhaseCommit {
 
     fn properties(&self) -> Vec<Property<Self>> {
         vec![
-            Property::sometimes("abort agreement", |_, state: &Transaction| state.managers.iter().all(|manager| *manager == Manager::Aborted)),
-            Property::sometimes("commit agreement", |_, state: &Transaction| state.managers.iter().all(|manager| *manager == Manager::Committed)),
+            Property::sometimes("abort agreement", |_, state: &Transaction| {
+                state.managers.iter().all(|manager| *manager == Manager::Aborted)
+            }),
+            Property::sometimes("commit agreement", |_, state: &Transaction| {
+                state.managers.iter().all(|manager| *manager == Manager::Committed)
+            }),
             Property::always("consistent", |_, state: &Transaction| {
                 !(state.managers.contains(&Manager::Committed) && state.managers.contains(&Manager::Aborted))
             }),
@@ -136,12 +142,23 @@ fn main() {
     }
     let say = |name: &str, states: usize, unique: usize, depth: usize, seconds: f64, memory_mb: u64| {
         let (all, new) = (states as f64 / seconds, unique as f64 / seconds);
-        println!("{name}: {states} states, {unique} unique, depth {depth}, {seconds:.1} s, {all:.0} states/s, {new:.0} unique/s, {memory_mb} MB");
+        println!(
+            "{name}: {states} states, {unique} unique, depth {depth}, {seconds:.1} s, {all:.0} states/s, {new:.0} unique/s, {memory_mb} MB"
+        );
     };
-    let report = explore(Setup::new(world), Manner { threads: THREADS, memory_bytes: Some(18 << 30), ..Manner::default() }, |_, _, _| {});
+    let report = explore(Setup::new(world), Manner { threads: THREADS, memory_bytes: Some(12 << 30), ..Manner::default() }, |_, _, _| {});
     let (seen, seconds) = (report.seen, report.took.as_secs_f64());
     say(&name, seen.states, seen.unique, seen.depth, seconds, report.memory_bytes >> 20);
     println!("{}", report.end.text());
+    if let Some(found) = &report.found {
+        println!("{}: {}", found.violated, found.witness);
+        replay(found).expect("it was just found").0.iter().for_each(|line| println!("{line}"));
+    }
+    let not_met = report.expected.iter().filter(|situation| !report.met.has(**situation)).map(|situation| situation.name());
+    println!("not met: {:?}", not_met.collect::<Vec<_>>());
+    if std::env::args().len() > 1 {
+        return;
+    }
     let begun = Instant::now();
     let checker = TwoPhaseCommit.checker().threads(THREADS).spawn_bfs().join();
     let (states, unique) = (checker.state_count(), checker.unique_state_count());

@@ -279,8 +279,7 @@ impl Setup {
 fn is_connected(setup: &Setup, state: &State, id: cofferdam_protocol::WorkerId, incarnation: cofferdam_protocol::Incarnation) -> bool {
     (0..MOST_WORKERS).any(|worker| {
         let line = state.lines[worker].as_ref();
-        setup.worker_id(worker) == id
-            && line.is_some_and(|line| line.contact == Contact::Connected && line.incarnation == incarnation)
+        setup.worker_id(worker) == id && line.is_some_and(|line| line.contact == Contact::Connected && line.incarnation == incarnation)
     })
 }
 

@@ -34,7 +34,8 @@ pub enum Promise {
     RetainedFiles,
     /// No more checkpoints are pending than may be.
     MaxConcurrent,
-    /// Each journal entry goes on from the one before: epoch, numbers and the newest checkpoint never go back.
+    /// Each journal entry goes on from the one before: epoch and numbers never go back, nor does the newest checkpoint behind one that
+    /// somebody was told of.
     JournalGoesForward,
     /// As long as there is something left to do, something can happen.
     NeverStuck,
@@ -128,7 +129,8 @@ situations! {
     Subsumed = "subsumed",
     /// A channel is held back until the others' barriers have come.
     ChannelHeld = "channel-held",
-    /// A subtask gives up a checkpoint for a newer one whose barrier has come.
+    /// A subtask gives up a checkpoint for a newer one whose barrier has come. Met by no world yet: channels and connections keep the
+    /// order, so the older barrier always comes first.
     AbandonedForNewer = "abandoned-for-newer",
     /// A subtask hears of an abort before the barrier, which comes later.
     AbortBeforeBarrier = "abort-before-barrier",
@@ -244,11 +246,7 @@ fn records(setup: &Setup, state: &State, attempt: AttemptId) -> Option<String> {
 }
 
 /// Holds what each vertex has taken in, and what is on its way to it, against what the vertices before it have sent.
-fn compare(
-    setup: &Setup,
-    value: impl Fn(usize) -> Option<Value>,
-    under_way: impl Fn(usize, usize) -> Option<Tally>,
-) -> Result<(), String> {
+fn compare(setup: &Setup, value: impl Fn(usize) -> Option<Value>, under_way: impl Fn(usize, usize) -> Option<Tally>) -> Result<(), String> {
     let mut sent: Vec<Tally> = Vec::new();
     for (vertex, (tasks, edges)) in setup.layout.vertices.iter().enumerate() {
         let (mut out, mut taken) = (Tally::default(), Tally::default());

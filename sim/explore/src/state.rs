@@ -161,8 +161,9 @@ pub struct Storage {
     pub writer: u8,
     /// How many entries there are.
     pub len: u8,
-    /// An entry of a dead coordinator that may still arrive, if nobody has written one in its place.
-    pub stray: Option<(Journal, u8)>,
+    /// An entry of a dead coordinator that may still arrive, if nobody has written one in its place: how many there were before it, and
+    /// whose it is.
+    pub stray: Option<(Journal, u8, u8)>,
     /// Checkpoints whose metadata is there.
     pub metadata: BTreeMap<CheckpointId, Arc<BTreeMap<TaskId, Part>>>,
     /// Checkpoints that have a folder: a bit each.

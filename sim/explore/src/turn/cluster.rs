@@ -222,7 +222,7 @@ impl Turn<'_> {
             if lives_on {
                 self.state.reigns[1] = Some(old);
             } else if let Some(entry) = old.change().writing.take() {
-                self.state.storage.change().stray = Some((entry, old.known_len));
+                self.state.storage.change().stray = Some((entry, old.known_len, old.number));
             }
         }
         if self.state.reigns[0].is_none() && self.newest_is_news() {

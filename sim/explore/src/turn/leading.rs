@@ -254,7 +254,10 @@ impl Turn<'_> {
 
     fn check_told(&mut self, checkpoint: CheckpointId) {
         if self.state.storage.ever >> checkpoint.0 & 1 == 0 {
-            self.breaks(Promise::ToldAfterDurable, format!("tasks are told that {checkpoint} is complete, and the journal has never named it"));
+            self.breaks(
+                Promise::ToldAfterDurable,
+                format!("tasks are told that {checkpoint} is complete, and the journal has never named it"),
+            );
         } else if self.state.storage.told < checkpoint {
             self.state.storage.change().told = checkpoint;
         }

@@ -17,7 +17,8 @@ impl Turn<'_> {
             Outcome::Happened => {
                 self.mark(Situation::UnknownHappened);
                 // Somebody else's entry in its place is an answer, not a doubt.
-                self.append(which).map(|answer| if answer == Input::Journal(Written::Durable) { Input::Journal(Written::Unknown) } else { answer })
+                self.append(which)
+                    .map(|answer| if answer == Input::Journal(Written::Durable) { Input::Journal(Written::Unknown) } else { answer })
             }
             Outcome::Lost => {
                 self.mark(Situation::UnknownLost);
@@ -47,11 +48,13 @@ impl Turn<'_> {
     }
 
     pub(super) fn land(&mut self, entry: Journal, writer: u8) {
-        let before = &self.state.storage.journal;
+        let (before, told) = (&self.state.storage.journal, self.state.storage.told);
+        // What was in doubt may be taken back; what somebody was told of may not.
+        let told = Some(told).filter(|told| *told > CheckpointId::NONE);
         let ended = entry.ended.is_some();
         let back = entry.epoch < before.epoch
             || entry.reserved < before.reserved
-            || (!ended && entry.completed.last() < before.completed.last())
+            || (!ended && entry.completed.last().copied() < told)
             || before.ended.is_some();
         if back {
             let witness = format!("{entry:?} is written after {before:?}");
@@ -66,11 +69,10 @@ impl Turn<'_> {
     }
 
     pub(super) fn stray(&mut self, arrives: bool) {
-        let Some((entry, len)) = self.state.storage.change().stray.take() else { return };
+        let Some((entry, len, writer)) = self.state.storage.change().stray.take() else { return };
         self.tell_of_reign(0, None, None, "stray-entry", || format!("arrives: {arrives}"));
         if arrives && self.state.storage.len == len {
             self.mark(Situation::StrayEntry);
-            let writer = self.state.storage.writer;
             self.land(entry, writer);
         }
     }
@@ -133,7 +135,8 @@ impl Turn<'_> {
                 witness = Some(format!("the journal names {checkpoint}, whose metadata is not there"));
                 break;
             };
-            let files = parts.iter().flat_map(|(task, part)| part.files.iter().flat_map(move |files| files.iter().map(move |file| (task, file))));
+            let files =
+                parts.iter().flat_map(|(task, part)| part.files.iter().flat_map(move |files| files.iter().map(move |file| (task, file))));
             if let Some((task, (_, path))) = files.into_iter().find(|(_, (_, path))| !storage.shared.contains(path)) {
                 witness = Some(format!("the journal names {checkpoint}, for which {task} needs {path}, which is gone"));
                 break;

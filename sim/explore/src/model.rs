@@ -13,6 +13,7 @@ use std::time::Duration;
 #[derive(Debug, Default)]
 pub struct Shared {
     stop: AtomicBool,
+    found: AtomicBool,
     marks: AtomicU64,
 }
 
@@ -26,6 +27,12 @@ impl Shared {
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
+    }
+
+    /// A promise does not hold: that is the end. Whether it is the first time: stateright would go on for a while, and keep the last path.
+    fn found(&self) -> bool {
+        self.stop();
+        !self.found.swap(true, Ordering::Relaxed)
     }
 
     /// Which situations were met so far.
@@ -76,14 +83,15 @@ impl Model for Explored {
 fn condition(promise: Promise) -> fn(&Explored, &State) -> bool {
     fn holds<const AT: usize>(explored: &Explored, state: &State) -> bool {
         let promise = Promise::ALL[AT];
-        match &state.broken {
+        let holds = match &state.broken {
             Some(broken) => broken.promise != promise,
             // Only what counts records is looked up in the state itself.
             None if promise == Promise::ExactlyOnce || promise == Promise::NothingLost => {
                 properties::broken(&explored.setup, state).is_none()
             }
             None => true,
-        }
+        };
+        holds || !explored.shared.found()
     }
     match promise {
         Promise::MachineAssertions => holds::<0>,

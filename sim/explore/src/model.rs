@@ -161,6 +161,8 @@ pub fn search(
     for handle in handles {
         handle.join().expect("what machines assert is caught, and nothing else panics");
     }
+    // Paths are gone once more from the first state, which needs actions.
+    shared.stop.store(false, Ordering::Relaxed);
     let seen = progress(&|| (checker.state_count(), checker.unique_state_count(), checker.max_depth()));
     let found = checker.discoveries().into_iter().map(|(name, path)| (name, path.into_actions())).min_by_key(|(_, path)| path.len());
     let found = found.map(|(name, actions)| Counterexample {

@@ -202,7 +202,7 @@ impl Marks {
 /// The promise that a world makes about records.
 #[must_use]
 pub fn counting(world: &World) -> Promise {
-    match world.mode {
+    match world.promised {
         Mode::ExactlyOnce => Promise::ExactlyOnce,
         Mode::AtLeastOnce => Promise::NothingLost,
     }
@@ -270,7 +270,7 @@ fn compare(setup: &Setup, value: impl Fn(usize) -> Option<Value>, under_way: imp
         if let Some(record) = taken.first_missing(expected) {
             return Err(format!("r{record} was sent to {name}, and is neither in its state nor on its way"));
         }
-        if setup.world.mode == Mode::ExactlyOnce {
+        if setup.world.promised == Mode::ExactlyOnce {
             if let Some(record) = expected.first_missing(taken) {
                 return Err(format!("r{record} counts {} times in {name}, and was sent {} times", taken.of(record), expected.of(record)));
             }
@@ -313,7 +313,7 @@ pub fn all_processed(setup: &Setup, state: &State, attempt: AttemptId) -> bool {
             Value::Position(position) => position == setup.records,
             Value::Taken(tally) => {
                 let rows = task.sink.map(|sink| state.output[sink].taken);
-                match setup.world.mode {
+                match setup.world.promised {
                     Mode::ExactlyOnce => rows.is_none_or(|rows| rows == tally),
                     Mode::AtLeastOnce => rows.is_none_or(|rows| rows.first_missing(tally.once()).is_none()),
                 }

@@ -34,8 +34,10 @@ pub struct World {
     pub summary: &'static str,
     /// The job.
     pub topology: Topology,
-    /// Exactly-once or at-least-once.
+    /// Exactly-once or at-least-once: what subtasks do with barriers.
     pub mode: Mode,
+    /// What is promised: the same, unless a test is to see a promise broken.
+    pub promised: Mode,
     /// How many workers there are.
     pub workers: u32,
     /// How many subtasks of each vertex one of them can run.
@@ -54,8 +56,8 @@ impl World {
     /// The promises that are made here.
     pub fn promises(&self) -> impl Iterator<Item = Promise> + '_ {
         Promise::ALL.into_iter().filter(|promise| match promise {
-            Promise::ExactlyOnce => self.mode == Mode::ExactlyOnce,
-            Promise::NothingLost => self.mode == Mode::AtLeastOnce,
+            Promise::ExactlyOnce => self.promised == Mode::ExactlyOnce,
+            Promise::NothingLost => self.promised == Mode::AtLeastOnce,
             _ => true,
         })
     }

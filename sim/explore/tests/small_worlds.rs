@@ -1,8 +1,9 @@
 //! Small worlds, exhausted. How many states each has is pinned: another number means that what the machines do, or what the world around
 //! them does, has changed.
 
-use cofferdam_explore::explore::{explore, replay, End, Manner, Report};
+use cofferdam_explore::explore::{explore, replay, End, Found, Manner, Report};
 use cofferdam_explore::properties::Situation;
+use cofferdam_explore::story::{find_actions, tell};
 use cofferdam_explore::turn::Setup;
 use cofferdam_explore::worlds;
 use std::collections::BTreeSet;
@@ -83,6 +84,32 @@ fn two_in_flight_with_lost_notices() {
 #[test]
 fn shared_files() {
     assert_pinned("shared-files", &[], 155_873);
+}
+
+/// A promise that cannot be kept: what was found is the shortest way there, and its story ends with what broke it.
+#[test]
+fn barriers_that_hold_nothing_back_are_no_consistent_cut() {
+    let mut world = worlds::find("at-least-once").expect("it is listed");
+    world.promised = cofferdam_protocol::Mode::ExactlyOnce;
+    let setup = Setup::new(world.clone());
+    let found = explore(Setup::new(world), Manner::default(), |_, _, _| {}).found.expect("records behind the cut get into it");
+    assert_eq!((found.violated.as_str(), found.actions.len()), ("consistent-cut", 13), "{found:#?}");
+    let actions = find_actions(&setup, &found.actions).expect("it was just found");
+    let story = tell(&setup, &actions);
+    let last = story.last().expect("there is a story");
+    assert!(last.contains("coord e1") && last.contains("checkpoint-completed"), "{last}");
+}
+
+#[test]
+fn a_saved_path_is_followed_until_the_world_has_changed() {
+    let actions = ["coord0 fire trigger a1.1", "w0 t0 hear", "w0 t0 read"].map(str::to_owned).to_vec();
+    let bounds = worlds::find("aligned").expect("it is listed").bounds;
+    let mut found = Found { world: "aligned".into(), violated: String::new(), witness: String::new(), bounds, actions };
+    let (story, broken) = replay(&found).expect("all that can happen");
+    assert!(broken.is_none() && story.iter().any(|line| line.contains("barrier-forwarded")), "{story:#?}");
+    found.actions.push("w0 t0 read".into());
+    let diverged = replay(&found).expect_err("its log has one record").to_string();
+    assert!(diverged.starts_with("step 4 is \"w0 t0 read\", which cannot happen there"), "{diverged}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use crate::queue::Element;
 use crate::state::{Part, State, Value};
 use crate::tally::Tally;
+use crate::topology::Vertex;
 use crate::turn::Setup;
 use crate::world::World;
 use cofferdam_protocol::{AttemptId, Mode, TaskId};
@@ -228,7 +229,7 @@ fn records(setup: &Setup, state: &State, attempt: AttemptId) -> Option<String> {
     }
     let under_way = |to: usize, from: usize| {
         let mut tally = Tally::default();
-        for &at in &setup.layout.vertices[to].0 {
+        for &at in &setup.layout.vertices[to].tasks {
             for (channel, upstream) in setup.layout.upstream[at].iter().enumerate() {
                 if *upstream == from {
                     for element in task(at)?.inputs[channel].iter() {
@@ -248,7 +249,7 @@ fn records(setup: &Setup, state: &State, attempt: AttemptId) -> Option<String> {
 /// Holds what each vertex has taken in, and what is on its way to it, against what the vertices before it have sent.
 fn compare(setup: &Setup, value: impl Fn(usize) -> Option<Value>, under_way: impl Fn(usize, usize) -> Option<Tally>) -> Result<(), String> {
     let mut sent: Vec<Tally> = Vec::new();
-    for (vertex, (tasks, edges)) in setup.layout.vertices.iter().enumerate() {
+    for (vertex, Vertex { tasks, edges }) in setup.layout.vertices.iter().enumerate() {
         let (mut out, mut taken) = (Tally::default(), Tally::default());
         for &at in tasks {
             let task = &setup.layout.tasks[at];

@@ -17,6 +17,9 @@ use std::sync::Arc;
 /// A store's files: by number, with the path once it is uploaded.
 pub type Store = BTreeMap<u8, Option<Arc<str>>>;
 
+/// The shared files of a part, by number and path.
+pub type Files = Arc<Vec<(u8, Arc<str>)>>;
+
 /// What a task hands over for a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Part {
@@ -25,7 +28,7 @@ pub struct Part {
     /// The state, or the source's position.
     pub value: Value,
     /// The shared files.
-    pub files: Option<Arc<Vec<(u8, Arc<str>)>>>,
+    pub files: Option<Files>,
 }
 
 impl Acknowledged for Part {

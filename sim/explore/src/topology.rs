@@ -48,13 +48,22 @@ pub struct Task {
     pub mark: u8,
 }
 
+/// The subtasks of one vertex, and the edges into it.
+#[derive(Clone, Debug)]
+pub struct Vertex {
+    /// The numbers of its tasks.
+    pub tasks: Vec<usize>,
+    /// From which vertex an edge comes, and what its records' numbers have grown by there.
+    pub edges: Vec<(usize, u8)>,
+}
+
 /// A topology with everything worked out.
 #[derive(Clone, Debug)]
 pub struct Layout {
     /// Tasks in topological order.
     pub tasks: Vec<Task>,
-    /// For each vertex the numbers of its tasks, and the edges into it: from which vertex, with which mark.
-    pub vertices: Vec<(Vec<usize>, Vec<(usize, u8)>)>,
+    /// In topological order.
+    pub vertices: Vec<Vertex>,
     /// For each task and channel the vertex that it comes from.
     pub upstream: Vec<Vec<usize>>,
     /// How many sources there are.
@@ -82,16 +91,16 @@ impl Layout {
                 let id = TaskId::new(vertex as u32, subtask);
                 tasks.push(Task { id, source, sink, channels: 0, outputs: Vec::new(), mark });
             }
-            vertices.push(((first..tasks.len()).collect::<Vec<usize>>(), Vec::new()));
+            vertices.push(Vertex { tasks: (first..tasks.len()).collect(), edges: Vec::new() });
         }
         let mut upstream = vec![Vec::new(); tasks.len()];
         for &(from, to, pattern) in topology.edges {
-            let mark = tasks[vertices[from].0[0]].mark;
-            vertices[to].1.push((from, mark));
-            for (index, &sender) in vertices[from].0.clone().iter().enumerate() {
+            let mark = tasks[vertices[from].tasks[0]].mark;
+            vertices[to].edges.push((from, mark));
+            for (index, &sender) in vertices[from].tasks.clone().iter().enumerate() {
                 let receivers = match pattern {
-                    Pattern::Forward => vec![vertices[to].0[index]],
-                    Pattern::Shuffle => vertices[to].0.clone(),
+                    Pattern::Forward => vec![vertices[to].tasks[index]],
+                    Pattern::Shuffle => vertices[to].tasks.clone(),
                 };
                 let mut ends = Vec::new();
                 for receiver in receivers {

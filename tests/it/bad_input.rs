@@ -56,6 +56,32 @@ fn a_file_that_is_no_scenario_is_refused() {
     assert_refused(&["sweep", text(&wrong)], "wrong.toml");
 }
 
+#[test]
+fn a_world_or_bound_that_is_none_is_refused() {
+    assert_refused(&["explore", "no-such-world"], "no-such-world");
+    assert_refused(&["explore", "aligned", "--bound", "no-such-bound=1"], "no-such-bound");
+    assert_refused(&["explore", "aligned", "--bound", "crashes"], "NAME=N");
+    assert_refused(&["explore", "aligned", "--bound", "crashes=9"], "from 0 to 4");
+    assert_refused(&["explore", "aligned", "--memory-limit", "0"], "--memory-limit");
+    assert_refused(&["explore", "aligned", "--random"], "--for");
+}
+
+#[test]
+fn a_path_that_cannot_be_followed_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("failure.toml");
+    let file = |world: &str, bounds: &str, actions: &str| {
+        let text = format!("world = \"{world}\"\nviolated = \"\"\nwitness = \"\"\nactions = [{actions}]\n[bounds]\n{bounds}\n");
+        std::fs::write(&path, text).expect("written");
+    };
+    file("no-such-world", "", "");
+    assert_refused(&["replay", text(&path)], "no-such-world");
+    file("aligned", "crashes = 9", "");
+    assert_refused(&["replay", text(&path)], "crashes");
+    file("aligned", "", "\"w0 t0 fly\"");
+    assert_refused(&["replay", text(&path)], "w0 t0 fly");
+}
+
 #[cfg(not(feature = "rocksdb"))]
 #[test]
 fn what_needs_rocksdb_says_how_to_build_with_it() {

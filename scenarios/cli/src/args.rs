@@ -1,7 +1,9 @@
 //! The command line.
 
+mod explore;
 mod small_state;
 
+pub use explore::ExploreArguments;
 pub use small_state::SmallStateArguments;
 
 use crate::failure::Failure;
@@ -36,6 +38,8 @@ pub enum Command {
     Sweep(SweepArguments),
     /// Run one scenario with one seed again, the same way.
     Replay(ReplayArguments),
+    /// Visit every state of a small world around the protocol's machines.
+    Explore(ExploreArguments),
     /// Run a job for real, as processes on this machine.
     Run(RunArguments),
     /// Cancel a job that runs: its `run` ends with exit code 3.
@@ -93,7 +97,7 @@ pub struct SweepArguments {
 /// `cofferdam replay`.
 #[derive(Debug, Args)]
 pub struct ReplayArguments {
-    /// A scenario by name, or a scenario file such as failure.toml.
+    /// A scenario by name, or a file such as failure.toml that a sweep or an exploration has left.
     #[arg(value_name = "NAME|FILE.toml")]
     pub target: String,
     /// The seed; a file may have its own.

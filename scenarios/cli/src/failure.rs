@@ -34,6 +34,14 @@ pub enum Failure {
         /// What may have been meant.
         nearest: Option<String>,
     },
+    /// No world has this name.
+    #[error("no world is called {name:?}; there are {known}")]
+    UnknownWorld {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: String,
+    },
     /// Its stories are not in this build.
     #[error("{name:?} needs a build with RocksDB: {BUILD_WITH_ROCKSDB}")]
     NoRocksDb {
@@ -209,6 +217,7 @@ impl Failure {
         match self {
             Self::Usage(_)
             | Self::UnknownScenario { .. }
+            | Self::UnknownWorld { .. }
             | Self::NoRocksDb { .. }
             | Self::BadGlob { .. }
             | Self::ScenarioFile(_)

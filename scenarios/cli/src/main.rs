@@ -2,6 +2,7 @@
 //!
 //! * [`args`]: the command line.
 //! * [`scenarios`], [`sweep`], [`replay`]: the simulated engine under faults, as lists, in bulk, and one run again.
+//! * [`explore`]: the machines of the protocol in small worlds, every interleaving.
 //! * [`run`]: the same engine for real, as processes.
 //! * [`command`]: what a user tells a running job.
 //! * [`planted`]: whether planted bugs are caught.
@@ -13,6 +14,7 @@
 mod args;
 mod command;
 mod console;
+mod explore;
 mod failure;
 mod inspect;
 mod place;
@@ -49,6 +51,7 @@ fn perform(command: Command) -> Result<Outcome, Failure> {
         Command::Scenarios(arguments) => scenarios::list(&arguments),
         Command::Sweep(arguments) => sweep::sweep(arguments),
         Command::Replay(arguments) => replay::replay(&arguments),
+        Command::Explore(arguments) => explore::explore(&arguments),
         Command::Run(arguments) => run::run(arguments),
         Command::Savepoint(arguments) => command::savepoint(&arguments),
         Command::Inspect(arguments) => inspect::inspect(&arguments),

@@ -2,6 +2,7 @@
 
 use crate::args::ReplayArguments;
 use crate::console::{self, grouped};
+use crate::explore;
 use crate::failure::{Failure, Outcome};
 use crate::target;
 use cofferdam_sim::run::simulate;
@@ -12,6 +13,9 @@ use cofferdam_sim::verdict::{Keep, Report};
 /// # Errors
 /// There is no such scenario, or no seed.
 pub fn replay(arguments: &ReplayArguments) -> Result<Outcome, Failure> {
+    if let Some(found) = explore::saved(&arguments.target)? {
+        return explore::replay(&found, arguments.trace);
+    }
     let target = target::one(&arguments.target)?;
     let Some(seed) = arguments.seed.or(target.seed()) else {
         return Err(Failure::SeedMissing { target: arguments.target.clone() });

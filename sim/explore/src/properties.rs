@@ -1,0 +1,325 @@
+//! What must hold in every state, and what must be met somewhere.
+
+use crate::queue::Element;
+use crate::state::{Part, State, Value};
+use crate::tally::Tally;
+use crate::topology::Vertex;
+use crate::turn::Setup;
+use crate::world::World;
+use cofferdam_protocol::{AttemptId, Mode, TaskId};
+use std::collections::BTreeMap;
+
+/// A promise that holds in each state and at each transition (stateright: `always`). Those that the simulation has an invariant for are
+/// called as that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Promise {
+    /// No machine comes upon a state that it says cannot be.
+    MachineAssertions,
+    /// A checkpoint is complete only with the part of every task, each of the attempt that took it.
+    AcksBeforeComplete,
+    /// No number is used for two checkpoints, or before it is durably reserved.
+    IdsUnique,
+    /// The states of a completed checkpoint are those after the same prefix of all inputs.
+    ConsistentCut,
+    /// Each record that a source has read is in the state behind it or on its way there, once, and in the output at the end.
+    ExactlyOnce,
+    /// The same, but at least once.
+    NothingLost,
+    /// Attempts begin one after the other, and none takes part in another's checkpoint.
+    OneLiveAttempt,
+    /// Nobody is told of, and nothing is committed for, a checkpoint that the journal has never named.
+    ToldAfterDurable,
+    /// An attempt begins from the newest checkpoint that the journal names.
+    LatestRestored,
+    /// Everything that a checkpoint needs is there for as long as the journal names it.
+    RetainedFiles,
+    /// No more checkpoints are pending than may be.
+    MaxConcurrent,
+    /// Each journal entry goes on from the one before: epoch and numbers never go back, nor does the newest checkpoint behind one that
+    /// somebody was told of.
+    JournalGoesForward,
+    /// As long as there is something left to do, something can happen.
+    NeverStuck,
+    /// When all is quiet, nothing is left that nobody needs.
+    NothingLeftOver,
+}
+
+impl Promise {
+    /// All, in order.
+    pub const ALL: [Self; 14] = [
+        Self::MachineAssertions,
+        Self::AcksBeforeComplete,
+        Self::IdsUnique,
+        Self::ConsistentCut,
+        Self::ExactlyOnce,
+        Self::NothingLost,
+        Self::OneLiveAttempt,
+        Self::ToldAfterDurable,
+        Self::LatestRestored,
+        Self::RetainedFiles,
+        Self::MaxConcurrent,
+        Self::JournalGoesForward,
+        Self::NeverStuck,
+        Self::NothingLeftOver,
+    ];
+
+    /// Its stable name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::MachineAssertions => "machine-assertions",
+            Self::AcksBeforeComplete => "acks-before-complete",
+            Self::IdsUnique => "ids-unique",
+            Self::ConsistentCut => "consistent-cut",
+            Self::ExactlyOnce => "exactly-once",
+            Self::NothingLost => "nothing-lost",
+            Self::OneLiveAttempt => "one-live-attempt",
+            Self::ToldAfterDurable => "told-after-durable",
+            Self::LatestRestored => "latest-restored",
+            Self::RetainedFiles => "retained-files",
+            Self::MaxConcurrent => "max-concurrent",
+            Self::JournalGoesForward => "journal-goes-forward",
+            Self::NeverStuck => "never-stuck",
+            Self::NothingLeftOver => "nothing-left-over",
+        }
+    }
+}
+
+/// A promise that does not hold, and what shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Broken {
+    /// Which.
+    pub promise: Promise,
+    /// What shows it, for people.
+    pub witness: String,
+}
+
+macro_rules! situations {
+    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
+        /// Something interesting that may happen (stateright: `sometimes`). A world names those that have to.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Situation {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Situation {
+            /// All, in order.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// Its stable name.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$name => $text,)*
+                }
+            }
+        }
+    };
+}
+
+situations! {
+    /// A checkpoint is complete.
+    Completed = "checkpoint-completed",
+    /// It holds some but not all of the input.
+    CompletedMidway = "completed-midway",
+    /// An attempt begins from a checkpoint.
+    Restored = "restored",
+    /// Two checkpoints are pending at once.
+    TwoPending = "two-pending",
+    /// A later checkpoint completes before an earlier one.
+    Subsumed = "subsumed",
+    /// A channel is held back until the others' barriers have come.
+    ChannelHeld = "channel-held",
+    /// A subtask gives up a checkpoint for a newer one whose barrier has come. Met by no world yet: channels and connections keep the
+    /// order, so the older barrier always comes first.
+    AbandonedForNewer = "abandoned-for-newer",
+    /// A subtask hears of an abort before the barrier, which comes later.
+    AbortBeforeBarrier = "abort-before-barrier",
+    /// A subtask hears of an abort while it collects barriers.
+    AbortWhileAligning = "abort-while-aligning",
+    /// A subtask hears of an abort while it writes its part.
+    AbortWhileWriting = "abort-while-writing",
+    /// A checkpoint has taken too long.
+    Expired = "expired",
+    /// A part could not be written.
+    WriteFailed = "write-failed",
+    /// Metadata could not be written.
+    MetadataFailed = "metadata-failed",
+    /// An acknowledgement comes after its checkpoint was given up.
+    LateAcknowledgement = "late-acknowledgement",
+    /// An acknowledgement comes from an attempt that has been replaced.
+    ZombieAcknowledgement = "zombie-acknowledgement",
+    /// A task of a replaced attempt writes output while its successor runs.
+    ZombieWrites = "zombie-writes",
+    /// A notice gets lost.
+    NoticeLost = "notice-lost",
+    /// A notice or a report comes twice.
+    Repeated = "repeated",
+    /// A completion that a task has missed comes with the abort of a later checkpoint.
+    CaughtUp = "commit-caught-up",
+    /// A checkpoint completes though the attempt that took it has failed meanwhile.
+    CompletedAfterFailure = "completed-after-failure",
+    /// The answer to a journal entry got lost, and it had happened.
+    UnknownHappened = "unknown-happened",
+    /// The answer to a journal entry got lost, and it had not happened.
+    UnknownLost = "unknown-lost",
+    /// A checkpoint whose entry was in doubt is discarded, as it had not become a restore point for good.
+    DoubtSettled = "doubt-settled",
+    /// A coordinator begins from an entry of which its predecessor did not know that it was durable.
+    InheritedUnknown = "inherited-unknown",
+    /// Another coordinator takes over.
+    TookOver = "took-over",
+    /// A coordinator finds out that it has been replaced.
+    Fenced = "fenced",
+    /// An entry of a dead coordinator arrives after its successor has read the journal.
+    StrayEntry = "stray-entry",
+    /// A shared file goes.
+    SharedReleased = "shared-released",
+    /// A completed checkpoint needs a file that an earlier one has uploaded.
+    SharedReused = "shared-reused",
+    /// Shared files of earlier attempts are swept.
+    SharedSwept = "shared-swept",
+    /// A worker comes back before its loss is noticed.
+    ReplacedWorker = "replaced-worker",
+}
+
+/// A set of situations.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Marks(pub u64);
+
+impl Marks {
+    /// Adds one.
+    pub fn add(&mut self, situation: Situation) {
+        self.0 |= 1 << situation as u32;
+    }
+
+    /// Whether it is there.
+    #[must_use]
+    pub fn has(self, situation: Situation) -> bool {
+        self.0 >> (situation as u32) & 1 == 1
+    }
+}
+
+/// The promise that a world makes about records.
+#[must_use]
+pub fn counting(world: &World) -> Promise {
+    match world.promised {
+        Mode::ExactlyOnce => Promise::ExactlyOnce,
+        Mode::AtLeastOnce => Promise::NothingLost,
+    }
+}
+
+/// The promise that does not hold in this state, whatever led to it.
+#[must_use]
+pub fn broken(setup: &Setup, state: &State) -> Option<Broken> {
+    if let Some(broken) = &state.broken {
+        return Some((**broken).clone());
+    }
+    let attempt = state.storage.attempt;
+    let witness = records(setup, state, attempt)?;
+    Some(Broken { promise: counting(&setup.world), witness })
+}
+
+/// What is wrong with the records of a live attempt: each one that its source has read is in the state behind it, or on its way there.
+fn records(setup: &Setup, state: &State, attempt: AttemptId) -> Option<String> {
+    let task = |at: usize| state.running(attempt, at);
+    // Of an attempt that has lost a task nothing is asked: it will be replaced.
+    if (0..setup.layout.tasks.len()).any(|at| task(at).is_none()) {
+        return None;
+    }
+    let under_way = |to: usize, from: usize| {
+        let mut tally = Tally::default();
+        for &at in &setup.layout.vertices[to].tasks {
+            for (channel, upstream) in setup.layout.upstream[at].iter().enumerate() {
+                if *upstream == from {
+                    for element in task(at)?.inputs[channel].iter() {
+                        if let Element::Record(record) = element {
+                            tally.add(record);
+                        }
+                    }
+                }
+            }
+        }
+        Some(tally)
+    };
+    let value = |at: usize| task(at).map(|running| running.value);
+    compare(setup, value, under_way).err().map(|witness| format!("{attempt}: {witness}"))
+}
+
+/// Holds what each vertex has taken in, and what is on its way to it, against what the vertices before it have sent.
+fn compare(setup: &Setup, value: impl Fn(usize) -> Option<Value>, under_way: impl Fn(usize, usize) -> Option<Tally>) -> Result<(), String> {
+    let mut sent: Vec<Tally> = Vec::new();
+    for (vertex, Vertex { tasks, edges }) in setup.layout.vertices.iter().enumerate() {
+        let (mut out, mut taken) = (Tally::default(), Tally::default());
+        for &at in tasks {
+            let task = &setup.layout.tasks[at];
+            match value(at) {
+                Some(Value::Position(position)) => {
+                    let first = task.source.unwrap_or_default() * setup.records;
+                    (first..first + position).for_each(|record| out.add(record));
+                }
+                Some(Value::Taken(tally)) => taken = taken.and(tally),
+                None => return Err(format!("{} has nothing", task.id)),
+            }
+        }
+        let mut expected = Tally::default();
+        for &(from, mark) in edges {
+            expected = expected.and(sent[from].on(mark));
+            taken = taken.and(under_way(vertex, from).unwrap_or_default());
+        }
+        let name = setup.layout.tasks[tasks[0]].id.vertex;
+        if let Some(record) = taken.first_missing(expected) {
+            return Err(format!("r{record} was sent to {name}, and is neither in its state nor on its way"));
+        }
+        if setup.world.promised == Mode::ExactlyOnce {
+            if let Some(record) = expected.first_missing(taken) {
+                return Err(format!("r{record} counts {} times in {name}, and was sent {} times", taken.of(record), expected.of(record)));
+            }
+        }
+        // What has been taken in was sent on; what is on its way was not.
+        sent.push(if edges.is_empty() { out } else { tasks.iter().fold(Tally::default(), |sum, &at| sum.and(taken_by(value(at)))) });
+    }
+    Ok(())
+}
+
+fn taken_by(value: Option<Value>) -> Tally {
+    match value {
+        Some(Value::Taken(tally)) => tally,
+        Some(Value::Position(_)) | None => Tally::default(),
+    }
+}
+
+/// Whether the parts are a consistent cut, and if so whether of some but not all of the input.
+///
+/// # Errors
+/// What shows that they are not.
+pub fn cut(setup: &Setup, parts: &BTreeMap<TaskId, Part>) -> Result<bool, String> {
+    let value = |at: usize| parts.get(&setup.layout.tasks[at].id).map(|part| part.value);
+    // Between the parts of a cut nothing is on its way.
+    compare(setup, value, |_, _| Some(Tally::default()))?;
+    let positions = (0..setup.layout.tasks.len()).filter_map(|at| match value(at) {
+        Some(Value::Position(position)) => Some(u32::from(position)),
+        Some(Value::Taken(_)) | None => None,
+    });
+    let read: u32 = positions.sum();
+    Ok(read > 0 && read < u32::from(setup.records) * u32::from(setup.layout.sources))
+}
+
+/// Whether the attempt has read and taken in everything, and its output says so.
+#[must_use]
+pub fn all_processed(setup: &Setup, state: &State, attempt: AttemptId) -> bool {
+    setup.layout.tasks.iter().enumerate().all(|(at, task)| {
+        let Some(running) = state.running(attempt, at) else { return false };
+        let read = match running.value {
+            Value::Position(position) => position == setup.records,
+            Value::Taken(tally) => {
+                let rows = task.sink.map(|sink| state.output[sink].taken);
+                match setup.world.promised {
+                    Mode::ExactlyOnce => rows.is_none_or(|rows| rows == tally),
+                    Mode::AtLeastOnce => rows.is_none_or(|rows| rows.first_missing(tally.once()).is_none()),
+                }
+            }
+        };
+        read && running.inputs.iter().all(|input| input.is_empty())
+    })
+}

@@ -1,0 +1,107 @@
+//! A channel: what has been sent and not yet read, in order, in 16 bytes.
+
+use cofferdam_protocol::CheckpointId;
+
+/// What flows through a channel. Never zero, so that a queue needs no length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Element {
+    /// A record, by its number (see [`tally`](crate::tally)).
+    Record(u8),
+    /// The barrier of a checkpoint.
+    Barrier(CheckpointId),
+    /// The marker that the barrier of a checkpoint will not come.
+    Cancel(CheckpointId),
+}
+
+/// Checkpoint numbers stay below this.
+pub const MOST_CHECKPOINTS: u64 = 64;
+const BARRIER: u8 = 0x40;
+const CANCEL: u8 = 0x80;
+
+impl Element {
+    fn code(self) -> u8 {
+        let small = |checkpoint: CheckpointId| {
+            assert!(checkpoint.0 < MOST_CHECKPOINTS, "{checkpoint} is beyond what a world uses");
+            checkpoint.0 as u8
+        };
+        match self {
+            Self::Record(record) => record + 1,
+            Self::Barrier(checkpoint) => BARRIER | small(checkpoint),
+            Self::Cancel(checkpoint) => CANCEL | small(checkpoint),
+        }
+    }
+
+    fn of(code: u8) -> Self {
+        let checkpoint = CheckpointId(u64::from(code & (BARRIER - 1)));
+        match code {
+            _ if code & CANCEL != 0 => Self::Cancel(checkpoint),
+            _ if code & BARRIER != 0 => Self::Barrier(checkpoint),
+            _ => Self::Record(code - 1),
+        }
+    }
+}
+
+/// Up to sixteen elements; the first is in the lowest byte.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Queue(u128);
+
+impl Queue {
+    /// How many elements.
+    #[must_use]
+    pub fn len(self) -> u32 {
+        16 - self.0.leading_zeros() / 8
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Adds one at the end.
+    pub fn push(&mut self, element: Element) {
+        let len = self.len();
+        assert!(len < 16, "a channel holds at most 16 elements");
+        self.0 |= u128::from(element.code()) << (8 * len);
+    }
+
+    /// Takes the first.
+    pub fn pop(&mut self) -> Option<Element> {
+        let first = self.first();
+        self.0 >>= 8;
+        first
+    }
+
+    /// The first.
+    #[must_use]
+    pub fn first(self) -> Option<Element> {
+        (self.0 != 0).then(|| Element::of(self.0 as u8))
+    }
+
+    /// All, in order.
+    pub fn iter(self) -> impl Iterator<Item = Element> {
+        self.0.to_le_bytes().into_iter().take_while(|code| *code != 0).map(Element::of)
+    }
+
+    /// How many records.
+    #[must_use]
+    pub fn records(self) -> u32 {
+        self.iter().map(|element| u32::from(matches!(element, Element::Record(_)))).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_in_comes_out_in_order() {
+        let all = [Element::Record(0), Element::Barrier(CheckpointId(1)), Element::Cancel(CheckpointId(63)), Element::Record(31)];
+        let mut queue = Queue::default();
+        all.into_iter().for_each(|element| queue.push(element));
+        assert_eq!((queue.len(), queue.records()), (4, 2));
+        assert!(queue.iter().eq(all));
+        assert!(std::iter::from_fn(|| queue.pop()).eq(all));
+        assert!(queue.is_empty());
+    }
+}

@@ -5,6 +5,7 @@ use crate::properties::{Promise, Situation};
 use crate::topology::{Layout, Topology};
 use cofferdam_protocol::coordinator::Plan;
 use cofferdam_protocol::{CheckpointSettings, Mode, RestartStrategy, Retention};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// No world has more workers.
@@ -75,6 +76,7 @@ impl World {
         Plan {
             tasks: layout.tasks.iter().map(|task| task.id).collect(),
             sources: layout.tasks.iter().filter(|task| task.source.is_some()).map(|task| task.id).collect(),
+            committers: BTreeSet::new(),
             checkpoints: CheckpointSettings {
                 interval: Some(second),
                 mode: self.mode,

@@ -6,7 +6,7 @@ use crate::properties::Situation;
 use crate::state::{Contact, Line, Part, Reign, Report, Rows, State, Storage};
 use crate::story::Actor;
 use crate::topology::MOST_SINKS;
-use cofferdam_protocol::coordinator::{Coordinator, Input, Journal, Standing};
+use cofferdam_protocol::coordinator::{Coordinator, FailureKind, Input, Journal, Standing};
 use cofferdam_protocol::{AttemptId, CheckpointId, Incarnation, Machine, TaskId, WorkerId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -156,7 +156,9 @@ impl Turn<'_> {
                 self.tell_of_reign(0, Some(attempt), Some(checkpoint), "decline-received", || task.to_string());
                 Input::Declined { attempt, checkpoint, task, reason }
             }
-            Report::Failed(attempt, task) => Input::TaskFailed { attempt, task, cause: "its receiver is gone".into() },
+            Report::Failed(attempt, task) => {
+                Input::TaskFailed { attempt, task, cause: "its receiver is gone".into(), kind: FailureKind::Recoverable }
+            }
             Report::Stopped(attempt) => Input::WorkerStopped { attempt, worker: self.setup.worker_id(worker) },
         };
         self.lead(0, input);

@@ -296,6 +296,7 @@ impl Turn<'_> {
             return;
         }
         self.state.storage.change().attempt = attempt;
+        answers.push_back(Input::Deployed { attempt });
         self.start_attempt(attempt, placement, parts.as_deref(), answers);
     }
 

@@ -212,14 +212,7 @@ impl Turn<'_> {
         let old = self.state.reigns[0].take();
         let number = old.as_ref().map_or(0, |old| old.number).max(self.state.reigns[1].as_ref().map_or(0, |old| old.number));
         let number = number.max(self.state.storage.writer) + 1;
-        for worker in 0..self.setup.world.workers as usize {
-            let line = self.line(worker);
-            if line.contact == Contact::Connected {
-                line.contact = Contact::CutOff;
-            }
-            line.reports.clear();
-            (line.before, line.stop) = (None, None);
-        }
+        self.cut_off_all();
         if let Some(mut old) = old {
             if lives_on {
                 self.state.reigns[1] = Some(old);
@@ -254,14 +247,19 @@ impl Turn<'_> {
     pub(super) fn leave(&mut self, which: usize) {
         self.state.reigns[which] = None;
         if which == 0 {
-            for worker in 0..self.setup.world.workers as usize {
-                let line = self.line(worker);
-                if line.contact == Contact::Connected {
-                    line.contact = Contact::CutOff;
-                }
-                line.reports.clear();
-                (line.before, line.stop) = (None, None);
+            self.cut_off_all();
+        }
+    }
+
+    /// The coordinator's end of every connection is gone.
+    fn cut_off_all(&mut self) {
+        for worker in 0..self.setup.world.workers as usize {
+            let line = self.line(worker);
+            if line.contact == Contact::Connected {
+                line.contact = Contact::CutOff;
             }
+            line.reports.clear();
+            (line.before, line.stop) = (None, None);
         }
     }
 }

@@ -80,6 +80,9 @@ fn checked(url: &str) -> Result<&str, Failure> {
     if !SCHEMES.contains(&scheme) {
         return refused(format!("{scheme}:// is not the URL of an object store; there are s3, gs, az and file"));
     }
+    if rest.trim_matches('/').is_empty() || (authority.is_empty() && scheme != "file") {
+        return refused("it names no bucket, container or folder".into());
+    }
     Ok(url.trim_end_matches('/'))
 }
 
@@ -104,5 +107,8 @@ mod tests {
             assert!(!said.contains("hush") && said.contains("://"), "{said}");
         }
         assert!(Place::of(Path::new("memory://here/path")).is_err(), "nobody else would find it");
+        for url in ["s3://", "s3:///path", "file:///"] {
+            assert!(Place::of(Path::new(url)).is_err(), "{url} names nothing");
+        }
     }
 }

@@ -34,7 +34,7 @@ fn a_row_behind_the_positions_is_red() {
     let mut judge = CommittedOnly::default();
     assert!(look(&mut judge, &[("a", "k0 0-0\n")]).is_err(), "no checkpoint is complete");
     judge.completed(&logs(), &positions(2, 0));
-    let witness = look(&mut judge, &[("a", "k0 0-0\nk2 0-2\n")]);
+    let witness = look(&mut judge, &[("c", "k0 0-0\nk2 0-2\n")]);
     assert!(witness.is_err_and(|witness| witness.contains("k2 0-2")));
     // An older checkpoint takes nothing back.
     judge.completed(&logs(), &positions(1, 0));

@@ -108,6 +108,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 storage: storage.clone(),
                 small: SmallState::default(),
                 mode: Mode::ExactlyOnce,
+                overtaking: false,
                 backend: StateBackend::InMemory,
                 local: None,
             };

@@ -131,6 +131,12 @@ pub trait Sink: Send + 'static {
     /// Gets ready; finds what earlier attempts left.
     fn open<E: Env>(&mut self, env: &E, place: Place) -> impl Future<Output = Result<(), ConnectorError>> + Send;
 
+    /// Ready when it takes another batch: a sink whose outside is slow holds the job back here. Loses nothing when dropped before.
+    fn room<E: Env>(&mut self, env: &E) -> impl Future<Output = ()> + Send {
+        let _ = env;
+        std::future::ready(())
+    }
+
     /// Takes all records of a batch.
     fn accept(&mut self, records: &mut Vec<Self::In>);
 

@@ -14,7 +14,7 @@ pub type EventTime = i64;
 /// The watermark behind which no record can come.
 pub const END_OF_TIME: EventTime = i64::MAX;
 
-/// What a channel carries, in order. Barriers never overtake records.
+/// What a channel carries, in order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Element<T> {
     /// Records.
@@ -36,6 +36,10 @@ pub enum SnapshotRequest {
     Checkpoint {
         /// Nothing that came with the restore may be built upon: it belongs to somebody else.
         full: bool,
+        /// When the coordinator asked for it, by its wall clock, in milliseconds.
+        triggered_ms: i64,
+        /// Whether its barriers may overtake records.
+        alignment: Alignment,
     },
     /// For the user.
     Savepoint {
@@ -44,6 +48,42 @@ pub enum SnapshotRequest {
         /// As what.
         format: SavepointFormat,
     },
+}
+
+/// Whether a barrier waits for the records ahead of it (Flink: `CheckpointOptions.AlignmentType`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Alignment {
+    /// It does.
+    #[default]
+    Aligned,
+    /// For so long since the checkpoint was asked for; overtakes then.
+    Within {
+        /// In milliseconds.
+        timeout_ms: u64,
+    },
+    /// It overtakes: records under way become part of the checkpoint.
+    Overtaking,
+}
+
+impl SnapshotRequest {
+    /// Whether its barrier overtakes.
+    #[must_use]
+    pub fn overtakes(&self) -> bool {
+        matches!(self, Self::Checkpoint { alignment: Alignment::Overtaking, .. })
+    }
+
+    /// Whether its barrier overtakes, or may do so later.
+    #[must_use]
+    pub fn may_overtake(&self) -> bool {
+        matches!(self, Self::Checkpoint { alignment: Alignment::Overtaking | Alignment::Within { .. }, .. })
+    }
+
+    /// From now on its barrier overtakes (Flink: `CheckpointBarrier.asUnaligned`).
+    pub fn overtake(&mut self) {
+        if let Self::Checkpoint { alignment, .. } = self {
+            *alignment = Alignment::Overtaking;
+        }
+    }
 }
 
 /// How a savepoint is written (Flink: `SavepointFormatType`).

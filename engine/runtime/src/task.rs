@@ -126,6 +126,8 @@ pub struct TaskContext<E: Env> {
     pub attempt: AttemptId,
     /// Exactly-once or at-least-once.
     pub mode: Mode,
+    /// Whether barriers may overtake records.
+    pub overtaking: bool,
     /// What keyed state is kept in.
     pub backend: StateBackend,
     /// Where snapshots are read from.

@@ -447,6 +447,7 @@ impl Run {
                 storage: storage.clone(),
                 small,
                 mode,
+                overtaking: false,
                 backend: StateBackend::InMemory,
                 local: cluster.local_recovery.then(|| format!("{}/{}", local_copies::FOLDER, self.job.name)),
             };

@@ -247,6 +247,7 @@ async fn cluster(env: &RealEnv, row: &Row, graph: Arc<JobGraph<RealEnv>>, folder
                 storage: storage.clone(),
                 small: SmallState::default(),
                 mode: Mode::ExactlyOnce,
+                overtaking: false,
                 backend: (row.backend)(&Path::new(folder).join(format!("worker-{number}"))),
                 local: None,
             };

@@ -115,6 +115,8 @@ pub struct Taking<'a, E: Env> {
     pub worker: WorkerId,
     /// Exactly-once or at-least-once.
     pub mode: Mode,
+    /// Whether barriers may overtake records.
+    pub overtaking: bool,
     /// What keyed state is kept in.
     pub backend: &'a StateBackend,
     /// Second copies on this worker's disk, and what the tasks begin from.
@@ -229,6 +231,7 @@ impl<E: Env> Deployment<E> {
                 task,
                 attempt,
                 mode: taking.mode,
+                overtaking: taking.overtaking,
                 backend: taking.backend.clone(),
                 storage: taking.storage.clone(),
                 streams: streams.clone(),

@@ -43,6 +43,8 @@ pub struct WorkerSettings {
     pub small: SmallState,
     /// Exactly-once or at-least-once.
     pub mode: Mode,
+    /// Whether barriers may overtake records (`execution.checkpointing.unaligned.enabled`).
+    pub overtaking: bool,
     /// What keyed state is kept in.
     pub backend: StateBackend,
     /// A folder of this worker and job alone, on its own disk, for second copies of state (`execution.state-recovery.from-local`).
@@ -256,9 +258,9 @@ impl<E: Env> Session<'_, E> {
                 *deployment = None;
                 observe(self.env, self.settings.worker, Some(attempt), Moment::TasksStarting, Detail::Count(tasks.len() as u64));
                 let assignment = Assignment { attempt, tasks, placement };
-                let WorkerSettings { worker, storage, small, mode, backend, .. } = self.settings;
+                let WorkerSettings { worker, storage, small, mode, overtaking, backend, .. } = self.settings;
                 let local = self.local.map(|local| (local, *begins_from));
-                let taken = Taking { storage, small: *small, worker: *worker, mode: *mode, backend, local };
+                let taken = Taking { storage, small: *small, worker: *worker, mode: *mode, overtaking: *overtaking, backend, local };
                 *deployment = Some(Deployment::start(self.env, self.graph, taken, self.plane, assignment, reports));
             }
             ToWorker::Control { attempt, tasks, control } => {

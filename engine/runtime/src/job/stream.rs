@@ -1,7 +1,8 @@
 //! Streams: chains under construction, and how they are connected.
 
 use super::{Building, Edge, MakeInlet, MakeRoute, Partitioning, RunTask, Vertex};
-use crate::channel::{BoxFuture, Broadcast, Carrying, EdgeType, Exchange, Forward, Gate, Hash, Rebalance, Route};
+use crate::channel::gate::GroupOf;
+use crate::channel::{AnyEnd, BoxFuture, Broadcast, Carrying, EdgeType, Exchange, Forward, Gate, Hash, Inlet, Plain, Rebalance, Route, Side};
 use crate::connector::{Sink, Source};
 use crate::env::Env;
 use crate::operator::{
@@ -90,7 +91,8 @@ impl<E: Env, X: Send + 'static> HeadSpec<E> for GateSpec<E, X> {
         let make: MakeInput<E, _> = Arc::new(move |context| {
             let ends = std::mem::take(&mut context.inputs);
             assert_eq!(ends.len(), inlets.len(), "a subtask gets the ends of all its input edges");
-            Gate::new(ends.into_iter().zip(&inlets).flat_map(|(ends, inlet)| ends.into_iter().map(|end| inlet(end))).collect())
+            let inlets = ends.into_iter().zip(&inlets).flat_map(|(ends, inlet)| ends.into_iter().map(|end| inlet(end)));
+            Gate::new(inlets.collect(), context.overtaking)
         });
         (make, edges)
     }
@@ -320,9 +322,9 @@ impl<E: Env, T: Record> Sealed<E, T> {
     /// Keeps records at the index they are at, or rebalances where the parallelism differs.
     fn direct(&self, parallelism: u32) -> PendingEdge<E, T> {
         if parallelism == self.parallelism {
-            self.edge(Partitioning::Forward, exchange::<T, _>(|_| Forward), plain_inlet())
+            self.edge(Partitioning::Forward, exchange::<T, _>(|_| Forward), plain_inlet(None))
         } else {
-            self.edge(Partitioning::Rebalance, exchange::<T, _>(|_| Rebalance::default()), plain_inlet())
+            self.edge(Partitioning::Rebalance, exchange::<T, _>(|_| Rebalance::default()), plain_inlet(None))
         }
     }
 
@@ -335,14 +337,14 @@ impl<E: Env, T: Record> Sealed<E, T> {
     /// Hands records to all subtasks in turn.
     #[must_use]
     pub fn rebalance(&self) -> Stream<E, GateSpec<E, T>, Identity<T>> {
-        let edge = self.edge(Partitioning::Rebalance, exchange::<T, _>(|_| Rebalance::default()), plain_inlet());
+        let edge = self.edge(Partitioning::Rebalance, exchange::<T, _>(|_| Rebalance::default()), plain_inlet(None));
         self.begin("rebalance", vec![edge], self.parallelism)
     }
 
     /// Hands every record to every subtask.
     #[must_use]
     pub fn broadcast(&self) -> Stream<E, GateSpec<E, T>, Identity<T>> {
-        let edge = self.edge(Partitioning::Broadcast, exchange::<T, _>(|_| Broadcast), plain_inlet());
+        let edge = self.edge(Partitioning::Broadcast, exchange::<T, _>(|_| Broadcast), plain_inlet(None));
         self.begin("broadcast", vec![edge], self.parallelism)
     }
 
@@ -352,8 +354,13 @@ impl<E: Env, T: Record> Sealed<E, T> {
     }
 }
 
-fn plain_inlet<T: Record>() -> MakeInlet<T> {
-    Arc::new(|end| Box::new(channel::receiver::<T>(end)))
+fn plain_inlet<T: Record>(group: Option<GroupOf<T>>) -> MakeInlet<T> {
+    Arc::new(move |end| Box::new(Plain::<T>::new(end, group.clone())))
+}
+
+/// As one of two inputs.
+fn side_inlet<T: Record, X: 'static>(group: Option<GroupOf<T>>, wrap: fn(T) -> X) -> MakeInlet<X> {
+    Arc::new(move |end: AnyEnd| -> Box<dyn Inlet<X>> { Box::new(Side::<T, X>::new(end, group.clone(), wrap)) })
 }
 
 fn exchange<T: Record, P: channel::Partition<T>>(partition: impl Fn(u32) -> P + Send + Sync + 'static) -> MakeRoute {
@@ -372,6 +379,12 @@ pub struct Keyed<E: Env, T, K, S> {
 }
 
 impl<E: Env, T: Record, K: crate::state::key::StateKey, S: Selector<T, K> + Clone> Keyed<E, T, K, S> {
+    /// Where a record belongs.
+    fn group(&self) -> Option<GroupOf<T>> {
+        let (max, selector) = (self.sealed.job.borrow().max_parallelism, self.selector.clone());
+        Some(Arc::new(move |record| max.group_of(selector.key(record).hash64())))
+    }
+
     fn hash_edge<X>(&self, inlet: MakeInlet<X>) -> PendingEdge<E, X> {
         let max = self.sealed.job.borrow().max_parallelism;
         let selector = self.selector.clone();
@@ -385,7 +398,7 @@ impl<E: Env, T: Record, K: crate::state::key::StateKey, S: Selector<T, K> + Clon
         uid: &str,
         function: impl Fn() -> P + Send + Sync + 'static,
     ) -> Stream<E, GateSpec<E, T>, KeyedOperator<P, S>> {
-        let edge = self.hash_edge(plain_inlet());
+        let edge = self.hash_edge(plain_inlet(self.group()));
         let (name, selector) = (uid.to_owned(), self.selector);
         let make = move || KeyedOperator::new(name.clone(), function(), selector.clone());
         keyed_stream(self.sealed.job, vec![edge], uid, Arc::new(make))
@@ -436,8 +449,9 @@ impl<E: Env, L: Record, R: Record, K: crate::state::key::StateKey, S1: Selector<
         uid: &str,
         function: impl Fn() -> P + Send + Sync + 'static,
     ) -> Stream<E, GateSpec<E, Either<L, R>>, KeyedOperator<TwoInputs<P>, EitherSelector<S1, S2>>> {
-        let edges =
-            vec![self.left.hash_edge(Arc::new(channel::left_inlet::<L, R>)), self.right.hash_edge(Arc::new(channel::right_inlet::<L, R>))];
+        let left = self.left.hash_edge(side_inlet(self.left.group(), Either::Left));
+        let right = self.right.hash_edge(side_inlet(self.right.group(), Either::Right));
+        let edges = vec![left, right];
         let (name, selector) = (uid.to_owned(), EitherSelector(self.left.selector, self.right.selector));
         let make = move || KeyedOperator::new(name.clone(), TwoInputs(function()), selector.clone());
         keyed_stream(self.left.sealed.job, edges, uid, Arc::new(make))

@@ -1,6 +1,8 @@
 //! Where a chain's elements come from: a source, or channels.
 
 use super::TaskError;
+use crate::channel::in_flight::BadRecord;
+use crate::channel::queue::Logged;
 use crate::channel::{Arrival, Gate};
 use crate::connector::{Place, Polled, Source};
 use crate::env::Env;
@@ -8,8 +10,9 @@ use crate::operator::{KeyedStates, Stateful};
 use crate::record::EventTime;
 use cofferdam_protocol::restore::TaskRestore;
 use cofferdam_protocol::snapshot::ListState;
-use cofferdam_protocol::ChannelIndex;
+use cofferdam_protocol::{ChannelIndex, CheckpointId, KeyGroupRange};
 use std::future::Future;
+use std::ops::Range;
 
 /// Where a chain's elements come from.
 pub trait Input: Send + 'static {
@@ -21,6 +24,32 @@ pub trait Input: Send + 'static {
     fn open(&mut self, place: Place, restored: Option<&TaskRestore>) -> impl Future<Output = Result<(), TaskError>> + Send;
     /// The next element. Loses nothing when dropped before it is ready.
     fn next(&mut self) -> impl Future<Output = Result<Arrival<Self::Out>, TaskError>> + Send;
+    /// The next barrier that has come and may overtake. Loses nothing when dropped before it is ready.
+    fn announced(&mut self) -> impl Future<Output = Arrival<Self::Out>> + Send {
+        std::future::pending()
+    }
+    /// Logs every channel whose barrier was not read, until the barrier arrives.
+    fn log(&mut self, checkpoint: CheckpointId) {
+        let _ = checkpoint;
+    }
+    /// What was logged of these channels, now that every barrier has arrived.
+    ///
+    /// # Errors
+    /// For people: a record that could not be written.
+    fn take_logs(&mut self, channels: Range<usize>, checkpoint: CheckpointId) -> Result<Logged, String> {
+        let _ = (channels, checkpoint);
+        Ok(Logged::default())
+    }
+    /// Logs nothing more.
+    fn drop_logs(&mut self) {}
+    /// Records of a checkpoint, to be read before anything new: all, or those of some key groups. Gives how many.
+    ///
+    /// # Errors
+    /// Bytes that are not such records.
+    fn recover(&mut self, channel: usize, logged: &[u8], keep: Option<KeyGroupRange>) -> Result<u64, BadRecord> {
+        let _ = (channel, logged, keep);
+        Ok(0)
+    }
     /// Reads nothing more from a channel.
     fn hold(&mut self, channel: ChannelIndex);
     /// Reads from all channels again.
@@ -46,6 +75,26 @@ impl<X: Send + 'static> Input for Gate<X> {
 
     async fn next(&mut self) -> Result<Arrival<X>, TaskError> {
         Ok(Gate::next(self).await?)
+    }
+
+    fn announced(&mut self) -> impl Future<Output = Arrival<X>> + Send {
+        Gate::announced(self)
+    }
+
+    fn log(&mut self, checkpoint: CheckpointId) {
+        Gate::log(self, checkpoint);
+    }
+
+    fn take_logs(&mut self, channels: Range<usize>, checkpoint: CheckpointId) -> Result<Logged, String> {
+        Gate::take_logs(self, channels, checkpoint)
+    }
+
+    fn drop_logs(&mut self) {
+        Gate::drop_logs(self);
+    }
+
+    fn recover(&mut self, channel: usize, logged: &[u8], keep: Option<KeyGroupRange>) -> Result<u64, BadRecord> {
+        Gate::recover(self, channel, logged, keep)
     }
 
     fn hold(&mut self, channel: ChannelIndex) {

@@ -8,7 +8,7 @@ use crate::record::Record;
 use cofferdam_protocol::restore::TaskRestore;
 use cofferdam_protocol::snapshot::ListState;
 use cofferdam_protocol::CheckpointId;
-use std::future::Future;
+use std::future::{poll_fn, Future};
 
 /// Where a chain's records go.
 pub trait Tail<E: Env, T>: Send + 'static {
@@ -16,10 +16,22 @@ pub trait Tail<E: Env, T>: Send + 'static {
     const COMMITS: bool = false;
     /// Gets ready.
     fn open(&mut self, env: &E, place: Place, restored: Option<&TaskRestore>) -> impl Future<Output = Result<(), TaskError>> + Send;
+    /// Ready when there is room for what another batch makes. Loses nothing when dropped before.
+    fn room(&mut self, env: &E) -> impl Future<Output = Result<(), TaskError>> + Send;
     /// Takes all records of a batch.
-    fn emit(&mut self, records: &mut Vec<T>) -> impl Future<Output = Result<(), TaskError>> + Send;
+    ///
+    /// # Errors
+    /// A neighbour is gone.
+    fn emit(&mut self, records: &mut Vec<T>) -> Result<(), TaskError>;
     /// Sends behind all records.
-    fn control(&mut self, control: Control) -> impl Future<Output = Result<(), TaskError>> + Send;
+    ///
+    /// # Errors
+    /// A neighbour is gone.
+    fn control(&mut self, control: Control) -> Result<(), TaskError>;
+    /// Where the barrier of this checkpoint still waits here, it overtakes from now on.
+    fn hasten(&mut self, checkpoint: CheckpointId) {
+        let _ = checkpoint;
+    }
     /// What is to be durable before the checkpoint is acknowledged.
     fn flush(&mut self, env: &E, checkpoint: CheckpointId) -> Option<Flush>;
     /// State of its own, right after the flush: under which name, and what.
@@ -58,20 +70,33 @@ impl<E: Env, T: Record> Tail<E, T> for Outputs<T> {
         Ok(())
     }
 
-    async fn emit(&mut self, records: &mut Vec<T>) -> Result<(), TaskError> {
+    async fn room(&mut self, _: &E) -> Result<(), TaskError> {
+        for route in &mut self.routes {
+            poll_fn(|cx| route.poll_room(cx)).await?;
+        }
+        Ok(())
+    }
+
+    fn emit(&mut self, records: &mut Vec<T>) -> Result<(), TaskError> {
         let last = self.routes.len().saturating_sub(1);
         for (index, route) in self.routes.iter_mut().enumerate() {
-            route.send(records, index < last).await?;
+            route.send(records, index < last)?;
         }
         records.clear();
         Ok(())
     }
 
-    async fn control(&mut self, control: Control) -> Result<(), TaskError> {
+    fn control(&mut self, control: Control) -> Result<(), TaskError> {
         for route in &mut self.routes {
-            route.control(control.clone()).await?;
+            route.control(control.clone())?;
         }
         Ok(())
+    }
+
+    fn hasten(&mut self, checkpoint: CheckpointId) {
+        for route in &mut self.routes {
+            route.hasten(checkpoint);
+        }
     }
 
     fn flush(&mut self, _: &E, _: CheckpointId) -> Option<Flush> {
@@ -112,12 +137,17 @@ impl<E: Env, S: Sink> Tail<E, S::In> for SinkTail<S> {
         Ok(self.sink.open(env, place).await?)
     }
 
-    async fn emit(&mut self, records: &mut Vec<S::In>) -> Result<(), TaskError> {
+    async fn room(&mut self, env: &E) -> Result<(), TaskError> {
+        self.sink.room(env).await;
+        Ok(())
+    }
+
+    fn emit(&mut self, records: &mut Vec<S::In>) -> Result<(), TaskError> {
         self.sink.accept(records);
         Ok(())
     }
 
-    async fn control(&mut self, _: Control) -> Result<(), TaskError> {
+    fn control(&mut self, _: Control) -> Result<(), TaskError> {
         Ok(())
     }
 

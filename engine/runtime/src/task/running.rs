@@ -79,6 +79,31 @@ pub async fn run<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>>
     running.work(written, ticks).await
 }
 
+/// What the loop goes on with.
+enum Next<X> {
+    Arrival(Arrival<X>),
+    Tick,
+}
+
+/// Nothing is made while there is no room for it, but a barrier that overtakes is heard of.
+async fn next<E: Env, I: Input, O: Send, T: Tail<E, O>>(
+    env: &E,
+    input: &mut I,
+    tail: &mut T,
+    ticks: &mut mpsc::UnboundedReceiver<()>,
+) -> Result<Next<I::Out>, TaskError> {
+    tokio::select! {
+        biased;
+        announced = input.announced() => return Ok(Next::Arrival(announced)),
+        room = tail.room(env) => room?,
+    }
+    tokio::select! {
+        biased;
+        Some(()) = ticks.recv() => Ok(Next::Tick),
+        arrival = input.next() => Ok(Next::Arrival(arrival?)),
+    }
+}
+
 /// A subtask that takes its state in says so this often.
 const STILL_RESTORING: Duration = Duration::from_secs(1);
 
@@ -172,12 +197,14 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
                     Done::Finish(Some(error)) => return Err(error.into()),
                     Done::Commit(checkpoint, outcome) => self.committed(checkpoint, outcome)?,
                 },
-                Some(()) = ticks.recv() => {
-                    self.alarm.disarm();
-                    self.pass_processing_time();
-                    self.tail.emit(&mut self.made).await?;
-                }
-                arrival = self.input.next() => self.arrival(arrival?).await?,
+                next = next(&self.context.env, &mut self.input, &mut self.tail, &mut ticks) => match next? {
+                    Next::Arrival(arrival) => self.arrival(arrival).await?,
+                    Next::Tick => {
+                        self.alarm.disarm();
+                        self.pass_processing_time();
+                        self.tail.emit(&mut self.made)?;
+                    }
+                },
             }
         }
     }
@@ -252,14 +279,14 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
                 }
                 // Before anything leaves that may follow from what a broken store did not say.
                 self.keyed.check()?;
-                self.tail.emit(&mut self.made).await?;
+                self.tail.emit(&mut self.made)?;
                 self.keyed.spill(&self.context.env, &mut self.operator).await
             }
             Arrival::Watermark(watermark) => {
                 self.set_clock();
                 self.operator.on_watermark(watermark, &mut self.made);
-                self.tail.emit(&mut self.made).await?;
-                self.tail.control(Control::Watermark(watermark)).await
+                self.tail.emit(&mut self.made)?;
+                self.tail.control(Control::Watermark(watermark))
             }
             Arrival::Barrier(channel, checkpoint, request) => {
                 self.requests.entry(checkpoint).or_insert(request);
@@ -267,15 +294,16 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
                 self.first_barrier.entry(checkpoint).or_insert(self.context.env.now());
                 self.step(subtask::Input::Barrier { channel, checkpoint }).await
             }
+            Arrival::Announced(..) => Ok(()),
             Arrival::Cancel(channel, checkpoint) => self.step(subtask::Input::Cancelled { channel, checkpoint }).await,
             Arrival::Drained => {
                 self.tell_backlog(false);
                 self.ended = true;
                 self.set_clock();
                 self.operator.on_watermark(END_OF_TIME, &mut self.made);
-                self.tail.emit(&mut self.made).await?;
-                self.tail.control(Control::Watermark(END_OF_TIME)).await?;
-                self.tail.control(Control::Drained).await?;
+                self.tail.emit(&mut self.made)?;
+                self.tail.control(Control::Watermark(END_OF_TIME))?;
+                self.tail.control(Control::Drained)?;
                 match self.tail.finish(&self.context.env) {
                     None => self.drained(),
                     Some(finish) => {
@@ -320,10 +348,10 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
             }
             subtask::Output::Forward(checkpoint) => {
                 let request = self.request(checkpoint);
-                self.tail.control(Control::Barrier(checkpoint, request)).await?;
+                self.tail.control(Control::Barrier(checkpoint, request))?;
                 self.context.observe(Moment::BarrierForwarded, Some(checkpoint), Detail::None);
             }
-            subtask::Output::ForwardCancel(checkpoint) => self.tail.control(Control::Cancel(checkpoint)).await?,
+            subtask::Output::ForwardCancel(checkpoint) => self.tail.control(Control::Cancel(checkpoint))?,
             subtask::Output::Snapshot(checkpoint) => self.snapshot(checkpoint)?,
             subtask::Output::Acknowledge(checkpoint) => {
                 let done = self.writing.remove(&checkpoint);

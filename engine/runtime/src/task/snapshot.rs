@@ -144,7 +144,7 @@ async fn write_store<E: Env>(
     keyed.taken();
     keyed.turn_to_send().await;
     let reuses = match &place.request {
-        SnapshotRequest::Checkpoint { full } => {
+        SnapshotRequest::Checkpoint { full, .. } => {
             if *full {
                 keyed.uploaded.forget_foreign();
             }

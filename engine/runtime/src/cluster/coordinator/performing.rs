@@ -5,7 +5,7 @@ use super::{retry, CoordinatorError, Driver, Inbox};
 use crate::env::Env;
 use crate::job::JobGraph;
 use crate::observe::{Actor, Detail, Event, Moment};
-use crate::record::SnapshotRequest;
+use crate::record::{Alignment, SnapshotRequest};
 use crate::storage::{CheckpointStore, StorageError};
 use crate::task::TaskControl;
 use cofferdam_protocol::coordinator::{ClaimMode, FailureKind, Input, Origin, Output, RestorePoint, Status};
@@ -57,7 +57,7 @@ impl<E: Env> Driver<E> {
             }
             Output::CallHooks(checkpoint) => self.call_hooks(checkpoint),
             Output::Trigger { attempt, checkpoint, kind: _, full, tasks } => {
-                let request = self.savepoints.request(checkpoint).unwrap_or(SnapshotRequest::Checkpoint { full });
+                let request = self.savepoints.request(checkpoint).unwrap_or(SnapshotRequest::Checkpoint { full, triggered_ms: self.env.wall_clock_ms(), alignment: Alignment::Aligned });
                 self.tell_tasks(attempt, &tasks, &TaskControl::Trigger(checkpoint, request));
             }
             Output::WriteMetadata { attempt, checkpoint, kind: _, snapshots } => self.write_metadata(attempt, checkpoint, &snapshots),

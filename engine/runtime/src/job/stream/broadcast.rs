@@ -1,7 +1,7 @@
 //! A stream beside one that every subtask gets (Flink: `BroadcastStream`, `BroadcastConnectedStream`).
 
-use super::{exchange, keyed_stream, GateSpec, Keyed, PendingEdge, Sealed, Stream};
-use crate::channel::{self, Broadcast, Forward};
+use super::{exchange, keyed_stream, side_inlet, GateSpec, Keyed, PendingEdge, Sealed, Stream};
+use crate::channel::{Broadcast, Forward};
 use crate::env::Env;
 use crate::job::Partitioning;
 use crate::operator::{BroadcastOperator, BroadcastProcess, KeyedBroadcastOperator, KeyedBroadcastProcess, Selector};
@@ -22,7 +22,7 @@ pub struct PlainBroadcast<E: Env, T, B> {
 }
 
 fn broadcast_edge<E: Env, T: Record, B: Record>(broadcast: &Sealed<E, B>) -> PendingEdge<E, Either<T, B>> {
-    broadcast.edge(Partitioning::Broadcast, exchange::<B, _>(|_| Broadcast), Arc::new(channel::right_inlet::<T, B>))
+    broadcast.edge(Partitioning::Broadcast, exchange::<B, _>(|_| Broadcast), side_inlet(None, Either::Right))
 }
 
 impl<E: Env, T: Record, K: StateKey, S: Selector<T, K> + Clone> Keyed<E, T, K, S> {
@@ -114,7 +114,7 @@ impl<E: Env, T: Record, K: StateKey, S: Selector<T, K> + Clone, B: Record> Keyed
         uid: &str,
         function: impl Fn() -> P + Send + Sync + 'static,
     ) -> AfterKeyedBroadcast<E, T, B, P, S> {
-        let edges = vec![self.keyed.hash_edge(Arc::new(channel::left_inlet::<T, B>)), broadcast_edge::<E, T, B>(&self.broadcast)];
+        let edges = vec![self.keyed.hash_edge(side_inlet(self.keyed.group(), Either::Left)), broadcast_edge::<E, T, B>(&self.broadcast)];
         let (name, selector) = (uid.to_owned(), self.keyed.selector);
         let make = move || KeyedBroadcastOperator::new(name.clone(), function(), selector.clone());
         keyed_stream(self.keyed.sealed.job, edges, uid, Arc::new(make))
@@ -129,7 +129,7 @@ impl<E: Env, T: Record, B: Record> PlainBroadcast<E, T, B> {
         function: impl Fn() -> P + Send + Sync + 'static,
     ) -> Stream<E, GateSpec<E, Either<T, B>>, BroadcastOperator<P>> {
         let forward = exchange::<T, _>(|_| Forward);
-        let own = self.stream.edge(Partitioning::Forward, forward, Arc::new(channel::left_inlet::<T, B>));
+        let own = self.stream.edge(Partitioning::Forward, forward, side_inlet(None, Either::Left));
         let edges = vec![own, broadcast_edge::<E, T, B>(&self.broadcast)];
         let name = uid.to_owned();
         let make = move || BroadcastOperator::new(name.clone(), function());

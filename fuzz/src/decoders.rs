@@ -10,7 +10,7 @@ use cofferdam_engine::state::backend::StateVisitor;
 use cofferdam_engine::state::cold::{ColdBackend, ColdPart, ColdPlace, ColumnIndex, Loaded, LoadedFile};
 use cofferdam_engine::state::sorted_runs::SortedRuns;
 use cofferdam_engine::state::{ListState, MapState, Text, ValueState};
-use cofferdam_protocol::block::{frame, unframe, BlockReader, BlockWriter, FileKind};
+use cofferdam_protocol::block::{frame, frame_as, unframe, BlockReader, BlockWriter, FileKind};
 use cofferdam_protocol::journal::JournalEntry;
 use cofferdam_protocol::local::LocalSnapshot;
 use cofferdam_protocol::metadata::CheckpointMetadata;
@@ -48,8 +48,10 @@ fn metadata(bytes: &[u8]) {
 }
 
 fn metadata_in_frame(bytes: &[u8]) {
-    same(CheckpointMetadata::decode(bytes), |read| CheckpointMetadata::decode(&read.encode()));
-    metadata(&frame(FileKind::Metadata, bytes));
+    for version in 1..=FileKind::Metadata.newest() {
+        same(CheckpointMetadata::decode(version, bytes), |read| CheckpointMetadata::decode(version, &read.encode()));
+        metadata(&frame_as(FileKind::Metadata, version, bytes));
+    }
 }
 
 fn journal(bytes: &[u8]) {

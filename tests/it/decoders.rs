@@ -6,7 +6,7 @@ use cofferdam_protocol::block::{frame, BlockWriter, FileKind};
 use cofferdam_protocol::coordinator::Journal;
 use cofferdam_protocol::journal::JournalEntry;
 use cofferdam_protocol::metadata::{CheckpointMetadata, OperatorState, SnapshotKind, SubtaskState};
-use cofferdam_protocol::snapshot::{KeyedHandle, Layout, Segment, SharedFile, StateLocation};
+use cofferdam_protocol::snapshot::{InFlightHandle, KeyedHandle, Layout, Segment, SharedFile, StateLocation};
 use cofferdam_protocol::{AttemptId, CheckpointId, Epoch, KeyGroup, KeyGroupRange, MaxParallelism, SubtaskIndex};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -20,6 +20,11 @@ fn metadata() -> CheckpointMetadata {
     let part = |first, last, location, layout| SubtaskState {
         keyed: vec![KeyedHandle { groups: groups(first, last), location, layout }],
         lists: Vec::new(),
+        in_flight: vec![InFlightHandle {
+            edge: "source->count#0".into(),
+            location: StateLocation::File { path: format!("chk-7/count-in-flight-{first}"), size_bytes: 40 },
+            records: 3,
+        }],
     };
     let shared = vec![
         SharedFile {

@@ -3,11 +3,14 @@
 //! Lives here: which state of which operator is where, in one value that says everything a restore needs.
 //! Never here: files (the runtime's storage), who restores what ([`restore`](crate::restore)).
 
-use crate::block::{frame, unframe, FileKind};
+use crate::block::{frame_as, unframe_any, FileKind, VERSION};
 use crate::ids::{AttemptId, CheckpointId, Epoch, KeyGroup, SubtaskIndex, TaskId, VertexId};
 use crate::key_group::{KeyGroupRange, MaxParallelism};
-use crate::snapshot::{KeyedHandle, Layout, ListState, Redistribution, SharedFile, StateLocation, StateShape, TaskSnapshot, TypeVersion};
-use crate::stored::{read_bytes, write_bytes, Reader, Stored, StoredError};
+use crate::snapshot::{
+    locations, InFlightHandle, KeyedHandle, Layout, ListState, Redistribution, SharedFile, StateLocation, StateShape, TaskSnapshot,
+    TypeVersion,
+};
+use crate::stored::{read_bytes, write_bytes, Reader, Stored, StoredError, Written};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -26,6 +29,28 @@ pub struct OperatorShape {
     pub vertex: VertexId,
     /// Its keyed states, by ascending name.
     pub states: Vec<DeclaredState>,
+    /// The edges into its chain, if it is the first of it.
+    pub inputs: Vec<InputShape>,
+}
+
+/// An edge into a chain, as far as what is in flight on it is concerned.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct InputShape {
+    /// Its stable name, unique within the chain.
+    pub edge: String,
+    /// Who gets what is in flight at another parallelism.
+    pub spread: Spread,
+}
+
+/// Who gets what was in flight to a subtask, when there are more or fewer of them now (Flink: `SubtaskStateMapper`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Spread {
+    /// Each record goes to the owner of its key group (`RANGE`).
+    ByKey,
+    /// Any subtask will do: all that was one's goes to one (`ROUND_ROBIN`).
+    RoundRobin,
+    /// Nobody else can take it: forward and broadcast edges (`UNSUPPORTED`). Such edges stay aligned, so that there is nothing in flight.
+    Never,
 }
 
 /// A keyed state as the program declares it.
@@ -97,6 +122,8 @@ pub struct SubtaskState {
     pub keyed: Vec<KeyedHandle>,
     /// Operator list state.
     pub lists: Vec<ListState>,
+    /// What was in flight to its chain, if it was the first of it.
+    pub in_flight: Vec<InFlightHandle>,
 }
 
 /// State that contradicts itself: restoring it would lose or double something. A bug of whoever wrote it; restore another
@@ -170,10 +197,15 @@ pub enum CollectError {
 }
 
 impl SubtaskState {
-    /// Whether there is nothing to restore: no keyed state, and no list (an empty list counts as state, since its name does).
+    /// Whether there is nothing to restore: no keyed state, no list (an empty list counts as state, since its name does), nothing in flight.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.keyed.is_empty() && self.lists.is_empty()
+        self.keyed.is_empty() && self.lists.is_empty() && self.in_flight.is_empty()
+    }
+
+    /// Every place that it is in, but for shared files.
+    pub fn locations(&self) -> impl Iterator<Item = &StateLocation> {
+        locations(&self.keyed, &self.in_flight)
     }
 }
 
@@ -241,7 +273,7 @@ impl CheckpointMetadata {
                 }
                 subtasks.insert(subtask, SubtaskState::default());
             }
-            let OperatorShape { uid, parallelism, max_parallelism, vertex, states: _ } = shape.clone();
+            let OperatorShape { uid, parallelism, max_parallelism, vertex, states: _, inputs: _ } = shape.clone();
             let state = OperatorState { uid, parallelism, max_parallelism, states: Vec::new(), subtasks };
             if operators.insert(&shape.uid, (vertex, state)).is_some() {
                 return Err(CollectError::DuplicateOperator { uid: shape.uid.clone() });
@@ -259,7 +291,7 @@ impl CheckpointMetadata {
                     return Err(CollectError::OtherStates { task, uid: part.uid.clone() });
                 }
                 let subtask = operator.subtasks.get_mut(&task.subtask).ok_or_else(unexpected)?;
-                *subtask = SubtaskState { keyed: part.keyed.clone(), lists: part.lists.clone() };
+                *subtask = SubtaskState { keyed: part.keyed.clone(), lists: part.lists.clone(), in_flight: part.in_flight.clone() };
             }
         }
         let operators: Vec<OperatorState> = operators.into_values().map(|(_, state)| state).collect();
@@ -269,33 +301,55 @@ impl CheckpointMetadata {
         Ok(Self { job: job.into(), checkpoint, attempt, kind, hooks: Vec::new(), operators })
     }
 
+    /// Every subtask's state of every operator.
+    pub fn subtasks(&self) -> impl Iterator<Item = &SubtaskState> {
+        self.operators.iter().flat_map(|operator| operator.subtasks.values())
+    }
+
+    /// Every place that its state is in, but for shared files.
+    pub fn locations(&self) -> impl Iterator<Item = &StateLocation> {
+        self.subtasks().flat_map(SubtaskState::locations)
+    }
+
     /// How many bytes of state are in the metadata itself.
     #[must_use]
     pub fn inline_bytes(&self) -> u64 {
-        let states = self.operators.iter().flat_map(|operator| operator.subtasks.values());
-        states.flat_map(|state| &state.keyed).map(|handle| handle.location.inline_bytes()).sum()
+        self.locations().map(StateLocation::inline_bytes).sum()
     }
 
     /// Every path in it.
     pub fn for_each_path(&mut self, mut visit: impl FnMut(&mut String)) {
-        let states = self.operators.iter_mut().flat_map(|operator| operator.subtasks.values_mut());
-        for handle in states.flat_map(|state| &mut state.keyed) {
-            if let StateLocation::File { path, .. } | StateLocation::Segment { path, .. } = &mut handle.location {
-                visit(path);
+        for state in self.operators.iter_mut().flat_map(|operator| operator.subtasks.values_mut()) {
+            let in_flight = state.in_flight.iter_mut().map(|handle| &mut handle.location);
+            for location in state.keyed.iter_mut().map(|handle| &mut handle.location).chain(in_flight) {
+                if let StateLocation::File { path, .. } | StateLocation::Segment { path, .. } = location {
+                    visit(path);
+                }
             }
-            if let Layout::Store { shared, .. } = &mut handle.layout {
-                shared.iter_mut().for_each(|file| visit(&mut file.path));
+            for handle in &mut state.keyed {
+                if let Layout::Store { shared, .. } = &mut handle.layout {
+                    shared.iter_mut().for_each(|file| visit(&mut file.path));
+                }
             }
         }
     }
 
     /// Every shared file in it.
     pub fn shared_files(&self) -> impl Iterator<Item = &SharedFile> {
-        let states = self.operators.iter().flat_map(|operator| operator.subtasks.values());
-        states.flat_map(|state| &state.keyed).flat_map(KeyedHandle::shared_files)
+        self.subtasks().flat_map(|state| &state.keyed).flat_map(KeyedHandle::shared_files)
     }
 
-    /// The stored format of the value, without a frame.
+    /// The version of its stored format: the oldest that can say all of it.
+    #[must_use]
+    pub fn version(&self) -> u16 {
+        if self.subtasks().all(|state| state.in_flight.is_empty()) {
+            VERSION
+        } else {
+            WITH_IN_FLIGHT
+        }
+    }
+
+    /// The stored format of the value, in its [`version`](Self::version) and without a frame.
     ///
     /// # Panics
     /// If the operators are not sorted by uid, which [`collect`](Self::collect) and [`decode`](Self::decode) see to.
@@ -306,14 +360,17 @@ impl CheckpointMetadata {
         out
     }
 
-    /// Reads what [`encode`](Self::encode) wrote, all of it.
+    /// Reads what [`encode`](Self::encode) wrote, all of it, in this version.
     ///
     /// # Errors
     /// Whatever is wrong with the bytes, with the offset.
-    pub fn decode(bytes: &[u8]) -> Result<Self, StoredError> {
-        let mut input = Reader::new(bytes, 0);
+    pub fn decode(version: u16, bytes: &[u8]) -> Result<Self, StoredError> {
+        let mut input = Reader::new(bytes, 0).written(Written { version: Some(version.into()), ..Written::default() });
         let metadata = Self::read(&mut input)?;
         input.finish("checkpoint metadata")?;
+        if metadata.version() != version {
+            return Err(invalid(0, alloc::format!("what this says is said in version {}, not {version}", metadata.version())));
+        }
         Ok(metadata)
     }
 
@@ -323,7 +380,7 @@ impl CheckpointMetadata {
     /// As [`encode`](Self::encode).
     #[must_use]
     pub fn to_file(&self) -> Vec<u8> {
-        frame(FileKind::Metadata, &self.encode())
+        frame_as(FileKind::Metadata, self.version(), &self.encode())
     }
 
     /// Reads the bytes of `_metadata`.
@@ -331,11 +388,12 @@ impl CheckpointMetadata {
     /// # Errors
     /// Whatever is wrong with them; offsets are of the file for its frame, and of the encoding for what is inside.
     pub fn from_file(bytes: &[u8]) -> Result<Self, StoredError> {
-        Self::decode(&unframe(FileKind::Metadata, bytes)?)
+        let (version, encoding) = unframe_any(FileKind::Metadata, bytes)?;
+        Self::decode(version, &encoding)
     }
 }
 
-impl Stored for CheckpointMetadata {
+impl CheckpointMetadata {
     fn write(&self, out: &mut Vec<u8>) {
         // Why: equal checkpoints have equal bytes, and a uid that stands twice would shadow the other's state.
         assert!(self.operators.is_sorted_by(|a, b| a.uid < b.uid), "operators are sorted by uid, each once");
@@ -347,7 +405,8 @@ impl Stored for CheckpointMetadata {
             SnapshotKind::Savepoint => KIND_SAVEPOINT.write(out),
         }
         self.hooks.write(out);
-        self.operators.write(out);
+        write_count(self.operators.len(), out);
+        self.operators.iter().for_each(|operator| operator.write(self.version(), out));
     }
 
     fn read(input: &mut Reader<'_>) -> Result<Self, StoredError> {
@@ -366,7 +425,11 @@ impl Stored for CheckpointMetadata {
             return Err(invalid(offset, "hooks are not sorted by name"));
         }
         let offset = input.offset();
-        let operators = Vec::<OperatorState>::read(input)?;
+        let count = input.count(OPERATOR_LEAST_SIZE, "operators")?;
+        let mut operators = Vec::new();
+        for _ in 0..count {
+            operators.push(OperatorState::read(input)?);
+        }
         if !operators.is_sorted_by(|a, b| a.uid < b.uid) {
             return Err(invalid(offset, "operators are not sorted by uid"));
         }
@@ -374,17 +437,20 @@ impl Stored for CheckpointMetadata {
     }
 }
 
-impl Stored for OperatorState {
-    fn write(&self, out: &mut Vec<u8>) {
+impl OperatorState {
+    fn write(&self, version: u16, out: &mut Vec<u8>) {
         self.uid.write(out);
         self.parallelism.write(out);
         self.max_parallelism.get().write(out);
         self.states.write(out);
-        u32::try_from(self.subtasks.len()).expect("subtasks are counted by a u32").write(out);
+        write_count(self.subtasks.len(), out);
         for (subtask, state) in &self.subtasks {
             subtask.0.write(out);
             state.keyed.write(out);
             state.lists.write(out);
+            if version >= WITH_IN_FLIGHT {
+                state.in_flight.write(out);
+            }
         }
     }
 
@@ -403,7 +469,9 @@ impl Stored for OperatorState {
             if subtasks.last_key_value().is_some_and(|(last, _)| *last >= subtask) {
                 return Err(invalid(offset, "subtasks are not in order"));
             }
-            subtasks.insert(subtask, SubtaskState { keyed: Vec::read(input)?, lists: Vec::read(input)? });
+            let (keyed, lists) = (Vec::read(input)?, Vec::read(input)?);
+            let in_flight = if input.version() >= Some(WITH_IN_FLIGHT.into()) { Vec::read(input)? } else { Vec::new() };
+            subtasks.insert(subtask, SubtaskState { keyed, lists, in_flight });
         }
         let state = Self { uid, parallelism, max_parallelism, states, subtasks };
         state.check().map_err(|error| invalid(begin, error))?;
@@ -413,6 +481,14 @@ impl Stored for OperatorState {
 
 /// An index and two counts.
 const SUBTASK_LEAST_SIZE: usize = 12;
+/// An empty text, two numbers and two counts.
+const OPERATOR_LEAST_SIZE: usize = 20;
+/// Since this version subtasks have data in flight. What has none is written as before.
+const WITH_IN_FLIGHT: u16 = 2;
+
+fn write_count(count: usize, out: &mut Vec<u8>) {
+    u32::try_from(count).expect("operators and subtasks are counted by a u32").write(out);
+}
 
 fn invalid(offset: u64, what: impl ToString) -> StoredError {
     StoredError::Invalid { offset, what: what.to_string() }

@@ -6,12 +6,13 @@
 //! Keyed state goes by key group: a subtask takes from every handle the groups that it owns now. Operator list state stays
 //! where it is as long as the parallelism does; otherwise the items of each name are dealt out evenly, in order, and the
 //! next name begins where the last one left off, so that many short lists do not all end up with the first subtasks
-//! (`RoundRobinOperatorStateRepartitioner`). Union lists go to everybody, whole; broadcast lists are copies, one for each.
+//! (`RoundRobinOperatorStateRepartitioner`). Union lists go to everybody, whole; broadcast lists are copies, one for each. What was in
+//! flight goes edge by edge (`in_flight`).
 
 use crate::ids::{CheckpointId, SubtaskIndex, TaskId};
 use crate::key_group::{KeyGroupRange, MaxParallelism};
 use crate::metadata::{CheckpointMetadata, DeclaredState, Inconsistent, OperatorShape, OperatorState, SubtaskState};
-use crate::snapshot::{KeyedHandle, ListState, Redistribution, StateShape};
+use crate::snapshot::{InFlightHandle, KeyedHandle, ListState, Redistribution, StateShape};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -45,6 +46,8 @@ pub struct OperatorRestore {
     pub keyed: Vec<(KeyedHandle, KeyGroupRange)>,
     /// Operator list state. A name that is known but of which nothing fell to this subtask is here with no items.
     pub lists: Vec<ListState>,
+    /// What was in flight, to be processed before anything that is new: the handle, and whose records of it to take; `None`: all.
+    pub in_flight: Vec<(InFlightHandle, Option<KeyGroupRange>)>,
 }
 
 /// A checkpoint that this job cannot start from.
@@ -108,6 +111,32 @@ pub enum RestoreError {
         /// The same as declared.
         wanted: String,
     },
+    /// There are records in flight on an edge that the job does not have; starting without would lose them. Give the operator its input
+    /// back, or begin from a savepoint, which has nothing in flight.
+    #[error("{checkpoint} has records in flight to {uid} on {edge}, which is not in the job")]
+    UnknownEdge {
+        /// The checkpoint.
+        checkpoint: CheckpointId,
+        /// The first operator of the chain that they were in flight to.
+        uid: String,
+        /// The edge, as it was called.
+        edge: String,
+    },
+    /// There are records in flight that only the very subtasks can take which they were in flight to. Set the parallelism back, or begin
+    /// from a savepoint, which has nothing in flight.
+    #[error("{checkpoint} has records in flight to {uid} on {edge}, which {wanted} subtasks cannot take from {stored}")]
+    InFlightBound {
+        /// The checkpoint.
+        checkpoint: CheckpointId,
+        /// The first operator of the chain that they were in flight to.
+        uid: String,
+        /// The edge.
+        edge: String,
+        /// How many subtasks there were.
+        stored: u32,
+        /// How many there are now.
+        wanted: u32,
+    },
     /// The state contradicts itself.
     #[error("{checkpoint}: {source}")]
     Inconsistent {
@@ -121,7 +150,8 @@ pub enum RestoreError {
 /// Who loads what: an entry for every task that has an operator. An operator that is new in the job starts empty; one that
 /// the checkpoint knows without any state may be missing in the job.
 ///
-/// Unlike Flink, max parallelism is compared only where there is keyed state: it means nothing to any other.
+/// Unlike Flink, max parallelism is compared only where there is keyed state, or something in flight that goes by key: it means nothing to
+/// any other.
 ///
 /// # Errors
 /// If something would be lost, doubled or misplaced.
@@ -148,7 +178,9 @@ pub fn plan(
         let parts = match states.get(shape.uid.as_str()) {
             Some(state) => {
                 compatible(metadata.checkpoint, state, shape)?;
-                parts(state, shape)
+                let mut parts = parts(state, shape);
+                in_flight::spread(metadata.checkpoint, state, shape, unclaimed, &mut parts)?;
+                parts
             }
             None => (0..shape.parallelism).map(|_| nothing(shape)).collect(),
         };
@@ -176,7 +208,7 @@ fn compatible(checkpoint: CheckpointId, state: &OperatorState, shape: &OperatorS
         return Err(RestoreError::SubtaskMissing { checkpoint, uid: state.uid.clone(), subtask });
     }
     let (stored, wanted) = (state.max_parallelism, shape.max_parallelism);
-    if state.has_keyed_state() && stored != wanted {
+    if (state.has_keyed_state() || in_flight::goes_by_key(state, shape)) && stored != wanted {
         return Err(RestoreError::MaxParallelism { checkpoint, uid: state.uid.clone(), stored, wanted });
     }
     for declared in &shape.states {
@@ -271,5 +303,6 @@ fn deal_out<'a>(lists: impl Iterator<Item = &'a ListState>, parts: &mut [Operato
     }
 }
 
+mod in_flight;
 #[cfg(test)]
 mod tests;

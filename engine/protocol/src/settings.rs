@@ -52,6 +52,12 @@ pub struct CheckpointSettings {
     pub retained: u32,
     /// What happens to them when the job ends.
     pub retention: Retention,
+    /// Whether barriers may overtake what is in flight, which then becomes part of the checkpoint: its duration no longer follows from how
+    /// fast records are processed (`execution.checkpointing.unaligned.enabled`). Never those of savepoints.
+    pub unaligned: bool,
+    /// How old a checkpoint becomes, counted from its trigger, before its barriers overtake; zero: they do at once
+    /// (`execution.checkpointing.aligned-checkpoint-timeout`).
+    pub aligned_timeout: Duration,
 }
 
 impl Default for CheckpointSettings {
@@ -66,6 +72,8 @@ impl Default for CheckpointSettings {
             tolerable_failures: 0,
             retained: 1,
             retention: Retention::Never,
+            unaligned: false,
+            aligned_timeout: Duration::ZERO,
         }
     }
 }
@@ -96,6 +104,21 @@ pub enum SettingsError {
         /// The option's name.
         option: String,
     },
+    /// Of several checkpoints in flight at once at most one can take what is in the channels with it (Flink refuses it as well).
+    #[error("unaligned is on, but max-concurrent is {max_concurrent}: set it to 1")]
+    UnalignedConcurrent {
+        /// What it was set to.
+        max_concurrent: u32,
+    },
+    /// At least once no channel is held back, so there is nothing to overtake for.
+    #[error("unaligned is on, but mode is at-least-once, which never waits for barriers: set mode to exactly-once, or unaligned to off")]
+    UnalignedAtLeastOnce,
+    /// It would have no effect.
+    #[error("aligned-timeout is {value:?}, but unaligned is off, so that no barrier ever overtakes: set unaligned to on")]
+    AlignedTimeoutAlone {
+        /// What it was set to.
+        value: Duration,
+    },
 }
 
 impl CheckpointSettings {
@@ -121,6 +144,15 @@ impl CheckpointSettings {
         }
         if self.max_concurrent == 0 {
             return Err(SettingsError::Zero { option: "max-concurrent".into() });
+        }
+        if self.unaligned && self.max_concurrent > 1 {
+            return Err(SettingsError::UnalignedConcurrent { max_concurrent: self.max_concurrent });
+        }
+        if self.unaligned && self.mode == Mode::AtLeastOnce {
+            return Err(SettingsError::UnalignedAtLeastOnce);
+        }
+        if !self.unaligned && !self.aligned_timeout.is_zero() {
+            return Err(SettingsError::AlignedTimeoutAlone { value: self.aligned_timeout });
         }
         self.retained = self.retained.max(1);
         Ok(self)

@@ -138,6 +138,17 @@ impl fmt::Display for StateShape {
     }
 }
 
+/// What was in flight to one subtask on one of its input edges when barriers overtook it (Flink: `InputChannelStateHandle`).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct InFlightHandle {
+    /// The stable name of the edge, such as `source->count#0`: what it is found by, never its place among the others (FLINK-22686).
+    pub edge: String,
+    /// Where.
+    pub location: StateLocation,
+    /// How many records.
+    pub records: u64,
+}
+
 /// What one subtask of one operator puts into a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct OperatorSnapshot {
@@ -149,6 +160,19 @@ pub struct OperatorSnapshot {
     pub keyed: Vec<KeyedHandle>,
     /// Operator state.
     pub lists: Vec<ListState>,
+    /// What was in flight to the chain: with its first operator, whether that has other state or not.
+    pub in_flight: Vec<InFlightHandle>,
+}
+
+impl OperatorSnapshot {
+    /// Every place that its state is in, but for shared files.
+    pub fn locations(&self) -> impl Iterator<Item = &StateLocation> {
+        locations(&self.keyed, &self.in_flight)
+    }
+}
+
+pub(crate) fn locations<'a>(keyed: &'a [KeyedHandle], in_flight: &'a [InFlightHandle]) -> impl Iterator<Item = &'a StateLocation> {
+    keyed.iter().map(|handle| &handle.location).chain(in_flight.iter().map(|handle| &handle.location))
 }
 
 /// What one task acknowledges with: all operators of its chain, head first.

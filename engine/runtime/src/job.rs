@@ -166,6 +166,7 @@ impl<E: Env> JobGraph<E> {
             parallelism: vertex.parallelism,
             max_parallelism: self.max_parallelism,
             states: vertex.states.get(uid).cloned().unwrap_or_default(),
+            inputs: Vec::new(),
         };
         self.vertices.iter().flat_map(|vertex| vertex.uids.iter().map(move |uid| shape(vertex, uid))).collect()
     }

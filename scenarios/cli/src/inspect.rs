@@ -7,7 +7,7 @@ use crate::place::Place;
 use cofferdam_engine::env::real::RealEnv;
 use cofferdam_engine::storage::{survey, StorageError};
 use cofferdam_protocol::metadata::{CheckpointMetadata, OperatorState, SnapshotKind};
-use cofferdam_protocol::snapshot::{KeyedHandle, Layout, SharedFile, StateLocation};
+use cofferdam_protocol::snapshot::{InFlightHandle, KeyedHandle, Layout, SharedFile, StateLocation};
 use cofferdam_protocol::stored::{Reader, Stored};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -64,6 +64,8 @@ struct ShownSubtask {
     subtask: u32,
     keyed: Vec<ShownKeyed>,
     lists: BTreeMap<String, usize>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    in_flight: Vec<ShownInFlight>,
     /// Of a log source: the offset of the next line, by partition.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     positions: BTreeMap<u32, u64>,
@@ -78,6 +80,13 @@ struct ShownKeyed {
     #[serde(skip_serializing_if = "is_zero")]
     inline_bytes: u64,
     shared_files: usize,
+}
+
+#[derive(Debug, Serialize)]
+struct ShownInFlight {
+    edge: String,
+    records: u64,
+    size_bytes: u64,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // serde asks so
@@ -232,9 +241,9 @@ async fn show(env: &RealEnv, place: &Place, metadata: &CheckpointMetadata) -> Re
             SnapshotKind::Savepoint => "savepoint",
         },
         attempt: metadata.attempt.to_string(),
-        size_bytes: handles(metadata).map(KeyedHandle::size_bytes).sum(),
+        size_bytes: everything(metadata).map(|location| location.size_bytes()).sum(),
         shared_bytes: metadata.shared_files().map(|file| file.size_bytes).sum(),
-        inline_bytes: handles(metadata).map(|handle| handle.location.inline_bytes()).sum(),
+        inline_bytes: metadata.inline_bytes(),
         hooks: metadata.hooks.iter().map(|hook| hook.name.clone()).collect(),
         operators: metadata.operators.iter().map(show_operator).collect(),
         merged: merged(env, metadata).await?,
@@ -243,14 +252,15 @@ async fn show(env: &RealEnv, place: &Place, metadata: &CheckpointMetadata) -> Re
     })
 }
 
-fn handles(metadata: &CheckpointMetadata) -> impl Iterator<Item = &KeyedHandle> {
-    metadata.operators.iter().flat_map(|operator| operator.subtasks.values()).flat_map(|state| &state.keyed)
+/// Every place that its state is in.
+fn everything(metadata: &CheckpointMetadata) -> impl Iterator<Item = StateLocation> + '_ {
+    metadata.shared_files().map(SharedFile::location).chain(metadata.locations().cloned())
 }
 
 /// The physical files that a snapshot has segments in.
 async fn merged(env: &RealEnv, metadata: &CheckpointMetadata) -> Result<BTreeMap<String, ShownMerged>, Failure> {
     let mut files: BTreeMap<String, ShownMerged> = BTreeMap::new();
-    for location in handles(metadata).flat_map(|handle| handle.shared_files().map(SharedFile::location).chain([handle.location.clone()])) {
+    for location in everything(metadata) {
         if let StateLocation::Segment { path, size_bytes, .. } = location {
             let file = files.entry(path).or_default();
             file.segments += 1;
@@ -278,6 +288,11 @@ fn show_operator(operator: &OperatorState) -> ShownOperator {
         inline_bytes: handle.location.inline_bytes(),
         shared_files: handle.shared_files().count(),
     };
+    let in_flight = |handle: &InFlightHandle| ShownInFlight {
+        edge: handle.edge.clone(),
+        records: handle.records,
+        size_bytes: handle.location.size_bytes(),
+    };
     let position = |item: &Vec<u8>| {
         let mut input = Reader::new(item, 0);
         Some((u32::read(&mut input).ok()?, u64::read(&mut input).ok()?))
@@ -286,6 +301,7 @@ fn show_operator(operator: &OperatorState) -> ShownOperator {
         subtask: subtask.0,
         keyed: state.keyed.iter().map(keyed).collect(),
         lists: state.lists.iter().map(|list| (list.name.clone(), list.items.len())).collect(),
+        in_flight: state.in_flight.iter().map(in_flight).collect(),
         positions: state.lists.iter().filter(|list| list.name == "positions").flat_map(|list| &list.items).filter_map(position).collect(),
     });
     ShownOperator {
@@ -300,12 +316,10 @@ fn show_operator(operator: &OperatorState) -> ShownOperator {
 /// Reads every byte of a snapshot; every block has a checksum.
 async fn verify(env: &RealEnv, metadata: &CheckpointMetadata) -> Result<u64, Failure> {
     let (store, mut bytes) = (survey::anywhere(), 0);
-    for handle in handles(metadata) {
-        for location in handle.shared_files().map(SharedFile::location).chain([handle.location.clone()]) {
-            let mut reader = store.storage().open_state(env, &location).await.map_err(unreadable)?;
-            while let Some((_, block)) = reader.next().await.map_err(unreadable)? {
-                bytes += block.len() as u64;
-            }
+    for location in everything(metadata) {
+        let mut reader = store.storage().open_state(env, &location).await.map_err(unreadable)?;
+        while let Some((_, block)) = reader.next().await.map_err(unreadable)? {
+            bytes += block.len() as u64;
         }
     }
     Ok(bytes)
@@ -337,7 +351,7 @@ fn print(shown: &Shown) {
         for state in states {
             console::say(format_args!("  state      {state}"));
         }
-        for ShownSubtask { subtask, keyed, lists, positions } in subtasks {
+        for ShownSubtask { subtask, keyed, lists, in_flight, positions } in subtasks {
             for ShownKeyed { key_groups, format, size_bytes, inline_bytes, shared_files } in keyed {
                 let size = grouped(*size_bytes);
                 let inline = if *inline_bytes == 0 { String::new() } else { format!(" ({} inline)", grouped(*inline_bytes)) };
@@ -347,6 +361,10 @@ fn print(shown: &Shown) {
             }
             for (name, items) in lists {
                 console::say(format_args!("  s{subtask:<4} list {name}: {items} items"));
+            }
+            for ShownInFlight { edge, records, size_bytes } in in_flight {
+                let size = grouped(*size_bytes);
+                console::say(format_args!("  s{subtask:<4} in flight on {edge}: {records} records, {size} bytes"));
             }
             for (partition, offset) in positions {
                 console::say(format_args!("  s{subtask:<4} partition {partition} at byte {}", grouped(*offset)));

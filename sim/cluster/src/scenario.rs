@@ -436,6 +436,7 @@ impl CheckpointSpec {
             tolerable_failures: self.tolerable_failures,
             retained: self.retained,
             retention: self.retention,
+            ..CheckpointSettings::default()
         }
     }
 

@@ -144,7 +144,9 @@ impl<S: Acknowledged> Coordinator<S> {
         while let Some(&first) = self.scheduler.queue.first() {
             assert!(self.job == Job::Running, "requests wait only while the job runs");
             let on_its_way = self.in_stage(Stage::Locating).chain(self.in_stage(Stage::Hooking)).next().is_some();
-            let crowded = self.pending.len() >= most && !first.kind.is_savepoint();
+            // Where barriers overtake, none of another checkpoint may come in between (Flink: a savepoint is forced only if unaligned is off).
+            let forced = first.kind.is_savepoint() && !self.plan.checkpoints.unaligned;
+            let crowded = self.pending.len() >= most && !forced;
             if on_its_way || crowded || self.cleaning.len() > most {
                 return;
             }

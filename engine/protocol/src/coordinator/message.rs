@@ -112,8 +112,8 @@ pub enum Written {
 /// Why a checkpoint is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
-    /// A savepoint: first in the queue, exempt from min-pause and max-concurrent, never stored, never subsumed, never notified
-    /// (FLINK-25191).
+    /// A savepoint: first in the queue, exempt from min-pause, and from max-concurrent unless checkpoints are unaligned, never stored, never
+    /// subsumed, never notified (FLINK-25191).
     Savepoint(RequestNumber),
     /// A user's request for an ordinary checkpoint.
     Requested,

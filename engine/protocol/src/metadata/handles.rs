@@ -3,7 +3,7 @@
 use super::invalid;
 use crate::ids::KeyGroup;
 use crate::key_group::KeyGroupRange;
-use crate::snapshot::{KeyedHandle, Layout, Segment, SharedFile, StateLocation};
+use crate::snapshot::{InFlightHandle, KeyedHandle, Layout, Segment, SharedFile, StateLocation};
 use crate::stored::{read_bytes, write_bytes, Reader, Stored, StoredError};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -18,6 +18,18 @@ impl Stored for KeyedHandle {
     fn read(input: &mut Reader<'_>) -> Result<Self, StoredError> {
         let groups = KeyGroupRange { first: KeyGroup(u16::read(input)?), last: KeyGroup(u16::read(input)?) };
         Ok(Self { groups, location: StateLocation::read(input)?, layout: Layout::read(input)? })
+    }
+}
+
+impl Stored for InFlightHandle {
+    fn write(&self, out: &mut Vec<u8>) {
+        self.edge.write(out);
+        self.location.write(out);
+        self.records.write(out);
+    }
+
+    fn read(input: &mut Reader<'_>) -> Result<Self, StoredError> {
+        Ok(Self { edge: String::read(input)?, location: StateLocation::read(input)?, records: u64::read(input)? })
     }
 }
 

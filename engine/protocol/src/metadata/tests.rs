@@ -19,11 +19,18 @@ fn file(path: &str, size_bytes: u64) -> StateLocation {
 }
 
 fn shape(uid: &str, parallelism: u32, vertex: u32) -> OperatorShape {
-    OperatorShape { uid: uid.into(), parallelism, max_parallelism: max(8), vertex: VertexId(vertex), states: Vec::new() }
+    OperatorShape {
+        uid: uid.into(),
+        parallelism,
+        max_parallelism: max(8),
+        vertex: VertexId(vertex),
+        states: Vec::new(),
+        inputs: Vec::new(),
+    }
 }
 
 fn part(uid: &str, keyed: Vec<KeyedHandle>) -> OperatorSnapshot {
-    OperatorSnapshot { uid: uid.into(), states: Vec::new(), keyed, lists: Vec::new() }
+    OperatorSnapshot { uid: uid.into(), states: Vec::new(), keyed, lists: Vec::new(), in_flight: Vec::new() }
 }
 
 use crate::snapshot::OperatorSnapshot;
@@ -39,10 +46,12 @@ fn sample() -> CheckpointMetadata {
     let count = |first, last, location| SubtaskState {
         keyed: vec![KeyedHandle { groups: groups(first, last), location, layout: Layout::Blocks }],
         lists: Vec::new(),
+        in_flight: Vec::new(),
     };
     let source = SubtaskState {
         keyed: Vec::new(),
         lists: vec![ListState { name: "splits".into(), redistribution: Redistribution::Split, items: vec![b"x".to_vec(), Vec::new()] }],
+        in_flight: Vec::new(),
     };
     let shared = vec![SharedFile { name: "000007.sst".into(), path: "shared/count-1-a2.4-0".into(), size_bytes: 300, segment: None }];
     let layout = Layout::Store { backend: "rocksdb".into(), columns: vec!["total".into()], shared };
@@ -61,7 +70,7 @@ fn sample() -> CheckpointMetadata {
                 states: vec![total()],
                 subtasks: BTreeMap::from([
                     (SubtaskIndex(0), count(0, 3, file("chk-7/count-0-a2.5", 99))),
-                    (SubtaskIndex(1), SubtaskState { keyed: vec![stored], lists: Vec::new() }),
+                    (SubtaskIndex(1), SubtaskState { keyed: vec![stored], ..SubtaskState::default() }),
                 ]),
             },
             OperatorState {
@@ -93,10 +102,75 @@ fn metadata_has_the_bytes_it_always_had() {
     );
 }
 
+/// The same with something in flight, in files and inline.
+fn sample_in_flight() -> CheckpointMetadata {
+    let mut metadata = sample();
+    let handle = |edge: &str, location, records| InFlightHandle { edge: edge.into(), location, records };
+    let count = metadata.operators[0].subtasks.get_mut(&SubtaskIndex(1)).expect("there are two");
+    count.in_flight = vec![
+        handle("source->count#0", file("chk-7/count-1-a2.5-in-flight", 48), 3),
+        handle("rules->count#0", StateLocation::Inline(vec![4, 5]), 1),
+    ];
+    metadata
+}
+
+#[test]
+fn metadata_with_data_in_flight_has_the_bytes_of_version_2() {
+    let hex: String = sample_in_flight().to_file().iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(
+        hex,
+        concat!(
+            "4346444d45544100020000002623b362ac0100005e2fc1db010000006a07000000000000000200000000000000050000",
+            "00010100000004000000686f6f6b01000000090200000005000000636f756e7402000000080000000100000005000000",
+            "746f74616c01040000007465787401000000030000007536340200000002000000000000000100000000000300001200",
+            "000063686b2d372f636f756e742d302d61322e3563000000000000000000000000000000000100000001000000040007",
+            "0001030000000102030107000000726f636b7364620100000005000000746f74616c010000000a000000303030303037",
+            "2e737374150000007368617265642f636f756e742d312d61322e342d302c0100000000000000000000020000000f0000",
+            "00736f757263652d3e636f756e742330001c00000063686b2d372f636f756e742d312d61322e352d696e2d666c696768",
+            "74300000000000000003000000000000000e00000072756c65732d3e636f756e74233001020000000405010000000000",
+            "000006000000736f75726365010000008000000000000000010000000000000000000000010000000600000073706c69",
+            "747300020000000100000078000000000000000000000000183f4020ac01000000000000",
+        )
+    );
+}
+
+#[test]
+fn what_is_in_flight_is_part_of_everything_that_is_said_of_a_checkpoint() {
+    let mut metadata = sample_in_flight();
+    assert_eq!((sample().version(), metadata.version()), (1, 2));
+    assert_eq!(metadata.inline_bytes(), sample().inline_bytes() + 2);
+    let mut paths = Vec::new();
+    metadata.for_each_path(|path| paths.push(path.clone()));
+    assert_eq!(paths, ["chk-7/count-0-a2.5", "chk-7/count-1-a2.5-in-flight", "shared/count-1-a2.4-0"]);
+    let sizes: Vec<u64> = metadata.locations().map(StateLocation::size_bytes).collect();
+    assert_eq!(sizes, [99, 3, 48, 2]);
+    let only = SubtaskState { in_flight: metadata.operators[0].subtasks[&SubtaskIndex(1)].in_flight.clone(), ..SubtaskState::default() };
+    assert!(!only.is_empty(), "a subtask without other state has some then");
+}
+
+#[test]
+fn nothing_is_said_in_another_version_than_its_own() {
+    for (metadata, other) in [(sample(), 2), (sample_in_flight(), 1), (sample(), 3), (sample(), 0)] {
+        let file = frame_as(FileKind::Metadata, other, &metadata.encode());
+        assert!(CheckpointMetadata::from_file(&file).is_err(), "{} as {other}", metadata.version());
+    }
+    let later = frame_as(FileKind::Metadata, 3, &sample().encode());
+    assert_eq!(CheckpointMetadata::from_file(&later), Err(StoredError::Version { found: 3, newest: 2 }));
+    // With room for it, and nothing in it.
+    let mut encoding = sample().encode();
+    encoding.truncate(encoding.len() - 4);
+    assert!(CheckpointMetadata::decode(2, &encoding).is_err());
+}
+
 #[test]
 fn every_damage_is_an_error() {
-    let bytes = sample().to_file();
-    assert_eq!(CheckpointMetadata::from_file(&bytes), Ok(sample()));
+    every_damage_of(&sample());
+    every_damage_of(&sample_in_flight());
+}
+
+fn every_damage_of(metadata: &CheckpointMetadata) {
+    let bytes = metadata.to_file();
+    assert_eq!(CheckpointMetadata::from_file(&bytes).as_ref(), Ok(metadata));
     for length in 0..bytes.len() {
         assert!(CheckpointMetadata::from_file(&bytes[..length]).is_err(), "cut to {length}");
     }
@@ -110,13 +184,15 @@ fn every_damage_is_an_error() {
 /// Behind a good checksum, as a bug or a malicious writer would produce it.
 #[test]
 fn every_truncated_encoding_is_an_error() {
-    let encoding = sample().encode();
-    for length in 0..encoding.len() {
-        assert!(CheckpointMetadata::decode(&encoding[..length]).is_err(), "cut to {length}");
+    for metadata in [sample(), sample_in_flight()] {
+        let (version, encoding) = (metadata.version(), metadata.encode());
+        for length in 0..encoding.len() {
+            assert!(CheckpointMetadata::decode(version, &encoding[..length]).is_err(), "cut to {length}");
+        }
+        let mut longer = encoding;
+        longer.push(0);
+        assert!(matches!(CheckpointMetadata::decode(version, &longer), Err(StoredError::Invalid { .. })));
     }
-    let mut longer = encoding;
-    longer.push(0);
-    assert!(matches!(CheckpointMetadata::decode(&longer), Err(StoredError::Invalid { .. })));
 }
 
 #[test]
@@ -124,22 +200,15 @@ fn operators_out_of_order_are_an_error() {
     let mut metadata = sample();
     metadata.operators.truncate(1);
     let mut bytes = metadata.encode();
-    let one = metadata.operators.encode_for_test();
-    let at = bytes.len() - one.len();
+    let mut one = Vec::new();
+    metadata.operators[0].write(VERSION, &mut one);
+    let at = bytes.len() - one.len() - 4;
     bytes.truncate(at);
-    vec![metadata.operators[0].clone(), metadata.operators[0].clone()].write(&mut bytes);
-    let error = CheckpointMetadata::decode(&bytes).expect_err("the same uid twice");
+    2u32.write(&mut bytes);
+    bytes.extend([one.clone(), one].concat());
+    let error = CheckpointMetadata::decode(VERSION, &bytes).expect_err("the same uid twice");
     assert_eq!(error.to_string(), format!("at offset {at}: operators are not sorted by uid"));
 }
-
-trait EncodeForTest: Stored {
-    fn encode_for_test(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        self.write(&mut out);
-        out
-    }
-}
-impl<T: Stored> EncodeForTest for T {}
 
 #[test]
 fn collected_metadata_has_every_operator_in_order_with_or_without_state() {
@@ -218,18 +287,23 @@ fn list() -> impl Strategy<Value = ListState> {
     (".{0,6}", ways, items).prop_map(|(name, redistribution, items)| ListState { name, redistribution, items })
 }
 
+fn in_flight() -> impl Strategy<Value = Vec<InFlightHandle>> {
+    let handle = (".{0,6}", location(), any::<u64>()).prop_map(|(edge, location, records)| InFlightHandle { edge, location, records });
+    prop::collection::vec(handle, 0..2)
+}
+
 fn operator() -> impl Strategy<Value = OperatorState> {
     (".{0,8}", 1u32..5, 1u32..40).prop_flat_map(|(uid, parallelism, groups)| {
         let count = parallelism as usize;
         let keyed = prop::collection::vec(prop::option::of((location(), layout())), count);
-        let lists = prop::collection::vec(prop::collection::vec(list(), 0..3), count);
+        let lists = prop::collection::vec((prop::collection::vec(list(), 0..3), in_flight()), count);
         (keyed, lists, states()).prop_map(move |(keyed, lists, states)| {
             let max_parallelism = max(groups);
             let subtasks = (0..parallelism).map(SubtaskIndex).zip(keyed.into_iter().zip(lists));
-            let subtasks = subtasks.map(|(subtask, (handle, lists))| {
+            let subtasks = subtasks.map(|(subtask, (handle, (lists, in_flight)))| {
                 let owned = max_parallelism.range_of(subtask, parallelism).zip(handle);
                 let keyed = owned.into_iter().map(|(groups, (location, layout))| KeyedHandle { groups, location, layout }).collect();
-                (subtask, SubtaskState { keyed, lists })
+                (subtask, SubtaskState { keyed, lists, in_flight })
             });
             OperatorState { uid: uid.clone(), parallelism, max_parallelism, states, subtasks: subtasks.collect() }
         })
@@ -256,7 +330,7 @@ fn metadata() -> impl Strategy<Value = CheckpointMetadata> {
 proptest! {
     #[test]
     fn what_is_read_is_what_was_written(metadata in metadata()) {
-        prop_assert_eq!(CheckpointMetadata::decode(&metadata.encode()), Ok(metadata.clone()));
+        prop_assert_eq!(CheckpointMetadata::decode(metadata.version(), &metadata.encode()), Ok(metadata.clone()));
         prop_assert_eq!(CheckpointMetadata::from_file(&metadata.to_file()), Ok(metadata));
     }
 
@@ -266,7 +340,7 @@ proptest! {
         let mut encoding = metadata.encode();
         let at = at.index(encoding.len());
         encoding[at] ^= 1 << bit;
-        if let Ok(other) = CheckpointMetadata::decode(&encoding) {
+        if let Ok(other) = CheckpointMetadata::decode(metadata.version(), &encoding) {
             prop_assert_eq!(other.encode(), encoding);
         }
     }

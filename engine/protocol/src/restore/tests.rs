@@ -18,7 +18,14 @@ fn max(count: u32) -> MaxParallelism {
 }
 
 fn shape(uid: &str, parallelism: u32, groups: u32, vertex: u32) -> OperatorShape {
-    OperatorShape { uid: uid.into(), parallelism, max_parallelism: max(groups), vertex: VertexId(vertex), states: Vec::new() }
+    OperatorShape {
+        uid: uid.into(),
+        parallelism,
+        max_parallelism: max(groups),
+        vertex: VertexId(vertex),
+        states: Vec::new(),
+        inputs: Vec::new(),
+    }
 }
 
 fn list(name: &str, items: impl IntoIterator<Item = u32>) -> ListState {
@@ -35,7 +42,7 @@ fn state(uid: &str, parallelism: u32, groups: u32, lists: impl Fn(u32) -> Vec<Li
         let owned = max(groups).range_of(SubtaskIndex(index), parallelism);
         let location = StateLocation::File { path: format!("chk-7/{uid}-{index}"), size_bytes: 1 };
         let keyed = owned.into_iter().map(|groups| KeyedHandle { groups, location: location.clone(), layout: Layout::Blocks }).collect();
-        (SubtaskIndex(index), SubtaskState { keyed, lists: lists(index) })
+        (SubtaskIndex(index), SubtaskState { keyed, lists: lists(index), in_flight: Vec::new() })
     });
     OperatorState { uid: uid.into(), parallelism, max_parallelism: max(groups), states: Vec::new(), subtasks: subtasks.collect() }
 }

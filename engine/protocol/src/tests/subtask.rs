@@ -4,7 +4,8 @@ use super::conversation;
 use crate::ids::{ChannelIndex, CheckpointId};
 use crate::machine::Machine;
 use crate::settings::Mode;
-use crate::subtask::{Input, Output, Subtask};
+use crate::subtask::{Input, Output, Participant, Subtask};
+use std::collections::BTreeSet;
 
 #[test]
 fn aligned_conversations() {
@@ -16,12 +17,22 @@ fn tracker_conversations() {
     conversation::run_all("tracker", || talk(Mode::AtLeastOnce));
 }
 
+#[test]
+fn unaligned_conversations() {
+    conversation::run_all("unaligned", || talk(Mode::ExactlyOnce));
+}
+
 fn talk(mode: Mode) -> impl FnMut(&str) -> Vec<String> {
-    let mut subtask = Subtask::new(mode, 0);
+    let mut subtask = plain(mode, 0);
     move |line| {
         let words: Vec<&str> = line.split_whitespace().collect();
         if let ["channels", count] = words[..] {
-            subtask = Subtask::new(mode, count.parse().expect("a number of channels"));
+            subtask = plain(mode, count.parse().expect("a number of channels"));
+            return Vec::new();
+        }
+        if let ["overtaking", count, ref forced @ ..] = words[..] {
+            let forced = forced.iter().map(|word| channel(word.strip_prefix("forced=").unwrap_or(word))).collect();
+            subtask = overtaking(count.parse().expect("a number of channels"), forced);
             return Vec::new();
         }
         let mut out = Vec::new();
@@ -30,12 +41,28 @@ fn talk(mode: Mode) -> impl FnMut(&str) -> Vec<String> {
     }
 }
 
+fn plain(mode: Mode, channels: u32) -> Subtask {
+    Subtask::new(Participant { mode, channels, overtaking: None })
+}
+
+/// Barriers overtake, but for those of the forced channels.
+fn overtaking(channels: u32, forced: BTreeSet<ChannelIndex>) -> Subtask {
+    Subtask::new(Participant { mode: Mode::ExactlyOnce, channels, overtaking: Some(forced) })
+}
+
+fn channel(word: &str) -> ChannelIndex {
+    ChannelIndex(word.strip_prefix("ch").and_then(|digits| digits.parse().ok()).expect("a channel such as ch0"))
+}
+
 fn input(words: &[&str]) -> Input {
-    let number = |word: &str, prefix: &str| word.strip_prefix(prefix).and_then(|digits| digits.parse().ok());
-    let c = |word: &str| CheckpointId(number(word, "c").expect("a checkpoint such as c7"));
-    let ch = |word: &str| ChannelIndex(number(word, "ch").expect("a channel such as ch0") as u32);
+    let c = |word: &str| CheckpointId(word.strip_prefix('c').and_then(|digits| digits.parse().ok()).expect("a checkpoint such as c7"));
+    let ch = channel;
     match *words {
-        ["triggered", checkpoint] => Input::Triggered(c(checkpoint)),
+        ["triggered", checkpoint] => Input::Triggered { checkpoint: c(checkpoint), urgent: false },
+        ["triggered", checkpoint, "urgent"] => Input::Triggered { checkpoint: c(checkpoint), urgent: true },
+        ["announced", channel, checkpoint] => Input::Announced { channel: ch(channel), checkpoint: c(checkpoint), urgent: false },
+        ["announced", channel, checkpoint, "urgent"] => Input::Announced { channel: ch(channel), checkpoint: c(checkpoint), urgent: true },
+        ["timed-out", checkpoint] => Input::TimedOut(c(checkpoint)),
         ["barrier", channel, checkpoint] => Input::Barrier { channel: ch(channel), checkpoint: c(checkpoint) },
         ["cancelled", channel, checkpoint] => Input::Cancelled { channel: ch(channel), checkpoint: c(checkpoint) },
         ["durable", checkpoint] => Input::Durable(c(checkpoint)),
@@ -62,7 +89,7 @@ fn barrier(channel: u32, checkpoint: u64) -> Input {
 
 #[test]
 fn the_barrier_leaves_before_the_snapshot_and_the_channels_open_after_it() {
-    let mut subtask = Subtask::new(Mode::ExactlyOnce, 2);
+    let mut subtask = plain(Mode::ExactlyOnce, 2);
     let out = steps(&mut subtask, [barrier(0, 1), barrier(1, 1)]);
     let c1 = CheckpointId(1);
     assert_eq!(out, [Output::Hold(ChannelIndex(0)), Output::Forward(c1), Output::Snapshot(c1), Output::ReleaseAll]);
@@ -70,7 +97,7 @@ fn the_barrier_leaves_before_the_snapshot_and_the_channels_open_after_it() {
 
 #[test]
 fn only_the_sixteen_newest_aborted_ones_are_remembered() {
-    let mut subtask = Subtask::new(Mode::ExactlyOnce, 1);
+    let mut subtask = plain(Mode::ExactlyOnce, 1);
     let abort = |id| Input::Aborted { checkpoint: CheckpointId(id), latest_completed: None };
     steps(&mut subtask, (1..=17).map(abort));
     assert_eq!(steps(&mut subtask.clone(), [barrier(0, 2)]), [Output::ForwardCancel(CheckpointId(2))]);
@@ -80,7 +107,7 @@ fn only_the_sixteen_newest_aborted_ones_are_remembered() {
 
 #[test]
 fn the_tracker_follows_no_more_than_fifty_checkpoints() {
-    let mut subtask = Subtask::new(Mode::AtLeastOnce, 2);
+    let mut subtask = plain(Mode::AtLeastOnce, 2);
     steps(&mut subtask, (1..=51).map(|id| barrier(0, id)));
     assert!(matches!(steps(&mut subtask.clone(), [barrier(1, 1)])[..], [Output::Ignored(_)]), "c1 had to make room");
     assert!(steps(&mut subtask, [barrier(1, 2)]).contains(&Output::Snapshot(CheckpointId(2))), "c2 is still followed");
@@ -89,7 +116,7 @@ fn the_tracker_follows_no_more_than_fifty_checkpoints() {
 #[test]
 fn a_single_channel_is_never_held() {
     for mode in [Mode::ExactlyOnce, Mode::AtLeastOnce] {
-        let out = steps(&mut Subtask::new(mode, 1), (1..5).map(|id| barrier(0, id)));
+        let out = steps(&mut plain(mode, 1), (1..5).map(|id| barrier(0, id)));
         assert!(!out.iter().any(|output| matches!(output, Output::Hold(_))), "{out:?}");
     }
 }

@@ -3,7 +3,7 @@
 use crate::ids::{ChannelIndex, CheckpointId};
 use crate::machine::Machine;
 use crate::settings::Mode;
-use crate::subtask::{Input, Output, Subtask};
+use crate::subtask::{Input, Output, Participant, Subtask};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -13,7 +13,10 @@ fn any_input() -> impl Strategy<Value = Input> {
     prop_oneof![
         4 => (channel(), checkpoint()).prop_map(|(channel, checkpoint)| Input::Barrier { channel, checkpoint }),
         1 => (channel(), checkpoint()).prop_map(|(channel, checkpoint)| Input::Cancelled { channel, checkpoint }),
-        1 => checkpoint().prop_map(Input::Triggered),
+        4 => (channel(), checkpoint(), any::<bool>())
+            .prop_map(|(channel, checkpoint, urgent)| Input::Announced { channel, checkpoint, urgent }),
+        1 => checkpoint().prop_map(Input::TimedOut),
+        1 => (checkpoint(), any::<bool>()).prop_map(|(checkpoint, urgent)| Input::Triggered { checkpoint, urgent }),
         1 => checkpoint().prop_map(Input::Durable),
         1 => checkpoint().prop_map(Input::WriteFailed),
         1 => checkpoint().prop_map(Input::Completed),
@@ -22,14 +25,28 @@ fn any_input() -> impl Strategy<Value = Input> {
     ]
 }
 
-fn any_mode() -> impl Strategy<Value = Mode> {
-    prop_oneof![Just(Mode::ExactlyOnce), Just(Mode::AtLeastOnce)]
+fn any_participant() -> impl Strategy<Value = Participant> {
+    let forced = |channels: u32| prop::collection::btree_set((0..channels.max(1)).prop_map(ChannelIndex), 0..=channels as usize);
+    let overtaking = (0..4_u32).prop_flat_map(move |channels| (Just(channels), forced(channels)));
+    prop_oneof![
+        (0..4_u32).prop_map(|channels| Participant { mode: Mode::ExactlyOnce, channels, overtaking: None }),
+        (0..4_u32).prop_map(|channels| Participant { mode: Mode::AtLeastOnce, channels, overtaking: None }),
+        overtaking.prop_map(|(channels, forced)| Participant { mode: Mode::ExactlyOnce, channels, overtaking: Some(forced) }),
+    ]
 }
 
 /// What a bystander can tell of a subtask from its inputs and outputs.
 #[derive(Default)]
 struct Bystander {
+    /// Reached.
     barriers: BTreeMap<CheckpointId, BTreeSet<ChannelIndex>>,
+    /// Announced or reached.
+    announced: BTreeMap<CheckpointId, BTreeSet<ChannelIndex>>,
+    urgent: BTreeSet<CheckpointId>,
+    armed: BTreeSet<CheckpointId>,
+    overtaken: BTreeSet<CheckpointId>,
+    hastened: BTreeSet<CheckpointId>,
+    logging: Option<CheckpointId>,
     held: BTreeSet<ChannelIndex>,
     snapshots: BTreeSet<CheckpointId>,
     acknowledged: BTreeSet<CheckpointId>,
@@ -39,26 +56,70 @@ struct Bystander {
 }
 
 impl Bystander {
-    fn watch(&mut self, mode: Mode, channels: u32, input: &Input, outputs: &[Output]) {
-        if let Input::Barrier { channel, checkpoint } = *input {
-            self.barriers.entry(checkpoint).or_default().insert(channel);
+    fn hear(&mut self, input: &Input) {
+        match *input {
+            Input::Barrier { channel, checkpoint } => {
+                self.barriers.entry(checkpoint).or_default().insert(channel);
+                self.announced.entry(checkpoint).or_default().insert(channel);
+            }
+            Input::Announced { channel, checkpoint, urgent } => {
+                self.announced.entry(checkpoint).or_default().insert(channel);
+                self.urgent.extend(urgent.then_some(checkpoint));
+            }
+            Input::Triggered { checkpoint, urgent } => self.urgent.extend(urgent.then_some(checkpoint)),
+            Input::TimedOut(checkpoint) => self.urgent.extend(Some(checkpoint)),
+            Input::Aborted { checkpoint, .. } => self.aborted.extend(Some(checkpoint)),
+            Input::Cancelled { .. } | Input::Durable(_) | Input::WriteFailed(_) | Input::Completed(_) => {}
         }
-        if let Input::Aborted { checkpoint, .. } = *input {
-            self.aborted.insert(checkpoint);
-        }
+    }
+
+    fn watch(&mut self, participant: &Participant, input: &Input, outputs: &[Output]) {
+        let Participant { mode, channels, overtaking } = participant;
+        self.hear(input);
+        let all = |set: &BTreeMap<CheckpointId, BTreeSet<ChannelIndex>>, checkpoint| {
+            let heard = set.get(&checkpoint).map_or(0, |set| set.iter().filter(|channel| channel.0 < *channels).count());
+            heard == *channels as usize
+        };
         for (index, output) in outputs.iter().enumerate() {
             match *output {
                 Output::Hold(channel) => {
-                    assert_eq!(mode, Mode::ExactlyOnce, "at least once holds nothing back");
+                    assert_eq!(*mode, Mode::ExactlyOnce, "at least once holds nothing back");
                     assert!(self.held.insert(channel), "{channel} is held twice");
                 }
                 Output::ReleaseAll => self.held.clear(),
+                Output::Arm(checkpoint) => {
+                    assert!(overtaking.is_some(), "where nothing overtakes there is nothing to wait for");
+                    assert!(self.armed.insert(checkpoint), "{checkpoint} is armed twice");
+                }
+                Output::Overtake(checkpoint) => {
+                    assert_eq!(outputs.get(index + 1), Some(&Output::Forward(checkpoint)), "nothing comes in between");
+                    assert!(self.urgent.contains(&checkpoint), "{checkpoint} overtakes though there is time");
+                    assert!(!all(&self.barriers, checkpoint), "{checkpoint} overtakes on the last barrier");
+                    let forced = overtaking.as_ref().expect("barriers may overtake");
+                    let late = forced.iter().find(|channel| !self.barriers.get(&checkpoint).is_some_and(|set| set.contains(channel)));
+                    assert_eq!(late, None, "{checkpoint} overtakes on a channel that stays aligned");
+                    assert_eq!(self.logging.replace(checkpoint), None, "two are logged at once");
+                    self.overtaken.insert(checkpoint);
+                }
+                Output::LogsComplete(checkpoint) => {
+                    assert_eq!(self.logging.take(), Some(checkpoint), "the logs of {checkpoint} come from nowhere");
+                    assert!(all(&self.announced, checkpoint), "the logs of {checkpoint} are whole before all barriers have come");
+                }
+                Output::DropLogs(checkpoint) => assert_eq!(self.logging.take(), Some(checkpoint), "there are logs to drop"),
+                Output::Hasten(checkpoint) => {
+                    assert!(
+                        self.snapshots.contains(&checkpoint) && self.urgent.contains(&checkpoint),
+                        "{checkpoint} is hastened for nothing"
+                    );
+                    assert!(!self.overtaken.contains(&checkpoint), "{checkpoint} is urgent already");
+                    assert!(self.hastened.insert(checkpoint), "{checkpoint} is hastened twice");
+                }
                 Output::Forward(checkpoint) => {
                     assert_eq!(outputs.get(index + 1), Some(&Output::Snapshot(checkpoint)), "nothing comes in between");
                 }
                 Output::Snapshot(checkpoint) => {
-                    let arrived = self.barriers.get(&checkpoint).map_or(0, BTreeSet::len);
-                    assert!(channels == 0 || arrived >= channels as usize, "{checkpoint} is cut before all barriers");
+                    let overtaken = self.overtaken.contains(&checkpoint);
+                    assert!(*channels == 0 || overtaken || all(&self.barriers, checkpoint), "{checkpoint} is cut before all barriers");
                     assert_eq!(outputs[index - 1], Output::Forward(checkpoint), "the barrier leaves first");
                     assert!(!self.cancelled.contains(&checkpoint), "{checkpoint} is cut after its marker left");
                     assert!(!self.aborted.contains(&checkpoint), "{checkpoint} is cut after it was aborted");
@@ -70,13 +131,17 @@ impl Bystander {
                 }
                 Output::Acknowledge(checkpoint) => {
                     assert!(self.snapshots.contains(&checkpoint), "{checkpoint} is acknowledged without a snapshot");
+                    assert!(self.logging != Some(checkpoint), "{checkpoint} is acknowledged before its logs are whole");
                     assert!(self.acknowledged.insert(checkpoint), "{checkpoint} is acknowledged twice");
                 }
                 Output::Commit(checkpoint) => {
                     assert!(self.committed < Some(checkpoint), "commits go forward");
                     self.committed = Some(checkpoint);
                 }
-                Output::Decline(..) | Output::Forget(_) | Output::Ignored(_) => {}
+                Output::Decline(checkpoint, _) | Output::Forget(checkpoint) => {
+                    assert!(self.logging != Some(checkpoint), "{checkpoint} is given up, and its logs are not");
+                }
+                Output::Ignored(_) => {}
             }
         }
     }
@@ -87,21 +152,24 @@ proptest! {
 
     #[test]
     fn no_cut_before_all_barriers_whatever_happens(
-        mode in any_mode(),
-        channels in 0..4_u32,
+        participant in any_participant(),
         inputs in prop::collection::vec(any_input(), 0..80),
     ) {
-        let mut subtask = Subtask::new(mode, channels);
+        let mut subtask = Subtask::new(participant.clone());
         let mut bystander = Bystander::default();
         for input in inputs {
             let mut out = Vec::new();
             subtask.step(input.clone(), &mut out);
             prop_assert!(!out.is_empty() || quiet(&input), "{:?} is answered by nothing", input);
-            bystander.watch(mode, channels, &input, &out);
-            for channel in (0..channels).map(ChannelIndex) {
+            bystander.watch(&participant, &input, &out);
+            for channel in (0..participant.channels).map(ChannelIndex) {
                 prop_assert_eq!(subtask.holds(channel), bystander.held.contains(&channel));
             }
-            prop_assert_eq!(bystander.held.is_empty(), subtask.collecting().is_none() || mode == Mode::AtLeastOnce);
+            prop_assert_eq!(subtask.logging(), bystander.logging);
+            prop_assert!(bystander.held.is_empty() || subtask.collecting().is_some());
+            if participant.overtaking.is_none() && participant.mode == Mode::ExactlyOnce {
+                prop_assert_eq!(bystander.held.is_empty(), subtask.collecting().is_none());
+            }
         }
     }
 
@@ -120,7 +188,7 @@ proptest! {
             gaps.iter().enumerate().flat_map(part).collect()
         };
         let mut queues: Vec<_> = gaps.iter().map(queue).collect();
-        let mut subtask = Subtask::new(Mode::ExactlyOnce, channels);
+        let mut subtask = Subtask::new(Participant { mode: Mode::ExactlyOnce, channels, overtaking: None });
         let (mut read, mut cuts) = (vec![0_usize; gaps.len()], Vec::new());
         let mut order = order.into_iter();
         loop {
@@ -154,7 +222,9 @@ fn quiet(input: &Input) -> bool {
         Input::Barrier { .. } => true,
         // Remembered until its barrier comes.
         Input::Aborted { .. } => true,
-        Input::Triggered(_) | Input::Cancelled { .. } | Input::Durable(_) => false,
+        // Counted only, until it is time.
+        Input::Announced { .. } | Input::TimedOut(_) => true,
+        Input::Triggered { .. } | Input::Cancelled { .. } | Input::Durable(_) => false,
         Input::WriteFailed(_) | Input::Completed(_) => false,
     }
 }

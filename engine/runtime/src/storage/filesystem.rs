@@ -9,6 +9,7 @@ use crate::env::{Env, Files};
 use crate::observe::Moment;
 use cofferdam_protocol::block::FileKind;
 use cofferdam_protocol::metadata::{CheckpointMetadata, SnapshotKind};
+use cofferdam_protocol::snapshot::StateLocation;
 use cofferdam_protocol::stored::StoredError;
 use cofferdam_protocol::{CheckpointId, Epoch};
 use std::collections::BTreeSet;
@@ -242,7 +243,7 @@ pub(super) async fn decode_metadata<E: Env>(mut reader: StateFileReader<E>, path
     while let Some((_, payload)) = reader.next().await? {
         encoding.extend_from_slice(&payload);
     }
-    CheckpointMetadata::decode(&encoding).map_err(StorageError::corrupt(&path))
+    CheckpointMetadata::decode(reader.version(), &encoding).map_err(StorageError::corrupt(&path))
 }
 
 /// The folder that the paths in a snapshot's metadata are relative to: its own for a savepoint, its job's for a checkpoint.
@@ -273,10 +274,8 @@ pub async fn create_savepoint<E: Env>(env: &E, folder: &str) -> Result<(), Stora
 pub async fn dispose<E: Env>(env: &E, folder: &str, metadata: &CheckpointMetadata) -> Result<(), StorageError> {
     remove_file(env, &format!("{folder}/{METADATA}")).await?;
     sync_folder(env, folder).await?;
-    for handle in metadata.operators.iter().flat_map(|operator| operator.subtasks.values()).flat_map(|state| &state.keyed) {
-        if let Some(path) = handle.location.path() {
-            remove_file(env, path).await?;
-        }
+    for path in metadata.locations().filter_map(StateLocation::path) {
+        remove_file(env, path).await?;
     }
     // Shared files of a savepoint in the backend's format stay as long as they are used.
     remove_emptied(env, folder).await

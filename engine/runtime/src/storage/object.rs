@@ -35,6 +35,7 @@ use crate::observe::Moment;
 use bytes::Bytes;
 use cofferdam_protocol::block::FileKind;
 use cofferdam_protocol::metadata::CheckpointMetadata;
+use cofferdam_protocol::snapshot::StateLocation;
 use cofferdam_protocol::{CheckpointId, Epoch};
 use requests::Created;
 use std::collections::BTreeSet;
@@ -162,8 +163,7 @@ pub async fn prepare<E: Env>(env: &E, root: &str) -> Result<(), StorageError> {
 /// # Errors
 /// `Object`.
 pub async fn dispose<E: Env>(env: &E, folder: &str, metadata: &CheckpointMetadata) -> Result<(), StorageError> {
-    let handles = metadata.operators.iter().flat_map(|operator| operator.subtasks.values()).flat_map(|subtask| &subtask.keyed);
-    let own = handles.filter_map(|handle| handle.location.path().map(ToOwned::to_owned));
+    let own = metadata.locations().filter_map(StateLocation::path).map(ToOwned::to_owned);
     for first in [METADATA, LOCATION] {
         let url = format!("{folder}/{first}");
         requests::delete(env, std::slice::from_ref(&url)).await.map_err(StorageError::object("delete", &url))?;
@@ -205,10 +205,9 @@ async fn named<E: Env>(env: &E, root: &str, checkpoint: CheckpointId) -> Result<
         Err(error) => return Err(error),
     };
     let own = format!("{}/", checkpoint_folder(checkpoint));
-    let handles = metadata.operators.iter().flat_map(|operator| operator.subtasks.values()).flat_map(|subtask| &subtask.keyed);
     // What stands elsewhere belongs to others as well.
-    let paths =
-        handles.filter_map(|handle| handle.location.path()).filter(|path| path.starts_with(&own)).map(|path| format!("{root}/{path}"));
+    let paths = metadata.locations().filter_map(StateLocation::path).filter(|path| path.starts_with(&own));
+    let paths = paths.map(|path| format!("{root}/{path}"));
     Ok(paths.collect())
 }
 

@@ -15,7 +15,7 @@ use crate::record::{SnapshotRequest, END_OF_TIME};
 use crate::storage::CheckpointStorage;
 use cofferdam_protocol::restore::TaskRestore;
 use cofferdam_protocol::snapshot::{StateShape, TaskSnapshot};
-use cofferdam_protocol::subtask::{self, Subtask};
+use cofferdam_protocol::subtask::{self, Participant, Subtask};
 use cofferdam_protocol::{CheckpointId, Machine};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -52,7 +52,8 @@ pub async fn run<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>>
 ) -> Result<(), TaskError> {
     let (written_sender, written) = mpsc::unbounded_channel();
     let (tick_sender, ticks) = mpsc::unbounded_channel();
-    let machine = <Subtask as Machine>::recover((context.mode, input.channels()), &mut Vec::new());
+    let participant = Participant { mode: context.mode, channels: input.channels(), overtaking: None };
+    let machine = <Subtask as Machine>::recover(participant, &mut Vec::new());
     let alarm = Alarm::new(context.env.clone(), tick_sender);
     let mut running = Running {
         context,
@@ -256,7 +257,7 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
         let input = match control {
             TaskControl::Trigger(checkpoint, request) => {
                 self.requests.insert(checkpoint, request);
-                subtask::Input::Triggered(checkpoint)
+                subtask::Input::Triggered { checkpoint, urgent: false }
             }
             TaskControl::Completed(checkpoint) => subtask::Input::Completed(checkpoint),
             TaskControl::Aborted { checkpoint, latest_completed } => subtask::Input::Aborted { checkpoint, latest_completed },
@@ -375,6 +376,11 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
                 self.give_up(checkpoint);
                 self.context.observe(Moment::SnapshotForgotten, Some(checkpoint), Detail::None);
             }
+            subtask::Output::Arm(_)
+            | subtask::Output::Overtake(_)
+            | subtask::Output::LogsComplete(_)
+            | subtask::Output::DropLogs(_)
+            | subtask::Output::Hasten(_) => unreachable!("overtaking is off"),
             subtask::Output::Ignored(_) => {}
         }
         Ok(())

@@ -93,7 +93,7 @@ pub(super) async fn write<E: Env>(
             handles.push(handle);
         }
         size_bytes += lists.iter().flat_map(|list| &list.items).map(|item| item.len() as u64).sum::<u64>();
-        snapshot.operators.push(OperatorSnapshot { uid, states, keyed: handles, lists });
+        snapshot.operators.push(OperatorSnapshot { uid, states, keyed: handles, lists, in_flight: Vec::new() });
     }
     if let Some(flush) = flush {
         flush.await?;

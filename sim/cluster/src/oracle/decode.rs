@@ -15,6 +15,8 @@ pub struct Checkpoint {
     pub parts: BTreeMap<(String, u32), u64>,
     /// For each operator and subtask: its copy of broadcast state.
     pub broadcast: BTreeMap<(String, u32), BTreeMap<String, u64>>,
+    /// For each operator and subtask: what was in flight to it.
+    pub in_flight: BTreeMap<(String, u32), Vec<InFlight>>,
     /// For each operator and state: the version of the type that it was written with.
     pub versions: BTreeMap<(String, String), u32>,
     /// Every file that it names, by its path below the job's folder.
@@ -23,6 +25,17 @@ pub struct Checkpoint {
     pub shared: BTreeMap<(String, u64), u64>,
     /// Of each physical file of shared segments: what is used of it, and how large it was.
     pub physical: BTreeMap<String, Physical>,
+}
+
+/// What was in flight on one edge.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InFlight {
+    /// The edge's name.
+    pub edge: String,
+    /// How many records it is said to be.
+    pub records: u64,
+    /// Its file, whole.
+    pub file: Vec<u8>,
 }
 
 /// A file that segments lie in.
@@ -179,9 +192,18 @@ fn crc32(parts: &[&[u8]]) -> u32 {
 /// # Errors
 /// Whatever contradicts the layout.
 pub fn blocks(magic: &[u8; 8], file: &[u8]) -> Result<Vec<Vec<u8>>, Broken> {
+    match versioned(magic, file)? {
+        (1, payloads) => Ok(payloads),
+        (version, _) => Err(format!("version {version} of what has only one")),
+    }
+}
+
+/// The same of any version, and which one.
+fn versioned(magic: &[u8; 8], file: &[u8]) -> Result<(u8, Vec<Vec<u8>>), Broken> {
     let mut bytes = Bytes { bytes: file, at: 0 };
     let head = bytes.take(12)?;
-    if !head.starts_with(magic) || head[8..12] != [1, 0, 0, 0] {
+    let version = head[8];
+    if !head.starts_with(magic) || head[9..12] != [0, 0, 0] {
         return Err("another magic or version".into());
     }
     if bytes.number(4)? != u64::from(crc32(&[head])) {
@@ -197,7 +219,7 @@ pub fn blocks(magic: &[u8; 8], file: &[u8]) -> Result<Vec<Vec<u8>>, Broken> {
             if crc != u64::from(crc32(&[size, written])) || *written != total_is || !bytes.is_empty() {
                 return Err(format!("a wrong end at {}", bytes.at));
             }
-            return Ok(payloads);
+            return Ok((version, payloads));
         }
         let payload = bytes.take(length as usize)?;
         if crc != u64::from(crc32(&[size, payload])) {
@@ -302,6 +324,33 @@ fn segment(read: &dyn Fn(&str) -> Result<Vec<u8>, Broken>, path: &str, offset: u
     let part =
         range.and_then(|(from, to)| file.get(from..to)).ok_or_else(|| format!("{path} has {there} bytes, not {size} at {offset}"))?;
     Ok((part.to_vec(), there))
+}
+
+/// Where something is, and what is there.
+fn place(
+    bytes: &mut Bytes<'_>,
+    read: &dyn Fn(&str) -> Result<Vec<u8>, Broken>,
+    files: &mut Vec<String>,
+) -> Result<(String, Vec<u8>), Broken> {
+    let (named, own) = match bytes.number(1)? {
+        0 => {
+            let (path, size) = (bytes.text()?, bytes.number(8)?);
+            let file = sized(read, &path, size)?;
+            (path, file)
+        }
+        1 => {
+            let length = bytes.count()?;
+            (String::new(), bytes.take(length)?.to_vec())
+        }
+        2 => {
+            let (path, offset, size) = (bytes.text()?, bytes.number(8)?, bytes.number(8)?);
+            let (part, _) = segment(read, &path, offset, size)?;
+            (path, part)
+        }
+        other => return Err(format!("state in a place of kind {other}")),
+    };
+    files.extend(Some(named.clone()).filter(|path| !path.is_empty()));
+    Ok((named, own))
 }
 
 fn store(
@@ -438,10 +487,14 @@ pub fn snapshot(
     shapes: &dyn Fn(&Stored<'_>) -> Option<Shape>,
 ) -> Result<Checkpoint, Broken> {
     let named = |broken: Broken| format!("{path}: {broken}");
-    let encoded: Vec<u8> = blocks(b"CFDMETA\0", &read(path)?).map_err(named)?.concat();
+    let (version, encoded) = versioned(b"CFDMETA\0", &read(path)?).map_err(named)?;
+    if !(1..=2).contains(&version) {
+        return Err(named(format!("version {version} is not known")));
+    }
+    let encoded = encoded.concat();
     let mut bytes = Bytes { bytes: &encoded, at: 0 };
     let mut checkpoint = Checkpoint { files: vec![path.to_owned()], ..Checkpoint::default() };
-    metadata(&mut bytes, &mut checkpoint, read, shapes).map_err(named)?;
+    metadata(&mut bytes, version, &mut checkpoint, read, shapes).map_err(named)?;
     if !bytes.is_empty() || checkpoint.number != number {
         return Err(named(format!("names itself {} or has bytes behind its end", checkpoint.number)));
     }
@@ -450,6 +503,7 @@ pub fn snapshot(
 
 fn metadata(
     bytes: &mut Bytes<'_>,
+    version: u8,
     checkpoint: &mut Checkpoint,
     read: &dyn Fn(&str) -> Result<Vec<u8>, Broken>,
     shapes: &dyn Fn(&Stored<'_>) -> Option<Shape>,
@@ -480,24 +534,7 @@ fn metadata(
             let mut part = 0;
             for _ in 0..bytes.count()? {
                 let (first, last) = (bytes.number(2)?, bytes.number(2)?);
-                let (named, own) = match bytes.number(1)? {
-                    0 => {
-                        let (path, size) = (bytes.text()?, bytes.number(8)?);
-                        let file = sized(read, &path, size)?;
-                        (path, file)
-                    }
-                    1 => {
-                        let length = bytes.count()?;
-                        (String::new(), bytes.take(length)?.to_vec())
-                    }
-                    2 => {
-                        let (path, offset, size) = (bytes.text()?, bytes.number(8)?, bytes.number(8)?);
-                        let (part, _) = segment(read, &path, offset, size)?;
-                        (path, part)
-                    }
-                    other => return Err(format!("state in a place of kind {other}")),
-                };
-                checkpoint.files.extend(Some(named.clone()).filter(|path| !path.is_empty()));
+                let (named, own) = place(bytes, read, &mut checkpoint.files)?;
                 let layout = bytes.number(1)?;
                 if layout == 0 {
                     let state = checkpoint.keyed.entry(uid.clone()).or_default();
@@ -531,6 +568,13 @@ fn metadata(
                         }
                     }
                 }
+            }
+            for _ in 0..if version > 1 { bytes.count()? } else { 0 } {
+                let edge = bytes.text()?;
+                let (named, file) = place(bytes, read, &mut checkpoint.files)?;
+                blocks(b"CFDSTATE", &file).map_err(|broken| format!("{named}: {broken}"))?;
+                let in_flight = InFlight { edge, records: bytes.number(8)?, file };
+                checkpoint.in_flight.entry((uid.clone(), subtask)).or_default().push(in_flight);
             }
             if checkpoint.parts.insert((uid.clone(), subtask), part).is_some() {
                 return Err(format!("{uid} has two parts of subtask {subtask}"));

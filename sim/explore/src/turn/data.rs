@@ -8,7 +8,7 @@ use crate::state::{Contact, Notice, Part, Report, Running, Store, Value};
 use crate::story::Actor;
 use crate::tally::SECOND_PATH;
 use crate::topology::MOST_CHANNELS;
-use cofferdam_protocol::subtask::{Input, Output, Subtask};
+use cofferdam_protocol::subtask::{Input, Output, Participant, Subtask};
 use cofferdam_protocol::{AttemptId, ChannelIndex, CheckpointId, Machine};
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ impl Turn<'_> {
         let next_file = store.keys().last().map_or(0, |last| last + 1);
         let running = Running {
             attempt,
-            machine: Subtask::new(self.setup.world.mode, layout.channels),
+            machine: Subtask::new(Participant { mode: self.setup.world.mode, channels: layout.channels, overtaking: None }),
             inputs: [Default::default(); MOST_CHANNELS],
             held: 0,
             notices: Vec::new(),
@@ -152,7 +152,7 @@ impl Turn<'_> {
         match notice {
             Notice::Trigger(checkpoint) => {
                 self.tell_of_task((worker, task), Some(checkpoint), "triggered", String::new);
-                self.step_task(worker, task, Input::Triggered(checkpoint));
+                self.step_task(worker, task, Input::Triggered { checkpoint, urgent: false });
             }
             Notice::Completed(checkpoint) => {
                 self.tell_of_task((worker, task), Some(checkpoint), "told-complete", String::new);
@@ -262,6 +262,7 @@ impl Turn<'_> {
                         running.writing.retain(|(other, _)| *other != checkpoint);
                     }
                 }
+                Output::Arm(_) | Output::Overtake(_) | Output::LogsComplete(_) | Output::DropLogs(_) | Output::Hasten(_) => {}
                 Output::Ignored(why) => self.tell_of_task((worker, task), None, "ignored", || why.into()),
             }
         }

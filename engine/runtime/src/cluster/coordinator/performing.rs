@@ -12,7 +12,7 @@ use cofferdam_protocol::coordinator::{ClaimMode, FailureKind, Input, Origin, Out
 use cofferdam_protocol::local::Taken;
 use cofferdam_protocol::metadata::{CheckpointMetadata, HookState, SnapshotKind};
 use cofferdam_protocol::restore::{self, TaskRestore, UnclaimedState};
-use cofferdam_protocol::snapshot::TaskSnapshot;
+use cofferdam_protocol::snapshot::{OperatorSnapshot, TaskSnapshot};
 use cofferdam_protocol::{AttemptId, CheckpointId, TaskId, WorkerId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -121,9 +121,9 @@ impl<E: Env> Driver<E> {
             Output::DiscardSnapshot { snapshot, .. } => {
                 let (env, store) = (self.env.clone(), self.store.clone());
                 self.io.spawn("discard snapshot", async move {
-                    for handle in snapshot.operators.iter().flat_map(|operator| &operator.keyed) {
+                    for location in snapshot.operators.iter().flat_map(OperatorSnapshot::locations) {
                         // As with discards.
-                        let _ = store.storage().discard_location(&env, &handle.location).await;
+                        let _ = store.storage().discard_location(&env, location).await;
                     }
                 });
             }

@@ -30,12 +30,14 @@ fn prepared() -> (TestEnv, CheckpointStore) {
 pub fn metadata(checkpoint: CheckpointId, location: StateLocation) -> CheckpointMetadata {
     let groups = KeyGroupRange { first: KeyGroup(0), last: KeyGroup(7) };
     let max_parallelism = MaxParallelism::new(8).expect("between 1 and 32768");
-    let shape = OperatorShape { uid: "count".into(), parallelism: 1, max_parallelism, vertex: VertexId(0), states: Vec::new() };
+    let shape =
+        OperatorShape { uid: "count".into(), parallelism: 1, max_parallelism, vertex: VertexId(0), states: Vec::new(), inputs: Vec::new() };
     let part = OperatorSnapshot {
         uid: "count".into(),
         states: Vec::new(),
         keyed: vec![KeyedHandle { groups, location, layout: Layout::Blocks }],
         lists: Vec::new(),
+        in_flight: Vec::new(),
     };
     let snapshots = BTreeMap::from([(TaskId::new(0, 0), TaskSnapshot { operators: vec![part] })]);
     CheckpointMetadata::collect("job", checkpoint, AttemptId::default(), SnapshotKind::Checkpoint, &[shape], &snapshots)
@@ -53,8 +55,8 @@ pub async fn take(env: &TestEnv, store: &CheckpointStore, checkpoint: Checkpoint
 }
 
 pub async fn read_all_state(env: &TestEnv, store: &CheckpointStore, metadata: &CheckpointMetadata) -> Result<(), StorageError> {
-    for handle in metadata.operators.iter().flat_map(|operator| operator.subtasks.values()).flat_map(|state| &state.keyed) {
-        let mut reader = store.storage().open_state(env, &handle.location).await?;
+    for location in metadata.locations() {
+        let mut reader = store.storage().open_state(env, location).await?;
         while reader.next().await?.is_some() {}
     }
     Ok(())

@@ -120,7 +120,8 @@ pub(crate) trait Tale: Sized + Into<Scenario> {
 /// All of them.
 #[must_use]
 pub fn all() -> Vec<Story> {
-    [told(), state::told(), local::told(), small_state::told(), windows::told(), transactions::told(), restore::told()].concat()
+    [told(), state::told(), local::told(), small_state::told(), windows::told(), transactions::told(), unaligned::told(), restore::told()]
+        .concat()
 }
 
 macro_rules! stories {
@@ -144,6 +145,7 @@ mod restore;
 mod small_state;
 mod state;
 mod transactions;
+mod unaligned;
 mod windows;
 
 stories! {

@@ -54,6 +54,7 @@ fn expand(seed: u64) -> Scenario {
         backlog_bytes: 0,
         hook_fails_every: 0,
         schema: 1,
+        sink_us: 0,
     };
     let heartbeat_ms = rng.gen_range(100..=300);
     let in_memory = rng.gen_bool(0.1);
@@ -80,6 +81,8 @@ fn expand(seed: u64) -> Scenario {
         retention: Retention::Never,
         shadow_every: 4,
         interval_during_backlog_ms: None,
+        unaligned: false,
+        aligned_timeout_ms: 0,
     };
     let network = NetworkSpec {
         latency_min_ms: latency_min_ms.max(1),
@@ -128,6 +131,11 @@ fn expand(seed: u64) -> Scenario {
         let max_file_bytes = *[1024, 8192, 1 << 20].choose(rng).expect("there are three");
         let (across_checkpoints, max_space_amplification) = (rng.gen_bool(0.7), rng.gen_range(2..=4));
         cluster.merge = Some(MergeSpec { max_file_bytes, across_checkpoints, max_space_amplification });
+    }
+    if checkpoints.mode == Mode::ExactlyOnce && checkpoints.max_concurrent == 1 && rng.gen_bool(0.5) {
+        checkpoints.unaligned = true;
+        checkpoints.aligned_timeout_ms = if rng.gen_bool(0.5) { 0 } else { rng.gen_range(1..=300) };
+        job.sink_us = if rng.gen_bool(0.7) { rng.gen_range(100..=1500) } else { 0 };
     }
     Scenario {
         name: "swarm".into(),

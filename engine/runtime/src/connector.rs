@@ -14,6 +14,7 @@ pub mod discard;
 mod files;
 pub mod generator;
 pub mod log_source;
+pub mod throttle;
 pub mod transactional_sink;
 pub mod upsert_sink;
 

@@ -8,7 +8,8 @@ use crate::env::Env;
 use crate::operator::Identity;
 use crate::record::Record;
 use crate::task::{TaskContext, TaskError};
-use cofferdam_protocol::metadata::{DeclaredState, OperatorShape};
+use cofferdam_protocol::metadata::{DeclaredState, InputShape, OperatorShape, Spread};
+use cofferdam_protocol::snapshot::TaskSnapshot;
 use cofferdam_protocol::{CheckpointId, EdgeId, MaxParallelism, SubtaskIndex, TaskId, VertexId};
 use std::any::Any;
 use std::cell::RefCell;
@@ -43,6 +44,8 @@ type RunTask<E> = Arc<dyn Fn(TaskContext<E>) -> BoxFuture<'static, Result<(), Ta
 pub struct Edge<E: Env> {
     /// Its number.
     pub id: EdgeId,
+    /// The stable name that records under way on it are found by.
+    pub name: String,
     /// From which vertex.
     pub from: VertexId,
     /// To which vertex.
@@ -73,6 +76,16 @@ impl<E: Env> Edge<E> {
         }
     }
 
+    /// What restore planning needs to know of it.
+    fn shape(&self) -> InputShape {
+        let spread = match self.partitioning {
+            Partitioning::Hash => Spread::ByKey,
+            Partitioning::Rebalance => Spread::RoundRobin,
+            Partitioning::Forward | Partitioning::Broadcast => Spread::Never,
+        };
+        InputShape { edge: self.name.clone(), spread }
+    }
+
     pub(crate) fn make_route<T: 'static>(&self, senders: Vec<AnyEnd>, to_parallelism: u32) -> Box<dyn Route<T>> {
         *(self.route)(senders, to_parallelism).downcast().expect("an edge carries what the vertex before it makes")
     }
@@ -99,6 +112,19 @@ pub struct Vertex<E: Env> {
     /// Its output edges.
     pub outputs: Vec<EdgeId>,
     run: RunTask<E>,
+}
+
+impl<E: Env> Vertex<E> {
+    /// The stable name of its first operator, which records under way to it are kept with. Where none has one, it follows from the
+    /// vertex's place in the job, and holds as long as no other is added before it.
+    #[must_use]
+    pub fn head(&self) -> String {
+        self.uids.first().cloned().unwrap_or_else(|| place_name(self.id))
+    }
+}
+
+fn place_name(vertex: VertexId) -> String {
+    format!("chain-{}", vertex.0)
 }
 
 /// A job, ready to be deployed.
@@ -160,15 +186,30 @@ impl<E: Env> JobGraph<E> {
     /// What restore planning needs to know of the operators.
     #[must_use]
     pub fn shapes(&self) -> Vec<OperatorShape> {
-        let shape = |vertex: &Vertex<E>, uid: &String| OperatorShape {
-            uid: uid.clone(),
+        let shape = |vertex: &Vertex<E>, uid: String, is_head: bool| OperatorShape {
+            states: vertex.states.get(&uid).cloned().unwrap_or_default(),
+            uid,
             vertex: vertex.id,
             parallelism: vertex.parallelism,
             max_parallelism: self.max_parallelism,
-            states: vertex.states.get(uid).cloned().unwrap_or_default(),
-            inputs: Vec::new(),
+            inputs: if is_head { vertex.inputs.iter().map(|edge| self.edge(*edge).shape()).collect() } else { Vec::new() },
         };
-        self.vertices.iter().flat_map(|vertex| vertex.uids.iter().map(move |uid| shape(vertex, uid))).collect()
+        let shapes = self.vertices.iter().flat_map(|vertex| {
+            let others = vertex.uids.iter().skip(1).map(move |uid| shape(vertex, uid.clone(), false));
+            std::iter::once(shape(vertex, vertex.head(), true)).chain(others)
+        });
+        shapes.collect()
+    }
+
+    /// As [`shapes`](Self::shapes), without chains that have no name, unless something was under way to them.
+    #[must_use]
+    pub fn shapes_of(&self, snapshots: &BTreeMap<TaskId, TaskSnapshot>) -> Vec<OperatorShape> {
+        let mut shapes = self.shapes();
+        shapes.retain(|shape| {
+            let own = || snapshots.iter().filter(|(task, _)| task.vertex == shape.vertex).flat_map(|(_, snapshot)| &snapshot.operators);
+            !self.vertex(shape.vertex).uids.is_empty() || own().any(|operator| operator.uid == shape.uid)
+        });
+        shapes
     }
 
     /// Starts one subtask.
@@ -275,6 +316,9 @@ impl<E: Env> Job<E> {
             if vertex.parallelism > building.max_parallelism.get() {
                 let (name, parallelism) = (vertex.name.clone(), vertex.parallelism);
                 return Err(JobError::ParallelismOverMax { name, parallelism, max: building.max_parallelism });
+            }
+            if vertex.uids.is_empty() && !seen.insert(place_name(vertex.id)) {
+                return Err(JobError::DuplicateUid(place_name(vertex.id)));
             }
             for uid in &vertex.uids {
                 if uid.is_empty() || !uid.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_') {

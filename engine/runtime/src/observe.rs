@@ -228,6 +228,14 @@ moments! {
     OutputCommitted = "output-committed",
     /// Task: its sink could not publish, and tries again.
     OutputCommitFailed = "output-commit-failed",
+    /// Task: a barrier that may overtake has come to a channel, perhaps behind data.
+    BarrierAnnounced = "barrier-announced",
+    /// Task: a barrier has overtaken: records under way become part of the checkpoint.
+    BarrierOvertook = "barrier-overtook",
+    /// Task: all barriers have come; the count is how many records were under way.
+    ChannelsLogged = "channels-logged",
+    /// Task: so many records that were under way are put in front of everything that comes.
+    InFlightRecovered = "in-flight-recovered",
 }
 
 impl fmt::Display for Event {

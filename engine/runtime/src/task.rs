@@ -4,6 +4,7 @@ mod commits;
 mod input;
 mod keyed;
 mod output;
+mod overtaking;
 mod running;
 mod snapshot;
 
@@ -11,6 +12,7 @@ pub use input::{Input, SourceHead};
 pub use output::{Outputs, SinkTail, Tail};
 pub use running::run;
 
+use crate::channel::in_flight::BadRecord;
 use crate::channel::{AnyEnd, ChannelError};
 use crate::connector::{ConnectorError, Place};
 use crate::env::Env;
@@ -49,7 +51,9 @@ pub enum TaskControl {
 /// How long the parts of a subtask's snapshot took, and how large it is (Flink: `CheckpointMetrics`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SnapshotStatistics {
-    /// From the first barrier to the last.
+    /// From the trigger to the first barrier, as far as the clocks of two machines can tell.
+    pub start_delay: Duration,
+    /// From the first barrier, or its announcement, to the cut.
     pub alignment: Duration,
     /// While no record was processed.
     pub sync: Duration,
@@ -57,6 +61,8 @@ pub struct SnapshotStatistics {
     pub asynchronous: Duration,
     /// What was written.
     pub size_bytes: u64,
+    /// Of that, records under way that barriers have overtaken.
+    pub in_flight_bytes: u64,
 }
 
 /// What a subtask says.
@@ -234,6 +240,17 @@ pub enum TaskError {
         /// As stored.
         name: String,
     },
+    /// Records that were under way cannot be read.
+    #[error("records under way on {edge}: {source}")]
+    InFlight {
+        /// The edge.
+        edge: String,
+        /// Why.
+        source: BadRecord,
+    },
+    /// Records under way cannot be written. Make their type one that serde can describe.
+    #[error("records under way cannot be stored: {0}")]
+    Unwritable(String),
     /// A copy on this worker's disk that was in order a moment ago is not any more. The next attempt does not use it.
     #[error(transparent)]
     LocalCopy(Box<TaskError>),
@@ -246,12 +263,19 @@ impl TaskError {
     /// It came up while state was taken in.
     pub(crate) fn while_restoring(self) -> Self {
         let lasts = match &self {
-            Self::OtherBackend { .. } | Self::Lists { .. } | Self::Restore { .. } | Self::UnknownState { .. } => true,
+            Self::OtherBackend { .. } | Self::Lists { .. } | Self::Restore { .. } | Self::UnknownState { .. } | Self::InFlight { .. } => {
+                true
+            }
             Self::Storage(error) => error.is_damage(),
             Self::Connector(ConnectorError::State { .. }) => true,
             Self::Connector(ConnectorError::Io { .. } | ConnectorError::Storage(_) | ConnectorError::Invalid { .. }) => false,
             // Another machine may have room for a store, or another neighbour be there.
-            Self::Channel(_) | Self::Cold { .. } | Self::Snapshot { .. } | Self::LocalCopy(_) | Self::NotRestorable(_) => false,
+            Self::Channel(_)
+            | Self::Cold { .. }
+            | Self::Snapshot { .. }
+            | Self::LocalCopy(_)
+            | Self::NotRestorable(_)
+            | Self::Unwritable(_) => false,
         };
         if lasts {
             Self::NotRestorable(Box::new(self))
@@ -271,6 +295,7 @@ impl TaskError {
             Self::Snapshot { .. } | Self::Lists { .. } | Self::Restore { .. } | Self::UnknownState { .. } | Self::LocalCopy(_) => {
                 FailureKind::Recoverable
             }
+            Self::InFlight { .. } | Self::Unwritable(_) => FailureKind::Recoverable,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::scenario::{JobKind, JobSpec};
 use cofferdam_engine::connector::log_source::{EventTimes, LogSettings, Partition};
+use cofferdam_engine::connector::throttle::Throttled;
 use cofferdam_engine::env::Env;
 use cofferdam_engine::job::JobGraph;
 use cofferdam_protocol::MaxParallelism;
@@ -63,6 +64,12 @@ pub fn build<E: Env>(spec: &JobSpec, logs: &[Log], output: &str) -> JobGraph<E> 
         JobKind::Delivery => delivery::build(spec, max, logs, output),
     };
     graph.expect("a checked scenario makes a job that can be built")
+}
+
+/// At the rate of the specification.
+fn throttled<S>(spec: &JobSpec, sink: impl Fn() -> S + Send + Sync + 'static) -> impl Fn() -> Throttled<S> + Send + Sync + 'static {
+    let pause = Duration::from_micros(spec.sink_us);
+    move || Throttled::new(sink(), pause)
 }
 
 fn log_settings(spec: &JobSpec, log: &Log, event_times: Option<EventTimes>) -> LogSettings {

@@ -432,7 +432,7 @@ impl Run {
                 }
             }
         });
-        let mode = checkpoints.mode;
+        let (mode, overtaking) = (checkpoints.mode, checkpoints.unaligned);
         let backends = Backends::new(cluster);
         let merge = cluster.merge.map(MergeSpec::merging);
         let small = SmallState { inline_below_bytes: cluster.inline_below_bytes, merge };
@@ -447,7 +447,7 @@ impl Run {
                 storage: storage.clone(),
                 small,
                 mode,
-                overtaking: false,
+                overtaking,
                 backend: StateBackend::InMemory,
                 local: cluster.local_recovery.then(|| format!("{}/{}", local_copies::FOLDER, self.job.name)),
             };

@@ -141,6 +141,9 @@ pub struct JobSpec {
     pub hook_fails_every: u64,
     /// The version of the program, where there are several: of visits.
     pub schema: u32,
+    /// How long the sink takes for each record, in microseconds.
+    #[serde(skip_serializing_if = "is_none")]
+    pub sink_us: u64,
 }
 
 impl Default for JobSpec {
@@ -157,6 +160,7 @@ impl Default for JobSpec {
             backlog_bytes: 0,
             hook_fails_every: 0,
             schema: 1,
+            sink_us: 0,
         }
     }
 }
@@ -216,6 +220,11 @@ impl MergeSpec {
         let Self { max_file_bytes, across_checkpoints, max_space_amplification } = self;
         Merging { max_file_bytes, across_checkpoints, max_space_amplification }
     }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde asks so
+fn is_none(number: &u64) -> bool {
+    *number == 0
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // serde asks so
@@ -317,6 +326,12 @@ pub struct CheckpointSpec {
     pub timeout_ms: u64,
     /// From the last completed one to the next periodic trigger.
     pub min_pause_ms: u64,
+    /// Whether barriers may overtake records.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub unaligned: bool,
+    /// Once the checkpoint is so old; 0: at once.
+    #[serde(skip_serializing_if = "is_none")]
+    pub aligned_timeout_ms: u64,
     /// Pending at once.
     pub max_concurrent: u32,
     /// Consecutive counted failures that the job survives.
@@ -337,6 +352,8 @@ impl Default for CheckpointSpec {
             mode: Mode::ExactlyOnce,
             timeout_ms: 2000,
             min_pause_ms: 0,
+            unaligned: false,
+            aligned_timeout_ms: 0,
             max_concurrent: 1,
             tolerable_failures: 3,
             retained: 1,
@@ -436,7 +453,8 @@ impl CheckpointSpec {
             tolerable_failures: self.tolerable_failures,
             retained: self.retained,
             retention: self.retention,
-            ..CheckpointSettings::default()
+            unaligned: self.unaligned,
+            aligned_timeout: Duration::from_millis(self.aligned_timeout_ms),
         }
     }
 

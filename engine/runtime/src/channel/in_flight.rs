@@ -44,7 +44,8 @@ pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<Vec<T>, BadRecord> {
     while reader.remaining() > 0 {
         let record = read_bytes(&mut reader, "a record under way")?;
         let number = records.len();
-        let typed = ciborium::from_reader(record).map_err(|error: ciborium::de::Error<_>| BadRecord::Type { number, cause: error.to_string() })?;
+        let typed =
+            ciborium::from_reader(record).map_err(|error: ciborium::de::Error<_>| BadRecord::Type { number, cause: error.to_string() })?;
         records.push(typed);
     }
     Ok(records)

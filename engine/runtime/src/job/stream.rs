@@ -2,7 +2,9 @@
 
 use super::{Building, Edge, MakeInlet, MakeRoute, Partitioning, RunTask, Vertex};
 use crate::channel::gate::GroupOf;
-use crate::channel::{AnyEnd, BoxFuture, Broadcast, Carrying, EdgeType, Exchange, Forward, Gate, Hash, Inlet, Plain, Rebalance, Route, Side};
+use crate::channel::{
+    AnyEnd, BoxFuture, Broadcast, Carrying, EdgeType, Exchange, Forward, Gate, Hash, Inlet, Plain, Rebalance, Route, Side,
+};
 use crate::connector::{Sink, Source};
 use crate::env::Env;
 use crate::operator::{
@@ -271,8 +273,14 @@ fn add_vertex<E: Env, H: HeadSpec<E>>(
         let edge_id = EdgeId(u32::try_from(building.edges.len()).expect("fewer edges than 2^32"));
         inputs.push(edge_id);
         building.vertices[edge.from.0 as usize].outputs.push(edge_id);
+        let from = &building.vertices[edge.from.0 as usize];
+        let from = from.uids.last().cloned().unwrap_or_else(|| from.head());
+        let to = chain.uids.first().cloned().unwrap_or_else(|| super::place_name(id));
+        let twin = building.edges.iter().filter(|other| other.to == id && other.from == edge.from).count();
+        let name = format!("{from}->{to}#{twin}");
         building.edges.push(Edge {
             id: edge_id,
+            name,
             from: edge.from,
             to: id,
             partitioning: edge.partitioning,

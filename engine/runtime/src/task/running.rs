@@ -2,7 +2,8 @@
 
 use super::commits::Commits;
 use super::keyed::{KeyedBackends, Place};
-use super::snapshot::{self, Part};
+use super::overtaking::Overtaking;
+use super::snapshot::{self, Part, Written};
 use super::{Input, SnapshotStatistics, Tail, TaskContext, TaskControl, TaskError, TaskReport};
 use crate::alarm::Alarm;
 use crate::channel::{Arrival, Control};
@@ -15,14 +16,14 @@ use crate::record::{SnapshotRequest, END_OF_TIME};
 use crate::storage::CheckpointStorage;
 use cofferdam_protocol::restore::TaskRestore;
 use cofferdam_protocol::snapshot::{StateShape, TaskSnapshot};
-use cofferdam_protocol::subtask::{self, Participant, Subtask};
+use cofferdam_protocol::subtask::{self, Subtask};
 use cofferdam_protocol::{CheckpointId, Machine};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
 pub(super) enum Asynchronous {
-    Durable(TaskSnapshot, u64),
+    Durable(TaskSnapshot, Written),
     Failed(String),
 }
 
@@ -52,8 +53,9 @@ pub async fn run<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>>
 ) -> Result<(), TaskError> {
     let (written_sender, written) = mpsc::unbounded_channel();
     let (tick_sender, ticks) = mpsc::unbounded_channel();
-    let participant = Participant { mode: context.mode, channels: input.channels(), overtaking: None };
-    let machine = <Subtask as Machine>::recover(participant, &mut Vec::new());
+    let (timeout_sender, timeouts) = mpsc::unbounded_channel();
+    let overtaking = Overtaking::new(&context, timeout_sender);
+    let machine = <Subtask as Machine>::recover(overtaking.participant(&context, input.channels()), &mut Vec::new());
     let alarm = Alarm::new(context.env.clone(), tick_sender);
     let mut running = Running {
         context,
@@ -70,6 +72,7 @@ pub async fn run<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>>
         writing: BTreeMap::new(),
         first_barrier: BTreeMap::new(),
         requests: BTreeMap::new(),
+        overtaking,
         keyed: KeyedBackends::default(),
         copying: BTreeMap::new(),
         copied: None,
@@ -77,7 +80,7 @@ pub async fn run<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>>
         ended: false,
     };
     running.restore().await.map_err(TaskError::while_restoring)?;
-    running.work(written, ticks).await
+    running.work(written, ticks, timeouts).await
 }
 
 /// What the loop goes on with.
@@ -110,7 +113,7 @@ const STILL_RESTORING: Duration = Duration::from_secs(1);
 
 pub(super) struct Running<E: Env, I, O: Operator, T> {
     pub(super) context: TaskContext<E>,
-    input: I,
+    pub(super) input: I,
     operator: O,
     pub(super) tail: T,
     machine: Subtask,
@@ -123,7 +126,8 @@ pub(super) struct Running<E: Env, I, O: Operator, T> {
     writing: BTreeMap<CheckpointId, Writing<E::Task>>,
     first_barrier: BTreeMap<CheckpointId, Duration>,
     /// How each checkpoint whose barrier has come is to be taken.
-    requests: BTreeMap<CheckpointId, SnapshotRequest>,
+    pub(super) requests: BTreeMap<CheckpointId, SnapshotRequest>,
+    pub(super) overtaking: Overtaking<E>,
     keyed: KeyedBackends,
     /// Second copies that are being made, until a later checkpoint is complete.
     copying: BTreeMap<CheckpointId, CopyTask<E>>,
@@ -167,6 +171,7 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
         let opened = KeyedBackends::open(&Place::of(&self.context), &mut self.operator, restore.as_ref(), copy.as_ref()).await;
         copy.into_iter().for_each(Restorable::close);
         self.keyed = opened?;
+        self.recover_in_flight(restore.as_ref()).await?;
         let restored = self.keyed.restored;
         if let Some(copies) = self.context.local.as_ref().filter(|_| restored != RestoredBytes::default()) {
             copies.restored(restored);
@@ -183,7 +188,12 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
         Ok(())
     }
 
-    async fn work(&mut self, mut written: mpsc::UnboundedReceiver<Done>, mut ticks: mpsc::UnboundedReceiver<()>) -> Result<(), TaskError> {
+    async fn work(
+        &mut self,
+        mut written: mpsc::UnboundedReceiver<Done>,
+        mut ticks: mpsc::UnboundedReceiver<()>,
+        mut timeouts: mpsc::UnboundedReceiver<CheckpointId>,
+    ) -> Result<(), TaskError> {
         loop {
             self.arm_processing_timer();
             tokio::select! {
@@ -198,6 +208,7 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
                     Done::Finish(Some(error)) => return Err(error.into()),
                     Done::Commit(checkpoint, outcome) => self.committed(checkpoint, outcome)?,
                 },
+                Some(checkpoint) = timeouts.recv() => self.step(subtask::Input::TimedOut(checkpoint)).await?,
                 next = next(&self.context.env, &mut self.input, &mut self.tail, &mut ticks) => match next? {
                     Next::Arrival(arrival) => self.arrival(arrival).await?,
                     Next::Tick => {
@@ -256,8 +267,9 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
         }
         let input = match control {
             TaskControl::Trigger(checkpoint, request) => {
+                let urgent = request.overtakes();
                 self.requests.insert(checkpoint, request);
-                subtask::Input::Triggered { checkpoint, urgent: false }
+                subtask::Input::Triggered { checkpoint, urgent }
             }
             TaskControl::Completed(checkpoint) => subtask::Input::Completed(checkpoint),
             TaskControl::Aborted { checkpoint, latest_completed } => subtask::Input::Aborted { checkpoint, latest_completed },
@@ -295,7 +307,13 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
                 self.first_barrier.entry(checkpoint).or_insert(self.context.env.now());
                 self.step(subtask::Input::Barrier { channel, checkpoint }).await
             }
-            Arrival::Announced(..) => Ok(()),
+            Arrival::Announced(channel, checkpoint, request) => {
+                let urgent = request.overtakes();
+                self.requests.entry(checkpoint).or_insert(request);
+                self.context.observe(Moment::BarrierAnnounced, Some(checkpoint), Detail::Channel(channel));
+                self.first_barrier.entry(checkpoint).or_insert(self.context.env.now());
+                self.step(subtask::Input::Announced { channel, checkpoint, urgent }).await
+            }
             Arrival::Cancel(channel, checkpoint) => self.step(subtask::Input::Cancelled { channel, checkpoint }).await,
             Arrival::Drained => {
                 self.tell_backlog(false);
@@ -376,11 +394,11 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
                 self.give_up(checkpoint);
                 self.context.observe(Moment::SnapshotForgotten, Some(checkpoint), Detail::None);
             }
-            subtask::Output::Arm(_)
-            | subtask::Output::Overtake(_)
-            | subtask::Output::LogsComplete(_)
-            | subtask::Output::DropLogs(_)
-            | subtask::Output::Hasten(_) => unreachable!("overtaking is off"),
+            subtask::Output::Arm(checkpoint) => self.arm(checkpoint),
+            subtask::Output::Overtake(checkpoint) => self.overtake(checkpoint),
+            subtask::Output::LogsComplete(checkpoint) => self.logs_complete(checkpoint),
+            subtask::Output::DropLogs(_) => self.drop_logs(),
+            subtask::Output::Hasten(checkpoint) => self.tail.hasten(checkpoint),
             subtask::Output::Ignored(_) => {}
         }
         Ok(())
@@ -441,7 +459,16 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
         }
         let taken_at = env.now();
         let alignment = self.first_barrier.remove(&checkpoint).map_or(Duration::ZERO, |first| begun.saturating_sub(first));
-        let statistics = SnapshotStatistics { alignment, sync: taken_at.saturating_sub(begun), ..SnapshotStatistics::default() };
+        let start_delay = match &request {
+            SnapshotRequest::Checkpoint { triggered_ms, .. } => {
+                let age_ms = u64::try_from(env.wall_clock_ms().saturating_sub(*triggered_ms)).unwrap_or(0);
+                Duration::from_millis(age_ms).saturating_sub(alignment)
+            }
+            SnapshotRequest::Savepoint { .. } => Duration::ZERO,
+        };
+        let sync = taken_at.saturating_sub(begun);
+        let statistics = SnapshotStatistics { start_delay, alignment, sync, ..SnapshotStatistics::default() };
+        let logs = self.overtaking.pending(checkpoint);
         self.context.observe(Moment::SnapshotTaken, Some(checkpoint), Detail::None);
         let sender = self.written_sender.clone();
         let storage = self.context.storage.clone();
@@ -464,8 +491,8 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
             attempt: self.context.attempt,
         };
         let task = self.context.env.spawn("snapshot", async move {
-            let outcome = match snapshot::write(&env, place, parts, flush).await {
-                Ok((snapshot, size_bytes)) => Asynchronous::Durable(snapshot, size_bytes),
+            let outcome = match snapshot::write(&env, place, parts, flush, logs).await {
+                Ok((snapshot, size)) => Asynchronous::Durable(snapshot, size),
                 Err(error) => Asynchronous::Failed(error.to_string()),
             };
             // The subtask is gone: nobody to tell.
@@ -478,9 +505,10 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
     async fn written(&mut self, checkpoint: CheckpointId, outcome: Asynchronous) -> Result<(), TaskError> {
         let Some(writing) = self.writing.get_mut(&checkpoint) else { return Ok(()) };
         match outcome {
-            Asynchronous::Durable(snapshot, size_bytes) => {
+            Asynchronous::Durable(snapshot, Written { size_bytes, in_flight_bytes }) => {
                 writing.durable = Some(snapshot);
                 writing.statistics.size_bytes = size_bytes;
+                writing.statistics.in_flight_bytes = in_flight_bytes;
                 writing.statistics.asynchronous = self.context.env.now().saturating_sub(writing.taken_at);
                 self.context.observe(Moment::SnapshotDurable, Some(checkpoint), Detail::Count(size_bytes));
                 self.step(subtask::Input::Durable(checkpoint)).await

@@ -1,6 +1,7 @@
 //! The asynchronous part of a snapshot: everything durable before anything is said.
 
 use super::keyed::StoreSnapshot;
+use super::overtaking::PendingLogs;
 use super::TaskError;
 use crate::connector::Flush;
 use crate::env::Env;
@@ -13,7 +14,9 @@ use crate::state::{BlockBuilder, KeyedSnapshot};
 use crate::storage::memory::InlineWriter;
 use crate::storage::streams::SharedSegments;
 use crate::storage::{SnapshotStreams, StateWriter, StorageError};
-use cofferdam_protocol::snapshot::{KeyedHandle, Layout, ListState, OperatorSnapshot, SharedFile, StateLocation, StateShape, TaskSnapshot};
+use cofferdam_protocol::snapshot::{
+    InFlightHandle, KeyedHandle, Layout, ListState, OperatorSnapshot, SharedFile, StateLocation, StateShape, TaskSnapshot,
+};
 use cofferdam_protocol::stored::{write_bytes, Stored, StoredError};
 use cofferdam_protocol::{AttemptId, CheckpointId, KeyGroup};
 use std::collections::{BTreeMap, BTreeSet};
@@ -69,13 +72,23 @@ impl<E: Env> SnapshotPlace<E> {
     }
 }
 
+/// How many bytes were written.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Written {
+    /// In all.
+    pub(super) size_bytes: u64,
+    /// Of that, records under way.
+    pub(super) in_flight_bytes: u64,
+}
+
 /// Writes all parts. Gives what is acknowledged, and how many bytes were written for it.
 pub(super) async fn write<E: Env>(
     env: &E,
     mut place: SnapshotPlace<E>,
     parts: Vec<Part>,
     flush: Option<Flush>,
-) -> Result<(TaskSnapshot, u64), TaskError> {
+    logs: Option<PendingLogs>,
+) -> Result<(TaskSnapshot, Written), TaskError> {
     let mut snapshot = TaskSnapshot::default();
     let mut size_bytes = 0;
     for Part { uid, states, keyed, lists } in parts {
@@ -101,7 +114,42 @@ pub(super) async fn write<E: Env>(
     if let Some(copy) = place.copy.take() {
         copy.finish();
     }
-    Ok((snapshot, size_bytes))
+    let in_flight_bytes = match logs {
+        Some(logs) => write_logs(&place, logs, &mut snapshot).await?,
+        None => 0,
+    };
+    Ok((snapshot, Written { size_bytes: size_bytes + in_flight_bytes, in_flight_bytes }))
+}
+
+/// What was under way, as soon as all of it has come. Local copies do without it: it is read once.
+async fn write_logs<E: Env>(place: &SnapshotPlace<E>, pending: PendingLogs, snapshot: &mut TaskSnapshot) -> Result<u64, TaskError> {
+    let PendingLogs { head, logs } = pending;
+    // Dropped with the whole subtask, or when the checkpoint is given up; then nobody waits for this either.
+    let Ok(logs) = logs.await else { return Err(TaskError::Unwritable("the checkpoint was given up".into())) };
+    let mut in_flight = Vec::new();
+    let mut size_bytes = 0;
+    for (number, (edge, logged)) in logs.map_err(TaskError::Unwritable)?.into_iter().enumerate() {
+        if logged.records == 0 {
+            continue;
+        }
+        let name = format!("{head}-in-flight{number}-{}-{}", place.subtask, place.attempt);
+        let mut writer = place.streams.state_writer(place.checkpoint, &name, place.merged_bytes + size_bytes).await?;
+        for piece in logged.bytes.chunks(PIECE_BYTES) {
+            writer.block(piece).await?;
+        }
+        let location = writer.finish().await?;
+        size_bytes += location.size_bytes();
+        in_flight.push(InFlightHandle { edge, location, records: logged.records });
+    }
+    if !in_flight.is_empty() {
+        match snapshot.operators.iter_mut().find(|operator| operator.uid == head) {
+            Some(operator) => operator.in_flight = in_flight,
+            None => snapshot
+                .operators
+                .insert(0, OperatorSnapshot { uid: head, states: Vec::new(), keyed: Vec::new(), lists: Vec::new(), in_flight }),
+        }
+    }
+    Ok(size_bytes)
 }
 
 async fn write_memory<E: Env>(

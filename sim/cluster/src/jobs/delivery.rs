@@ -1,6 +1,6 @@
 //! Every record goes to the subtask of its key, is counted there, and becomes one line of the output.
 
-use super::{fields, log_settings, Log};
+use super::{fields, log_settings, throttled, Log};
 use crate::scenario::JobSpec;
 use cofferdam_engine::connector::log_source;
 use cofferdam_engine::connector::transactional_sink::TransactionalSink;
@@ -39,6 +39,6 @@ pub(super) fn build<E: Env>(spec: &JobSpec, max: MaxParallelism, logs: &[Log], o
         .map(|line: bytes::Bytes| Text::from(std::str::from_utf8(&line).unwrap_or("")))
         .key_by(|parcel: &Text| Text::from(fields(parcel.as_bytes()).next().unwrap_or("")))
         .process("deliver", Deliver::default)
-        .sink("out", move || TransactionalSink::<Text>::new(&output, "out"));
+        .sink("out", throttled(spec, move || TransactionalSink::<Text>::new(&output, "out")));
     job.build()
 }

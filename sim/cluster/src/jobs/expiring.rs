@@ -1,7 +1,7 @@
 //! State with time-to-live beside a record of the same without, in which the job writes down what it did and when. At each use
 //! the two are compared by the clock of the moment: what is returned must be alive, and what is alive must be returned.
 
-use super::{fields, log_settings, number, Log};
+use super::{fields, log_settings, number, throttled, Log};
 use crate::scenario::JobSpec;
 use crate::workload::TTL_MS;
 use cofferdam_engine::connector::log_source;
@@ -161,6 +161,6 @@ pub(super) fn build<E: Env>(spec: &JobSpec, max: MaxParallelism, logs: &[Log], o
         })
         .key_by(|using: &(Text, u64)| using.0.clone())
         .process("expiring", Uses::new)
-        .sink("table", move || UpsertSink::<Text, Text>::new(&output, "table"));
+        .sink("table", throttled(spec, move || UpsertSink::<Text, Text>::new(&output, "table")));
     job.build()
 }

@@ -4,7 +4,7 @@
 //! once more, long after the last one should have ripened: a timer that was lost shows in the table.
 
 use super::patient::Patient;
-use super::{fields, log_settings, Log};
+use super::{fields, log_settings, throttled, Log};
 use crate::scenario::JobSpec;
 use crate::workload::{RIPE_MS, RIPE_WAIT_MS};
 use bytes::Bytes;
@@ -148,6 +148,9 @@ pub(super) fn build<E: Env>(spec: &JobSpec, max: MaxParallelism, logs: &[Log], o
     };
     let orders = source(0).union(source(1)).key_by(|order: &Entry| order.0.clone());
     let payments = source(2).key_by(|payment: &Entry| payment.0.clone());
-    orders.connect(payments).process("ledger", Ledger::new).sink("table", move || UpsertSink::<Text, Text>::new(&output, "table"));
+    orders
+        .connect(payments)
+        .process("ledger", Ledger::new)
+        .sink("table", throttled(spec, move || UpsertSink::<Text, Text>::new(&output, "table")));
     job.build()
 }

@@ -1,7 +1,7 @@
 //! Records that are counted under the weight that their group has at that moment. Weights come as a second stream, which every
 //! subtask gets: the broadcast state pattern.
 
-use super::{fields, log_settings, number, Log};
+use super::{fields, log_settings, number, throttled, Log};
 use crate::scenario::JobSpec;
 use crate::workload::group_of;
 use cofferdam_engine::connector::log_source;
@@ -73,7 +73,7 @@ pub(super) fn build<E: Env>(spec: &JobSpec, max: MaxParallelism, logs: &[Log], o
         let mut fields = fields(&line);
         (Text::from(fields.next().unwrap_or("")), number::<u64>(fields.next()))
     });
-    let table = move || UpsertSink::<Text, u64>::new(&output, "table");
+    let table = throttled(spec, move || UpsertSink::<Text, u64>::new(&output, "table"));
     records.key_by(Text::clone).connect_broadcast(weights.seal()).process("rules", Rules::default).sink("table", table);
     job.build()
 }

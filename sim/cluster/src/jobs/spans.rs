@@ -1,6 +1,6 @@
 //! Sums per key and session, or per key and sliding window: the engine's windows, whose rows are given out when they are whole.
 
-use super::{fields, log_settings, number, Log};
+use super::{fields, log_settings, number, throttled, Log};
 use crate::scenario::{JobKind, JobSpec};
 use crate::workload::{DISORDER_MS, GAP_MS, LATENESS_MS, SLIDE_MS, WINDOW_MS};
 use cofferdam_engine::connector::log_source::{self, EventTimes};
@@ -61,6 +61,6 @@ pub(super) fn build<E: Env>(spec: &JobSpec, max: MaxParallelism, logs: &[Log], o
         .process("spans", move || WindowAggregate::new(windows, |event: &Event| event.0, Sum).allowed_lateness(lateness))
         .flat_map(Timely::ready)
         .map(row)
-        .sink("table", move || UpsertSink::<Text, Text>::new(&output, "table"));
+        .sink("table", throttled(spec, move || UpsertSink::<Text, Text>::new(&output, "table")));
     job.build()
 }

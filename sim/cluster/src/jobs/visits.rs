@@ -7,7 +7,7 @@
 //! hours     map                          map with time-to-live         switched on; an hour, so that nothing expires
 //! ```
 
-use super::{fields, log_settings, number, Log};
+use super::{fields, log_settings, number, throttled, Log};
 use crate::scenario::JobSpec;
 use crate::workload::{RANK, WEIGHT};
 use cofferdam_engine::connector::log_source;
@@ -139,7 +139,7 @@ pub(super) fn build<E: Env>(spec: &JobSpec, max: MaxParallelism, logs: &[Log], o
             (Text::from(fields.next().unwrap_or("")), number::<u64>(fields.next()))
         })
         .key_by(|visit: &Visit| visit.0.clone());
-    let table = move || UpsertSink::<Text, u64>::new(&output, "table");
+    let table = throttled(spec, move || UpsertSink::<Text, u64>::new(&output, "table"));
     match spec.schema {
         1 => visits.process("visits", Visits1::default).sink("table", table),
         _ => visits.process("visits", Visits2::new).sink("table", table),

@@ -1,6 +1,6 @@
 //! Sums per key and tumbling event-time window, given out when the watermark passes the window's end.
 
-use super::{fields, log_settings, number, Log};
+use super::{fields, log_settings, number, throttled, Log};
 use crate::scenario::JobSpec;
 use crate::workload::{DISORDER_MS, WINDOW_MS};
 use cofferdam_engine::connector::log_source::{self, EventTimes};
@@ -59,6 +59,6 @@ pub(super) fn build<E: Env>(spec: &JobSpec, max: MaxParallelism, logs: &[Log], o
         .rebalance()
         .key_by(|event: &(i64, Text, u64)| event.1.clone())
         .process("windows", Windows::default)
-        .sink("table", move || UpsertSink::<Text, u64>::new(&output, "table"));
+        .sink("table", throttled(spec, move || UpsertSink::<Text, u64>::new(&output, "table")));
     job.build()
 }

@@ -1,7 +1,7 @@
 //! Lines, words, a count per word, a table.
 
 use super::hook::Counter;
-use super::{log_settings, Log};
+use super::{log_settings, throttled, Log};
 use crate::scenario::JobSpec;
 use cofferdam_engine::connector::log_source;
 use cofferdam_engine::connector::upsert_sink::UpsertSink;
@@ -47,6 +47,6 @@ pub(super) fn build<E: Env>(spec: &JobSpec, max: MaxParallelism, logs: &[Log], o
         .filter(|word: &Text| !word.is_empty())
         .key_by(Text::clone)
         .process("count", Count::default)
-        .sink("table", move || UpsertSink::<Text, u64>::new(&output, "table"));
+        .sink("table", throttled(spec, move || UpsertSink::<Text, u64>::new(&output, "table")));
     job.build()
 }

@@ -1,10 +1,10 @@
 //! Is a checkpoint a consistent cut? Its state must be the reference's over exactly the lines before its positions: each
-//! record is in exactly one of state, in flight (nothing, where channels are aligned), to be replayed.
+//! record is in exactly one of state, in flight (see [`in_flight`]; nothing, where channels are aligned), to be replayed.
 
 use super::decode::{Checkpoint, State, Value};
 use super::expiry::{self, Clocks};
 use super::reference::{self, Prefix};
-use super::rules;
+use super::{in_flight, rules};
 use crate::jobs::{sources, Log};
 use crate::scenario::JobKind;
 use crate::workload::{DISORDER_MS, LATENESS_MS, WINDOW_MS};
@@ -57,7 +57,13 @@ fn prefix<'a>(kind: JobKind, logs: &'a [Log], checkpoint: &Checkpoint) -> Result
 /// What contradicts it.
 pub fn judge(kind: JobKind, mode: Mode, logs: &[Log], checkpoint: &Checkpoint, clocks: &Clocks) -> Result<(), Contradiction> {
     let (prefix, watermark) = prefix(kind, logs, checkpoint)?;
-    let expected = reference::state(kind, &prefix);
+    let left = (!checkpoint.in_flight.is_empty()).then(|| in_flight::without(kind, &prefix, checkpoint)).transpose()?;
+    let expected = match &left {
+        None => reference::state(kind, &prefix),
+        Some(left) => {
+            reference::state(kind, &left.iter().map(|(source, lines)| (*source, lines.iter().map(String::as_str).collect())).collect())
+        }
+    };
     let nothing = State::new();
     let actual = checkpoint.keyed.get(reference::keyed_operator(kind)).unwrap_or(&nothing);
     match kind {

@@ -137,6 +137,7 @@ impl Scenario {
         within("job.chunk_bytes", job.chunk_bytes.into(), 1, 1 << 20)?;
         within("job.pace_ms", job.pace_ms, 0, 60_000)?;
         within("job.schema", job.schema.into(), 1, 2)?;
+        within("job.sink_us", job.sink_us, 0, 60_000_000)?;
         let cluster = &self.cluster;
         if self.uses_rocksdb() && !cfg!(feature = "rocksdb") {
             return Err(ScenarioError::NoRocksDb);

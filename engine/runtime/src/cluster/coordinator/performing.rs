@@ -57,7 +57,7 @@ impl<E: Env> Driver<E> {
             }
             Output::CallHooks(checkpoint) => self.call_hooks(checkpoint),
             Output::Trigger { attempt, checkpoint, kind: _, full, tasks } => {
-                let request = self.savepoints.request(checkpoint).unwrap_or(SnapshotRequest::Checkpoint { full, triggered_ms: self.env.wall_clock_ms(), alignment: Alignment::Aligned });
+                let request = self.savepoints.request(checkpoint).unwrap_or(self.checkpoint_request(full));
                 self.tell_tasks(attempt, &tasks, &TaskControl::Trigger(checkpoint, request));
             }
             Output::WriteMetadata { attempt, checkpoint, kind: _, snapshots } => self.write_metadata(attempt, checkpoint, &snapshots),
@@ -236,12 +236,23 @@ impl<E: Env> Driver<E> {
         });
     }
 
+    fn checkpoint_request(&self, full: bool) -> SnapshotRequest {
+        let checkpoints = &self.settings.plan.checkpoints;
+        let alignment = match u64::try_from(checkpoints.aligned_timeout.as_millis()).unwrap_or(u64::MAX) {
+            _ if !checkpoints.unaligned => Alignment::Aligned,
+            0 => Alignment::Overtaking,
+            timeout_ms => Alignment::Within { timeout_ms },
+        };
+        SnapshotRequest::Checkpoint { full, triggered_ms: self.env.wall_clock_ms(), alignment }
+    }
+
     fn write_metadata(&mut self, attempt: AttemptId, checkpoint: CheckpointId, snapshots: &BTreeMap<TaskId, TaskSnapshot>) {
         self.unanswered.insert(checkpoint);
         self.observe(Moment::AllAcked, Some(attempt), Some(checkpoint), Detail::None);
         let savepoint = self.savepoints.folder(checkpoint);
         let kind = if savepoint.is_some() { SnapshotKind::Savepoint } else { SnapshotKind::Checkpoint };
-        let metadata = CheckpointMetadata::collect(&self.settings.job, checkpoint, attempt, kind, &self.graph.shapes(), snapshots);
+        let metadata =
+            CheckpointMetadata::collect(&self.settings.job, checkpoint, attempt, kind, &self.graph.shapes_of(snapshots), snapshots);
         let mut metadata = match metadata {
             Ok(metadata) => metadata,
             Err(error) => {

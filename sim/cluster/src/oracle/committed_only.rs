@@ -9,18 +9,25 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct CommittedOnly {
     /// For each partition, how many of its lines are before the positions of a completed checkpoint.
     complete: BTreeMap<u32, usize>,
+    /// Of these, the ones that are under way in every completed checkpoint so far: their effect belongs to a later one.
+    withheld: BTreeSet<String>,
     /// The files that are visible, with their lines.
     visible: BTreeMap<String, Vec<String>>,
 }
 
 impl CommittedOnly {
-    /// A checkpoint is complete: what is before its positions may be seen from now on.
-    pub fn completed(&mut self, logs: &[Log], positions: &BTreeMap<String, BTreeMap<u32, u64>>) {
+    /// A checkpoint is complete: what is before its positions may be seen from now on, but for what is under way.
+    pub fn completed(&mut self, logs: &[Log], positions: &BTreeMap<String, BTreeMap<u32, u64>>, under_way: &BTreeSet<String>) {
         for log in logs {
             for (index, offset) in positions.get(log.source).into_iter().flatten() {
                 // An offset that is inside a line is judged elsewhere.
                 let count = log.partitions.get(*index as usize).and_then(|(_, lines)| lines_before(lines, *offset)).unwrap_or(0);
                 let complete = self.complete.entry(*index).or_default();
+                let (_, lines) = &log.partitions[*index as usize];
+                self.withheld.extend(lines.iter().take(count).skip(*complete).filter(|line| under_way.contains(*line)).cloned());
+                for line in lines.iter().take(count).filter(|line| !under_way.contains(*line)) {
+                    self.withheld.remove(line);
+                }
                 *complete = count.max(*complete);
             }
         }
@@ -44,6 +51,9 @@ impl CommittedOnly {
                 if self.complete.get(&partition).is_none_or(|complete| index >= *complete) {
                     return Err(format!("{name} shows {line:?}, which is behind the positions of every completed checkpoint"));
                 }
+                if self.withheld.contains(line) {
+                    return Err(format!("{name} shows {line:?}, which is under way in every completed checkpoint"));
+                }
                 if !seen.insert(line) {
                     return Err(format!("{name} shows {line:?}, which is there already"));
                 }
@@ -60,7 +70,7 @@ impl CommittedOnly {
         let seen: BTreeSet<&String> = self.visible.values().flatten().collect();
         for (index, (_, lines)) in (0..).zip(logs.iter().flat_map(|log| &log.partitions)) {
             let complete = self.complete.get(&index).copied().unwrap_or(0);
-            if let Some(missing) = lines.iter().take(complete).find(|line| !seen.contains(line)) {
+            if let Some(missing) = lines.iter().take(complete).find(|line| !seen.contains(line) && !self.withheld.contains(*line)) {
                 return Err(format!("{missing:?} is before the positions of the checkpoint, and is not published"));
             }
         }

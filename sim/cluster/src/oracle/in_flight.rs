@@ -7,7 +7,7 @@ use super::reference::Prefix;
 use crate::jobs::sources;
 use crate::scenario::JobKind;
 use ciborium::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One record as it would stand in a line: its fields, with blanks in between. `None`: it is not made of input.
 fn line(record: &Value) -> Result<Option<String>, Contradiction> {
@@ -38,6 +38,20 @@ fn records(file: &[u8]) -> Result<Vec<Value>, Contradiction> {
         rest = behind;
     }
     Ok(records)
+}
+
+/// Everything that was under way, as it stands in lines.
+///
+/// # Errors
+/// What cannot be read.
+pub fn lines(checkpoint: &Checkpoint) -> Result<BTreeSet<String>, Contradiction> {
+    let mut lines = BTreeSet::new();
+    for in_flight in checkpoint.in_flight.values().flatten() {
+        for record in records(&in_flight.file)? {
+            lines.extend(line(&record)?);
+        }
+    }
+    Ok(lines)
 }
 
 /// Which sources a record on this edge can come from.

@@ -3,7 +3,8 @@
 use super::{Run, ROOT};
 use crate::disk::View;
 use crate::jobs::OUTPUT;
-use crate::oracle::committed_only;
+use crate::oracle::decode::Checkpoint;
+use crate::oracle::{committed_only, in_flight};
 use crate::scenario::{Expect, JobKind};
 use cofferdam_engine::connector::transactional_sink::STAGED;
 use std::collections::BTreeMap;
@@ -29,8 +30,16 @@ impl Run {
             None => self.read_at(ROOT, &format!("chk-{}/_metadata", origin.checkpoint.0), origin.checkpoint),
         };
         match read {
-            Ok(read) => self.delivered.completed(&self.logs, &read.positions),
+            Ok(read) => self.may_be_seen(&read),
             Err(broken) => self.violated("retained-files", format!("a job begins from {}, but {broken}", origin.checkpoint)),
+        }
+    }
+
+    /// A checkpoint is complete, or one of another job that this one begins from.
+    pub(super) fn may_be_seen(&mut self, checkpoint: &Checkpoint) {
+        match in_flight::lines(checkpoint) {
+            Ok(under_way) => self.delivered.completed(&self.logs, &checkpoint.positions, &under_way),
+            Err(witness) => self.violated("consistent-cut", witness),
         }
     }
 

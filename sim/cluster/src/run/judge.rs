@@ -102,7 +102,7 @@ impl Run {
                     self.violated("space-amplification", format!("{checkpoint}: {waste}"));
                 }
                 self.judge_efficiency(checkpoint, &read);
-                self.delivered.completed(&self.logs, &read.positions);
+                self.may_be_seen(&read);
                 self.take_image(checkpoint, &read);
                 self.keep_checkpoint(&read);
             }
@@ -177,7 +177,7 @@ impl Run {
             self.retain(checkpoint);
             match self.read_checkpoint(checkpoint) {
                 Ok(read) => {
-                    self.delivered.completed(&self.logs, &read.positions);
+                    self.may_be_seen(&read);
                     self.account.restored(&read, self.scenario.cluster.merge.is_some());
                     self.restoring.insert(attempt, read);
                 }

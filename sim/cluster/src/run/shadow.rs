@@ -41,8 +41,8 @@ pub(super) struct Image {
     ahead_ms: i64,
     /// Of which job.
     scenario: Scenario,
-    /// What had been read of the input.
-    positions: BTreeMap<String, BTreeMap<u32, u64>>,
+    /// What had been read of the input, and what of that was under way.
+    read: decode::Checkpoint,
     /// By their paths on the shadow's disk.
     files: BTreeMap<String, Vec<u8>>,
 }
@@ -76,7 +76,11 @@ impl Run {
             at: self.world.now(),
             ahead_ms: self.world.latest_wall_clock_ms() - EPOCH_MS,
             scenario: self.scenario.clone(),
-            positions: read.positions.clone(),
+            read: decode::Checkpoint {
+                positions: read.positions.clone(),
+                in_flight: read.in_flight.clone(),
+                ..decode::Checkpoint::default()
+            },
             files,
         });
     }
@@ -163,7 +167,7 @@ impl Run {
         let origin = Some(Origin { path, checkpoint: image.checkpoint, claim: ClaimMode::NoClaim });
         let output = if self.delivers() { OUTPUT } else { "/shared/output-shadow" };
         self.job = JobPlace { name: "shadow", root: "/shared/checkpoints/shadow", output, network: 0, origin };
-        self.delivered.completed(&self.logs, &image.positions);
+        self.may_be_seen(&image.read);
         self.play_job().await;
         self.judge_shadow();
     }

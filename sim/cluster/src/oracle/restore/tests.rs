@@ -51,3 +51,11 @@ fn the_vertices_are_those_of_the_jobs() {
         assert_eq!(found, expected);
     }
 }
+
+#[test]
+fn a_chain_without_a_name_has_nothing_but_what_is_under_way() {
+    let mut windows = checkpoint();
+    windows.parts.insert(("chain-1".into(), 0), 0);
+    let strange = judge(JobKind::WordCount, &windows, TaskId::new(0, 0), 2);
+    assert!(strange.is_err_and(|red| red.contains("chain-1")), "the second vertex has names");
+}

@@ -1,10 +1,12 @@
 //! The command line.
 
 mod explore;
+mod overtaking;
 mod small_state;
 mod values;
 
 pub use explore::ExploreArguments;
+pub use overtaking::OvertakingArguments;
 pub use small_state::SmallStateArguments;
 pub use values::SeedRange;
 
@@ -238,6 +240,9 @@ pub struct WordcountArguments {
     /// What checkpoints promise.
     #[arg(long, value_enum, default_value_t = Promise::ExactlyOnce)]
     pub mode: Promise,
+    /// Whether barriers overtake.
+    #[command(flatten)]
+    pub overtaking: OvertakingArguments,
     /// Whether the last checkpoint stays when the job does not finish.
     #[arg(long, value_enum, default_value_t = Keep::Never)]
     pub retention: Keep,
@@ -377,6 +382,9 @@ pub struct JobArguments {
     /// What checkpoints promise.
     #[arg(long, value_enum)]
     pub mode: Promise,
+    /// Whether barriers overtake.
+    #[command(flatten)]
+    pub overtaking: OvertakingArguments,
     /// Milliseconds before each chunk.
     #[arg(long)]
     pub throttle: u64,

@@ -52,7 +52,7 @@ pub fn process(arguments: &CoordinatorArguments) -> Result<Outcome, Failure> {
         tasks: graph.tasks(),
         sources: graph.source_tasks(),
         committers: graph.committing_tasks(),
-        checkpoints: checkpoints.validated()?,
+        checkpoints: arguments.job.overtaking.settings(checkpoints).validated()?,
         restart: RESTART,
         hooks: !graph.hooks.is_empty(),
         origin,

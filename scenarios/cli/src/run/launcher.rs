@@ -152,6 +152,7 @@ fn job_arguments(job: &JobArguments) -> Vec<String> {
     ];
     let mut arguments: Vec<String> = pairs.into_iter().flat_map(|(name, value)| [name.to_owned(), value]).collect();
     arguments.extend(job.small.passed_on());
+    arguments.extend(job.overtaking.passed_on());
     if job.full_checkpoints {
         arguments.push("--full-checkpoints".into());
     }

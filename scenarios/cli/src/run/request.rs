@@ -98,6 +98,9 @@ impl Request {
         if job == JobName::Copy && arguments.mode == Promise::AtLeastOnce {
             return Err(Failure::Usage("run copy is exactly-once: what is published cannot be taken back".into()));
         }
+        if arguments.overtaking.unaligned && arguments.mode == Promise::AtLeastOnce {
+            return Err(Failure::Usage("--unaligned needs --mode exactly-once: at least once no barrier waits".into()));
+        }
         let job_id = format!("{}-{:016x}", job.name(), std::collections::hash_map::RandomState::new().build_hasher().finish());
         let root = format!("{}/{job_id}", checkpoints.path());
         if checkpoints.is_url() {
@@ -131,6 +134,7 @@ impl Request {
                 address,
                 parallelism,
                 mode,
+                overtaking: arguments.overtaking,
                 throttle,
                 backend,
                 full_checkpoints,

@@ -37,7 +37,9 @@ pub struct Subtask {
     pub subtask: u32,
     /// From the trigger to the arrival of its acknowledgement.
     pub end_to_end_us: u64,
-    /// From its first barrier to its last.
+    /// From the trigger to its first barrier, as far as the clocks of two machines can tell.
+    pub start_delay_us: u64,
+    /// From its first barrier to its last, or until these overtook.
     pub alignment_us: u64,
     /// While it processed no record.
     pub sync_us: u64,
@@ -45,6 +47,8 @@ pub struct Subtask {
     pub async_us: u64,
     /// What it wrote.
     pub size_bytes: u64,
+    /// Of that, records that barriers had overtaken.
+    pub in_flight_bytes: u64,
 }
 
 /// One checkpoint.
@@ -73,6 +77,8 @@ pub struct Checkpoint {
     pub async_us_max: u64,
     /// Of all subtasks together.
     pub size_bytes: u64,
+    /// Of that, records that barriers had overtaken.
+    pub in_flight_bytes: u64,
     /// Those that have acknowledged.
     pub subtasks: Vec<Subtask>,
 }
@@ -100,10 +106,12 @@ impl Checkpoint {
             vertex: task.vertex.0,
             subtask: task.subtask.0,
             end_to_end_us: micros(part.end_to_end),
+            start_delay_us: micros(part.snapshot.start_delay),
             alignment_us: micros(part.snapshot.alignment),
             sync_us: micros(part.snapshot.sync),
             async_us: micros(part.snapshot.asynchronous),
             size_bytes: part.snapshot.size_bytes,
+            in_flight_bytes: part.snapshot.in_flight_bytes,
         };
         let subtasks: Vec<Subtask> = known.subtasks.iter().map(subtask).collect();
         let longest = |time: fn(&Subtask) -> u64| subtasks.iter().map(time).max().unwrap_or(0);
@@ -123,6 +131,7 @@ impl Checkpoint {
             sync_us_max: longest(|subtask| subtask.sync_us),
             async_us_max: longest(|subtask| subtask.async_us),
             size_bytes: known.size_bytes(),
+            in_flight_bytes: subtasks.iter().map(|subtask| subtask.in_flight_bytes).sum(),
             subtasks,
         }
     }
@@ -228,10 +237,12 @@ mod tests {
         let mut statistics = Statistics::default();
         statistics.triggered(CheckpointId(4), ms(500));
         let part = |alignment, sync, asynchronous, size_bytes| SnapshotStatistics {
+            start_delay: ms(1),
             alignment: ms(alignment),
             sync: ms(sync),
             asynchronous: ms(asynchronous),
             size_bytes,
+            in_flight_bytes: size_bytes / 10,
         };
         statistics.acknowledged(CheckpointId(4), TaskId::new(0, 0), part(0, 3, 9, 100), ms(520));
         statistics.acknowledged(CheckpointId(4), TaskId::new(1, 0), part(7, 2, 5, 30), ms(530));
@@ -249,7 +260,8 @@ mod tests {
         assert_eq!((completed.checkpoint, completed.outcome, completed.end_to_end_us), (4, Outcome::Completed, Some(40_000)));
         assert_eq!((completed.alignment_us_max, completed.sync_us_max, completed.async_us_max), (7000, 3000, 9000));
         assert_eq!((completed.size_bytes, completed.triggered_at_unix_ms), (130, 1_000_500));
-        assert_eq!(completed.subtasks[1].end_to_end_us, 30_000);
+        assert_eq!((completed.subtasks[1].end_to_end_us, completed.subtasks[1].start_delay_us), (30_000, 1000));
+        assert_eq!(completed.in_flight_bytes, 13);
         assert_eq!((failed.outcome, failed.reason.as_deref()), (Outcome::Failed, Some("declined-not-ready")));
         assert_eq!((pending.outcome, pending.end_to_end_us), (Outcome::InProgress, None));
     }

@@ -54,7 +54,7 @@ pub fn process(arguments: &WorkerArguments) -> Result<Outcome, Failure> {
         storage: super::storage(&arguments.job),
         small: arguments.job.small.small(),
         mode: arguments.job.mode.mode(),
-        overtaking: false,
+        overtaking: arguments.job.overtaking.unaligned,
         backend: backend(arguments)?,
         local: arguments.job.local_recovery.as_ref().map(|folder| format!("{folder}/worker-{}", arguments.id)),
     };

@@ -86,6 +86,36 @@ fn shared_files() {
     assert_pinned("shared-files", &[], 155_873);
 }
 
+#[test]
+fn unaligned() {
+    assert_pinned("unaligned", &[], 239_122);
+}
+
+#[test]
+fn unaligned_where_records_wait_for_room() {
+    assert_pinned("unaligned", &[("records", 2), ("capacity", 1), ("crashes", 0)], 299_480);
+}
+
+#[test]
+fn aligned_with_timeout() {
+    assert_pinned("aligned-with-timeout", &[], 318_972);
+}
+
+#[test]
+fn aligned_with_timeout_and_a_crash() {
+    assert_pinned("aligned-with-timeout", &[("crashes", 1), ("expiries", 0)], 382_809);
+}
+
+#[test]
+fn forced() {
+    assert_pinned("forced", &[], 75_951);
+}
+
+#[test]
+fn rescale() {
+    assert_pinned("rescale", &[], 94_466);
+}
+
 /// A promise that cannot be kept: what was found is the shortest way there, and its story ends with what broke it.
 #[test]
 fn barriers_that_hold_nothing_back_are_no_consistent_cut() {

@@ -129,8 +129,8 @@ situations! {
     Subsumed = "subsumed",
     /// A channel is held back until the others' barriers have come.
     ChannelHeld = "channel-held",
-    /// A subtask gives up a checkpoint for a newer one whose barrier has come. Met by no world yet: channels and connections keep the
-    /// order, so the older barrier always comes first.
+    /// A subtask gives up a checkpoint for a newer one whose barrier has come. Only where barriers overtake: elsewhere channels and
+    /// connections keep the order, and a channel that is held does not show what is behind its barrier, so the older one always comes first.
     AbandonedForNewer = "abandoned-for-newer",
     /// A subtask hears of an abort before the barrier, which comes later.
     AbortBeforeBarrier = "abort-before-barrier",

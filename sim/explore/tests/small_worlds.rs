@@ -97,6 +97,13 @@ fn unaligned_where_records_wait_for_room() {
 }
 
 #[test]
+fn unaligned_with_one_checkpoint_after_another() {
+    let bounds = [("checkpoints", 2), ("crashes", 0), ("records", 0)];
+    assert_pinned("unaligned", &bounds, 47_186);
+    assert!(exhaust("unaligned", &bounds).met.has(Situation::AbandonedForNewer), "a newer one comes while an older is logged");
+}
+
+#[test]
 fn aligned_with_timeout() {
     assert_pinned("aligned-with-timeout", &[], 318_972);
 }
@@ -146,7 +153,7 @@ fn a_saved_path_is_followed_until_the_world_has_changed() {
 fn every_situation_is_met_somewhere() {
     let expected: BTreeSet<Situation> = worlds::all().iter().flat_map(|world| world.expected).copied().collect();
     let elsewhere = [
-        // See there.
+        // With two checkpoints where barriers overtake.
         Situation::AbandonedForNewer,
         // With `failures`, `repeats` and `losses`, and with `crashes` where a coordinator fails over.
         Situation::WriteFailed,

@@ -18,7 +18,8 @@ pub enum Promise {
     AcksBeforeComplete,
     /// No number is used for two checkpoints, or before it is durably reserved.
     IdsUnique,
-    /// The states of a completed checkpoint are those after the same prefix of all inputs.
+    /// The states of a completed checkpoint, and what was in flight, are those after the same prefix of all inputs. Nothing is in flight
+    /// where nobody else could take it, and for one checkpoint at a time.
     ConsistentCut,
     /// Each record that a source has read is in the state behind it or on its way there, once, and in the output at the end.
     ExactlyOnce,

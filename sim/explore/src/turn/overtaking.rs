@@ -5,7 +5,7 @@
 
 use super::Turn;
 use crate::kept::Kept;
-use crate::properties::Situation;
+use crate::properties::{Promise, Situation};
 use crate::queue::Element;
 use crate::state::Running;
 use crate::world::Overtaking;
@@ -119,8 +119,10 @@ impl Turn<'_> {
     /// The part that is written has what the queues hold ahead of the barrier, and gets what arrives until it does.
     pub(super) fn log(&mut self, worker: usize, task: usize, checkpoint: CheckpointId) {
         self.mark(Situation::Overtaken);
-        let channels = self.setup.layout.tasks[task].channels;
+        let layout = &self.setup.layout.tasks[task];
+        let (channels, forced) = (layout.channels, &layout.forced);
         let Some(running) = self.running(worker, task) else { return };
+        let (before, aligned) = (running.logging, forced.iter().copied().find(|channel| !running.holds(*channel)));
         let (mut open, recovering) = (0, !running.recovered.is_empty());
         let mut logged: Vec<Element> = running.recovered.iter().collect();
         for channel in (0..channels).filter(|channel| !running.holds(ChannelIndex(*channel))) {
@@ -139,6 +141,13 @@ impl Turn<'_> {
         }
         if recovering {
             self.mark(Situation::LoggedAgain);
+        }
+        if let Some(channel) = aligned {
+            let witness = format!("{checkpoint} has what is in flight on {channel}, which no other subtask could take");
+            self.breaks(Promise::ConsistentCut, witness);
+        }
+        if let Some((other, _)) = before {
+            self.breaks(Promise::ConsistentCut, format!("{checkpoint} is logged while {other} still is"));
         }
         self.tell_of_task((worker, task), Some(checkpoint), "overtaken", || format!("{logged:?}"));
     }

@@ -207,3 +207,6 @@ impl Default for RestartStrategy {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,5 +5,6 @@ mod coordinator;
 mod coordinator_facts;
 mod coordinator_random;
 mod local;
+mod overtaking_random;
 mod subtask;
 mod subtask_random;

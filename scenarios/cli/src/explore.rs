@@ -22,7 +22,7 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 /// There is no such world or bound, or a file cannot be written.
 pub fn explore(arguments: &ExploreArguments) -> Result<Outcome, Failure> {
     if arguments.list {
-        worlds::all().iter().for_each(|world| console::say(format_args!("{:<14} {}", world.name, world.summary)));
+        worlds::all().iter().for_each(|world| console::say(format_args!("{:<21} {}", world.name, world.summary)));
         return Ok(Outcome::Green);
     }
     let chosen = match &arguments.world {

@@ -1,10 +1,12 @@
 //! `cofferdam planted`: a checker that never fired proves nothing. Plants known bugs, one at a time, in a copy of the workspace,
-//! and sees whether a sweep catches each by the invariant that must.
+//! and sees whether a sweep, an exploration or a test catches each by the invariant that must.
 //!
+//! * [`search`]: explorations and tests.
 //! * [`manifest`]: which bugs there are.
 //! * [`workspace`]: the copy, the patch, the build.
 
 mod manifest;
+mod search;
 mod workspace;
 
 use crate::args::PlantedArguments;
@@ -14,7 +16,7 @@ use crate::sweep::Figures;
 use crate::target;
 use cofferdam_sim::run::simulate;
 use cofferdam_sim::verdict::Keep;
-use manifest::{Manifest, Planted};
+use manifest::{Manifest, Planted, Search};
 use serde::Serialize;
 use std::process::Command;
 use std::time::Instant;
@@ -64,7 +66,7 @@ struct Row {
     verdict: Verdict,
     /// The invariant that noticed first.
     caught_by: Option<String>,
-    /// In which scenario.
+    /// In which scenario, world or package.
     scenario: Option<String>,
     /// With which seed.
     seed: Option<u64>,
@@ -121,7 +123,12 @@ fn plant(workspace: &Workspace, planted: &Planted, jobs: Option<usize>) -> Resul
         problem: None,
     };
     let begun = Instant::now();
-    match workspace.build_with(&planted.patch, &planted.features)? {
+    let applied = workspace.apply(&planted.patch)?;
+    let built = match (applied, planted.search()) {
+        (Ok(()), Search::Sweep | Search::Explore(_)) => workspace.build(&planted.features)?,
+        (applied, _) => applied,
+    };
+    match built {
         Ok(()) => console::note(format_args!("{}: built in {:.0} s", planted.id, begun.elapsed().as_secs_f64())),
         Err(broken) => {
             (row.verdict, row.problem) = match broken {
@@ -131,9 +138,16 @@ fn plant(workspace: &Workspace, planted: &Planted, jobs: Option<usize>) -> Resul
             return Ok(row);
         }
     }
-    match sweep(workspace, planted, jobs)? {
-        Ok(figures) => judge(planted, &figures, &mut row)?,
-        Err(why) => (row.verdict, row.problem) = (Verdict::DoesNotRun, Some(why)),
+    let searched = match planted.search() {
+        Search::Sweep => match sweep(workspace, planted, jobs)? {
+            Ok(figures) => judge(planted, &figures, &mut row).map(Ok)?,
+            Err(why) => Err(why),
+        },
+        Search::Explore(worlds) => search::explore(workspace, planted, worlds, &mut row)?,
+        Search::Test(tests) => search::test(workspace, planted, tests, &mut row)?,
+    };
+    if let Err(why) = searched {
+        (row.verdict, row.problem) = (Verdict::DoesNotRun, Some(why));
     }
     Ok(row)
 }
@@ -184,7 +198,8 @@ fn table(rows: &[Row]) -> String {
     let mut table = console::table();
     table.set_header(["id", "bug", "invariant", "caught by", "in", "seeds", "seconds", "verdict"]);
     for row in rows {
-        let scenario = row.scenario.as_deref().zip(row.seed).map(|(scenario, seed)| format!("{scenario} --seed {seed}"));
+        let seed = row.seed.map(|seed| format!(" --seed {seed}")).unwrap_or_default();
+        let scenario = row.scenario.as_deref().map(|scenario| format!("{scenario}{seed}"));
         table.add_row([
             row.id.clone(),
             format!("{}: {}", row.bug, row.title),

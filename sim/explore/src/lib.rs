@@ -6,7 +6,7 @@
 //! somewhere is a list of [`properties::Situation`]s, so that a world in which nothing happens does not pass.
 //!
 //! * [`world`], [`worlds`], [`bounds`]: what a world consists of, which there are, and how large they are.
-//! * [`topology`]: tasks and channels of a job.
+//! * [`topology`]: tasks and channels of a job; [`rescaled`]: what it may begin from.
 //! * [`state`], [`queue`], [`kept`], [`tally`]: one state, small and cheap to copy and hash.
 //! * [`moves`]: what can happen next; [`turn`]: what comes of it (`data`, `leading`, `storing`, `cluster`).
 //! * [`properties`]: what must hold, and what must be met.
@@ -21,6 +21,7 @@ pub mod model;
 pub mod moves;
 pub mod properties;
 pub mod queue;
+pub mod rescaled;
 pub mod state;
 pub mod story;
 pub mod tally;

@@ -4,7 +4,7 @@ use crate::bounds::Bound;
 use crate::queue::Element;
 use crate::state::{Contact, Notice, Question, Reign, Running, State, Value};
 use crate::turn::Setup;
-use crate::world::MOST_WORKERS;
+use crate::world::{Overtaking, MOST_WORKERS};
 use cofferdam_protocol::{ChannelIndex, CheckpointId, Timer};
 use std::fmt;
 
@@ -26,6 +26,12 @@ pub enum Action {
     Read(usize, usize),
     /// A task takes what is first in a channel.
     Take(usize, usize, usize),
+    /// A barrier arrives in a channel's queue, where it may overtake.
+    Announce(usize, usize, usize),
+    /// A task takes what was in flight in the checkpoint that it began from.
+    Recover(usize, usize),
+    /// A task's timer says that a checkpoint has become old.
+    TimeOut(usize, usize),
     /// A task hears what it was told first.
     Hear(usize, usize),
     /// It hears it, and will hear it again.
@@ -80,6 +86,7 @@ impl Action {
             // Somebody has to.
             Self::TakeOver(_) => state.reigns[0].is_some().then_some(Bound::Takeovers),
             Self::Fire(_, timer) => budget_of(timer).filter(|bound| state.left(*bound) > 0),
+            Self::Announce(..) | Self::Recover(..) | Self::TimeOut(..) => None,
             Self::Read(..) | Self::Take(..) | Self::Hear(..) | Self::Written(..) | Self::Report(_) | Self::ReportBefore(_) => None,
             Self::Stop(_) | Self::Join(_) | Self::Journal(_, Outcome::Answered) | Self::Answer(_, _, true) => None,
             Self::Stray(_) | Self::Stuck | Self::Quiet => None,
@@ -140,16 +147,28 @@ impl Setup {
                 actions.push(Action::Read(worker, task));
             }
         }
+        let overtaking = self.world.overtaking != Overtaking::Never;
         for channel in 0..self.layout.tasks[task].channels {
-            if running.holds(ChannelIndex(channel)) {
+            if matches!(running.next_to_arrive(channel as usize), Some(Element::Barrier(_) | Element::Urgent(_))) && overtaking {
+                actions.push(Action::Announce(worker, task, channel as usize));
+            }
+            if running.holds(ChannelIndex(channel)) || !running.recovered.is_empty() {
                 continue;
             }
             let channel = channel as usize;
-            match running.inputs[channel].first() {
+            match running.inputs[channel].first().filter(|_| !overtaking || running.arrived[channel] > 0) {
                 Some(Element::Record(record)) if !self.has_room(state, running, task, self.position(record)) => {}
                 Some(_) => actions.push(Action::Take(worker, task, channel)),
                 None => {}
             }
+        }
+        if let Some(Element::Record(record)) = running.recovered.first() {
+            if self.has_room(state, running, task, self.position(record)) {
+                actions.push(Action::Recover(worker, task));
+            }
+        }
+        if running.timer.is_some() {
+            actions.push(Action::TimeOut(worker, task));
         }
         if let Some(notice) = running.notices.first() {
             actions.push(Action::Hear(worker, task));
@@ -166,7 +185,9 @@ impl Setup {
             }
         }
         for (checkpoint, _) in &running.writing {
-            actions.push(Action::Written(worker, task, *checkpoint));
+            if running.logging.is_none_or(|(logged, _)| logged != *checkpoint) {
+                actions.push(Action::Written(worker, task, *checkpoint));
+            }
             if state.left(Bound::Failures) > 0 {
                 actions.push(Action::WriteFails(worker, task, *checkpoint));
             }
@@ -271,7 +292,10 @@ impl Setup {
         self.layout.tasks[task].outputs.iter().all(|ends| {
             let (receiver, channel) = ends[usize::from(position) % ends.len()];
             // One that is gone is found out by sending.
-            state.running(running.attempt, receiver).is_none_or(|receiver| receiver.inputs[channel].records() < self.capacity)
+            // Where barriers overtake, what has arrived has left the sender.
+            state
+                .running(running.attempt, receiver)
+                .is_none_or(|receiver| receiver.inputs[channel].behind(receiver.arrived[channel].into()).records() < self.capacity)
         })
     }
 }
@@ -289,6 +313,9 @@ impl fmt::Display for Action {
         match self {
             Self::Read(worker, task) => write!(f, "w{worker} t{task} read"),
             Self::Take(worker, task, channel) => write!(f, "w{worker} t{task} take ch{channel}"),
+            Self::Announce(worker, task, channel) => write!(f, "w{worker} t{task} announce ch{channel}"),
+            Self::Recover(worker, task) => write!(f, "w{worker} t{task} recover"),
+            Self::TimeOut(worker, task) => write!(f, "w{worker} t{task} time-out"),
             Self::Hear(worker, task) => write!(f, "w{worker} t{task} hear"),
             Self::HearTwice(worker, task) => write!(f, "w{worker} t{task} hear-twice"),
             Self::Miss(worker, task) => write!(f, "w{worker} t{task} miss"),

@@ -1,6 +1,5 @@
 //! What must hold in every state, and what must be met somewhere.
 
-use crate::queue::Element;
 use crate::state::{Part, State, Value};
 use crate::tally::Tally;
 use crate::topology::Vertex;
@@ -19,7 +18,8 @@ pub enum Promise {
     AcksBeforeComplete,
     /// No number is used for two checkpoints, or before it is durably reserved.
     IdsUnique,
-    /// The states of a completed checkpoint are those after the same prefix of all inputs.
+    /// The states of a completed checkpoint, and what was in flight, are those after the same prefix of all inputs. Nothing is in flight
+    /// where nobody else could take it, and for one checkpoint at a time.
     ConsistentCut,
     /// Each record that a source has read is in the state behind it or on its way there, once, and in the output at the end.
     ExactlyOnce,
@@ -130,8 +130,8 @@ situations! {
     Subsumed = "subsumed",
     /// A channel is held back until the others' barriers have come.
     ChannelHeld = "channel-held",
-    /// A subtask gives up a checkpoint for a newer one whose barrier has come. Met by no world yet: channels and connections keep the
-    /// order, so the older barrier always comes first.
+    /// A subtask gives up a checkpoint for a newer one whose barrier has come. Only where barriers overtake: elsewhere channels and
+    /// connections keep the order, and a channel that is held does not show what is behind its barrier, so the older one always comes first.
     AbandonedForNewer = "abandoned-for-newer",
     /// A subtask hears of an abort before the barrier, which comes later.
     AbortBeforeBarrier = "abort-before-barrier",
@@ -181,6 +181,22 @@ situations! {
     SharedSwept = "shared-swept",
     /// A worker comes back before its loss is noticed.
     ReplacedWorker = "replaced-worker",
+    /// A cut is made before all barriers were reached.
+    Overtaken = "overtaken",
+    /// A cut is made with all barriers reached, and the timer has not fired yet.
+    AlignedInTime = "aligned-in-time",
+    /// A barrier that has not arrived becomes urgent.
+    Hastened = "hastened",
+    /// A subtask hears of an abort while the logs are not whole.
+    AbortWhileLogging = "abort-while-logging",
+    /// A completed checkpoint has records in flight.
+    CompletedInFlight = "completed-in-flight",
+    /// A task begins with records that were in flight.
+    RecoveredInFlight = "recovered-in-flight",
+    /// Some of them are in flight again in the next checkpoint.
+    LoggedAgain = "logged-again",
+    /// A worker crashes before all of them are processed.
+    CrashWhileRecovering = "crash-while-recovering",
 }
 
 /// A set of situations.
@@ -227,27 +243,19 @@ fn records(setup: &Setup, state: &State, attempt: AttemptId) -> Option<String> {
     if (0..setup.layout.tasks.len()).any(|at| task(at).is_none()) {
         return None;
     }
-    let under_way = |to: usize, from: usize| {
+    let under_way = |to: usize| {
         let mut tally = Tally::default();
-        for &at in &setup.layout.vertices[to].tasks {
-            for (channel, upstream) in setup.layout.upstream[at].iter().enumerate() {
-                if *upstream == from {
-                    for element in task(at)?.inputs[channel].iter() {
-                        if let Element::Record(record) = element {
-                            tally.add(record);
-                        }
-                    }
-                }
-            }
+        for running in setup.layout.vertices[to].tasks.iter().filter_map(|&at| task(at)) {
+            running.inputs.iter().chain([&running.recovered]).for_each(|queue| tally = tally.with(*queue));
         }
-        Some(tally)
+        tally
     };
     let value = |at: usize| task(at).map(|running| running.value);
     compare(setup, value, under_way).err().map(|witness| format!("{attempt}: {witness}"))
 }
 
 /// Holds what each vertex has taken in, and what is on its way to it, against what the vertices before it have sent.
-fn compare(setup: &Setup, value: impl Fn(usize) -> Option<Value>, under_way: impl Fn(usize, usize) -> Option<Tally>) -> Result<(), String> {
+fn compare(setup: &Setup, value: impl Fn(usize) -> Option<Value>, under_way: impl Fn(usize) -> Tally) -> Result<(), String> {
     let mut sent: Vec<Tally> = Vec::new();
     for (vertex, Vertex { tasks, edges }) in setup.layout.vertices.iter().enumerate() {
         let (mut out, mut taken) = (Tally::default(), Tally::default());
@@ -265,8 +273,8 @@ fn compare(setup: &Setup, value: impl Fn(usize) -> Option<Value>, under_way: imp
         let mut expected = Tally::default();
         for &(from, mark) in edges {
             expected = expected.and(sent[from].on(mark));
-            taken = taken.and(under_way(vertex, from).unwrap_or_default());
         }
+        taken = taken.and(under_way(vertex));
         let name = setup.layout.tasks[tasks[0]].id.vertex;
         if let Some(record) = taken.first_missing(expected) {
             return Err(format!("r{record} was sent to {name}, and is neither in its state nor on its way"));
@@ -295,8 +303,13 @@ fn taken_by(value: Option<Value>) -> Tally {
 /// What shows that they are not.
 pub fn cut(setup: &Setup, parts: &BTreeMap<TaskId, Part>) -> Result<bool, String> {
     let value = |at: usize| parts.get(&setup.layout.tasks[at].id).map(|part| part.value);
-    // Between the parts of a cut nothing is on its way.
-    compare(setup, value, |_, _| Some(Tally::default()))?;
+    // Between the parts of a cut nothing is on its way but what they say.
+    let in_flight = |to: usize| {
+        let tasks = setup.layout.vertices[to].tasks.iter();
+        let parts = tasks.filter_map(|&at| parts.get(&setup.layout.tasks[at].id));
+        parts.fold(Tally::default(), |tally, part| tally.with(part.in_flight))
+    };
+    compare(setup, value, in_flight)?;
     let positions = (0..setup.layout.tasks.len()).filter_map(|at| match value(at) {
         Some(Value::Position(position)) => Some(u32::from(position)),
         Some(Value::Taken(_)) | None => None,
@@ -320,6 +333,6 @@ pub fn all_processed(setup: &Setup, state: &State, attempt: AttemptId) -> bool {
                 }
             }
         };
-        read && running.inputs.iter().all(|input| input.is_empty())
+        read && running.inputs.iter().all(|input| input.is_empty()) && running.recovered.is_empty()
     })
 }

@@ -9,6 +9,8 @@ pub enum Element {
     Record(u8),
     /// The barrier of a checkpoint.
     Barrier(CheckpointId),
+    /// The same, when it overtakes: nothing before it waits for room.
+    Urgent(CheckpointId),
     /// The marker that the barrier of a checkpoint will not come.
     Cancel(CheckpointId),
 }
@@ -17,6 +19,7 @@ pub enum Element {
 pub const MOST_CHECKPOINTS: u64 = 64;
 const BARRIER: u8 = 0x40;
 const CANCEL: u8 = 0x80;
+const URGENT: u8 = BARRIER | CANCEL;
 
 impl Element {
     fn code(self) -> u8 {
@@ -27,6 +30,7 @@ impl Element {
         match self {
             Self::Record(record) => record + 1,
             Self::Barrier(checkpoint) => BARRIER | small(checkpoint),
+            Self::Urgent(checkpoint) => URGENT | small(checkpoint),
             Self::Cancel(checkpoint) => CANCEL | small(checkpoint),
         }
     }
@@ -34,6 +38,7 @@ impl Element {
     fn of(code: u8) -> Self {
         let checkpoint = CheckpointId(u64::from(code & (BARRIER - 1)));
         match code {
+            _ if code & URGENT == URGENT => Self::Urgent(checkpoint),
             _ if code & CANCEL != 0 => Self::Cancel(checkpoint),
             _ if code & BARRIER != 0 => Self::Barrier(checkpoint),
             _ => Self::Record(code - 1),
@@ -88,6 +93,26 @@ impl Queue {
     pub fn records(self) -> u32 {
         self.iter().map(|element| u32::from(matches!(element, Element::Record(_)))).sum()
     }
+
+    /// The first so many.
+    #[must_use]
+    pub fn up_to(self, count: u32) -> Self {
+        Self(if count < 16 { self.0 & ((1 << (8 * count)) - 1) } else { self.0 })
+    }
+
+    /// All but the first so many.
+    #[must_use]
+    pub fn behind(self, count: u32) -> Self {
+        Self(self.0.checked_shr(8 * count).unwrap_or(0))
+    }
+
+    /// Makes a barrier urgent that is not among the first so many.
+    pub fn hasten(&mut self, checkpoint: CheckpointId, count: u32) {
+        let place = self.iter().position(|element| element == Element::Barrier(checkpoint)).filter(|at| *at >= count as usize);
+        if let Some(at) = place {
+            self.0 |= u128::from(URGENT) << (8 * at);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -103,5 +128,17 @@ mod tests {
         assert!(queue.iter().eq(all));
         assert!(std::iter::from_fn(|| queue.pop()).eq(all));
         assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn a_barrier_is_hastened_behind_what_has_arrived() {
+        let (one, two) = (CheckpointId(1), CheckpointId(2));
+        let mut queue = Queue::default();
+        [Element::Barrier(one), Element::Record(31), Element::Barrier(two)].into_iter().for_each(|element| queue.push(element));
+        queue.hasten(one, 1);
+        queue.hasten(two, 2);
+        assert!(queue.iter().eq([Element::Barrier(one), Element::Record(31), Element::Urgent(two)]));
+        assert!(queue.up_to(2).iter().eq([Element::Barrier(one), Element::Record(31)]));
+        assert!(queue.behind(2).iter().eq([Element::Urgent(two)]) && queue.behind(16).is_empty() && queue.up_to(16) == queue);
     }
 }

@@ -29,6 +29,8 @@ pub struct Part {
     pub value: Value,
     /// The shared files.
     pub files: Option<Files>,
+    /// The records that its barriers overtook.
+    pub in_flight: Queue,
 }
 
 impl Acknowledged for Part {
@@ -79,8 +81,16 @@ pub struct Running {
     pub machine: Subtask,
     /// What is on its way to it.
     pub inputs: [Queue; MOST_CHANNELS],
+    /// Where barriers overtake: how much of each has arrived. The rest waits for room, or is on its way.
+    pub arrived: [u8; MOST_CHANNELS],
+    /// What was in flight in the checkpoint that it begins from, and is processed before anything else.
+    pub recovered: Queue,
     /// Which channels the machine has asked to be held back: a bit each.
     pub held: u8,
+    /// For which checkpoint records are logged that arrive, and on which channels: a bit each.
+    pub logging: Option<(CheckpointId, u8)>,
+    /// The checkpoint whose timer is set.
+    pub timer: Option<CheckpointId>,
     /// What it has been told and not yet heard, in order.
     pub notices: Vec<Notice>,
     /// What it has of its own.

@@ -3,6 +3,8 @@
 //! A record is known by its number: which source it is from, its position there, and on which of two paths it has come. Stronger than a
 //! keyed sum, in which one record too few and another too many would go unseen.
 
+use crate::queue::{Element, Queue};
+
 /// Two bits for each of 32 records: never, once, twice, more often.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Tally(pub u64);
@@ -35,6 +37,17 @@ impl Tally {
         let mut sum = self;
         (0..32).for_each(|record| (0..other.of(record)).for_each(|_| sum.add(record)));
         sum
+    }
+
+    /// And the records in a queue.
+    #[must_use]
+    pub fn with(mut self, queue: Queue) -> Self {
+        for element in queue.iter() {
+            if let Element::Record(record) = element {
+                self.add(record);
+            }
+        }
+        self
     }
 
     /// The same records on the path that begins with this number.

@@ -1,7 +1,8 @@
 //! Tasks and channels of a job.
 
 use crate::tally::SECOND_PATH;
-use cofferdam_protocol::TaskId;
+use cofferdam_protocol::{ChannelIndex, TaskId};
+use std::collections::BTreeSet;
 
 /// No world has more tasks.
 pub const MOST_TASKS: usize = 6;
@@ -42,6 +43,8 @@ pub struct Task {
     pub sink: Option<usize>,
     /// How many input channels it has.
     pub channels: u32,
+    /// Those that stay aligned also where barriers overtake.
+    pub forced: BTreeSet<ChannelIndex>,
     /// For each outgoing edge the receivers: which task, on which of its channels.
     pub outputs: Vec<Vec<(usize, usize)>>,
     /// What its output adds to a record's number.
@@ -64,8 +67,6 @@ pub struct Layout {
     pub tasks: Vec<Task>,
     /// In topological order.
     pub vertices: Vec<Vertex>,
-    /// For each task and channel the vertex that it comes from.
-    pub upstream: Vec<Vec<usize>>,
     /// How many sources there are.
     pub sources: u8,
 }
@@ -89,11 +90,10 @@ impl Layout {
                 let sink = is_sink(vertex).then_some(sinks);
                 sinks += usize::from(sink.is_some());
                 let id = TaskId::new(vertex as u32, subtask);
-                tasks.push(Task { id, source, sink, channels: 0, outputs: Vec::new(), mark });
+                tasks.push(Task { id, source, sink, channels: 0, forced: BTreeSet::new(), outputs: Vec::new(), mark });
             }
             vertices.push(Vertex { tasks: (first..tasks.len()).collect(), edges: Vec::new() });
         }
-        let mut upstream = vec![Vec::new(); tasks.len()];
         for &(from, to, pattern) in topology.edges {
             let mark = tasks[vertices[from].tasks[0]].mark;
             vertices[to].edges.push((from, mark));
@@ -104,9 +104,12 @@ impl Layout {
                 };
                 let mut ends = Vec::new();
                 for receiver in receivers {
+                    if pattern == Pattern::Forward {
+                        let channel = ChannelIndex(tasks[receiver].channels);
+                        tasks[receiver].forced.insert(channel);
+                    }
                     ends.push((receiver, tasks[receiver].channels as usize));
                     tasks[receiver].channels += 1;
-                    upstream[receiver].push(from);
                 }
                 tasks[sender].outputs.push(ends);
             }
@@ -114,7 +117,7 @@ impl Layout {
         assert!(sinks <= MOST_SINKS, "a world has at most {MOST_SINKS} sinks");
         assert!(tasks.len() <= MOST_TASKS, "a world has at most {MOST_TASKS} tasks");
         assert!(tasks.iter().all(|task| task.channels as usize <= MOST_CHANNELS), "a task has at most {MOST_CHANNELS} channels");
-        Self { tasks, vertices, upstream, sources }
+        Self { tasks, vertices, sources }
     }
 }
 

@@ -1,6 +1,7 @@
 //! One thing happens: what comes of it.
 //!
 //! * `data`: records, barriers, and what subtask machines want done.
+//! * `overtaking`: what arrives when, and what is logged, where barriers overtake.
 //! * `leading`: what coordinator machines want done.
 //! * `storing`: journal, metadata, shared files.
 //! * `cluster`: workers and coordinators that come and go.
@@ -8,6 +9,7 @@
 mod cluster;
 mod data;
 mod leading;
+mod overtaking;
 mod storing;
 
 use crate::moves::Action;
@@ -108,6 +110,9 @@ impl Turn<'_> {
         match action {
             Action::Read(worker, task) => self.read(*worker, *task),
             Action::Take(worker, task, channel) => self.take(*worker, *task, *channel),
+            Action::Announce(worker, task, channel) => self.announce(*worker, *task, *channel),
+            Action::Recover(worker, task) => self.recover(*worker, *task),
+            Action::TimeOut(worker, task) => self.time_out(*worker, *task),
             Action::Hear(worker, task) => self.hear(*worker, *task, true),
             Action::HearTwice(worker, task) => self.hear(*worker, *task, false),
             Action::Miss(worker, task) => self.miss(*worker, *task),

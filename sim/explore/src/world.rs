@@ -2,6 +2,7 @@
 
 use crate::bounds::{Bound, Bounds};
 use crate::properties::{Promise, Situation};
+use crate::rescaled::Rescaled;
 use crate::topology::{Layout, Topology};
 use cofferdam_protocol::coordinator::Plan;
 use cofferdam_protocol::{CheckpointSettings, Mode, RestartStrategy, Retention};
@@ -26,6 +27,18 @@ pub struct Slow {
     pub listing: bool,
 }
 
+/// Whether barriers overtake what is in flight.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Overtaking {
+    /// They do not.
+    #[default]
+    Never,
+    /// All do, from the beginning.
+    AtOnce,
+    /// Those of a checkpoint that has become too old: each task's timer may fire at any time.
+    AfterTimeout,
+}
+
 /// A world by its description.
 #[derive(Clone, Debug)]
 pub struct World {
@@ -39,6 +52,10 @@ pub struct World {
     pub mode: Mode,
     /// What is promised: the same, unless a test is to see a promise broken.
     pub promised: Mode,
+    /// Whether barriers overtake.
+    pub overtaking: Overtaking,
+    /// The checkpoint that it begins from, if it is one of another parallelism.
+    pub rescaled: Option<Rescaled>,
     /// How many workers there are.
     pub workers: u32,
     /// How many subtasks of each vertex one of them can run.
@@ -84,6 +101,8 @@ impl World {
                 tolerable_failures: self.bounds.get(Bound::Tolerable),
                 retained: self.bounds.get(Bound::Retained),
                 retention: Retention::RetainOnCancellation,
+                unaligned: self.overtaking != Overtaking::Never,
+                aligned_timeout: if self.overtaking == Overtaking::AfterTimeout { second } else { Duration::ZERO },
                 ..CheckpointSettings::default()
             },
             restart: RestartStrategy::FixedDelay { attempts: 1000, delay: second },

@@ -3,8 +3,9 @@
 use crate::bounds::Bound::{self, *};
 use crate::bounds::Bounds;
 use crate::properties::Situation as S;
+use crate::rescaled::Rescaled;
 use crate::topology::{Pattern, Topology};
-use crate::world::{Slow, World};
+use crate::world::{Overtaking, Slow, World};
 use cofferdam_protocol::Mode;
 
 const JOIN: Topology = Topology { parallelism: &[2, 1], edges: &[(0, 1, Pattern::Shuffle)], second_path: None };
@@ -14,6 +15,11 @@ const DIAMOND: Topology = Topology {
     second_path: Some(2),
 };
 const SHUFFLE: Topology = Topology { parallelism: &[2, 2], edges: &[(0, 1, Pattern::Shuffle)], second_path: None };
+const MIXED: Topology = Topology {
+    parallelism: &[1, 1, 1, 1],
+    edges: &[(0, 2, Pattern::Shuffle), (1, 2, Pattern::Forward), (2, 3, Pattern::Shuffle)],
+    second_path: None,
+};
 const PIPE: Topology = Topology { parallelism: &[1, 1], edges: &[(0, 1, Pattern::Forward)], second_path: None };
 
 const ALL_FAST: Slow = Slow { snapshot: false, location: false, metadata: false, journal: false, listing: false };
@@ -32,6 +38,8 @@ pub fn all() -> Vec<World> {
             topology: JOIN,
             mode: Mode::ExactlyOnce,
             promised: Mode::ExactlyOnce,
+            overtaking: Overtaking::Never,
+            rescaled: None,
             workers: 1,
             slots: 2,
             stores: false,
@@ -55,6 +63,8 @@ pub fn all() -> Vec<World> {
             topology: JOIN,
             mode: Mode::AtLeastOnce,
             promised: Mode::AtLeastOnce,
+            overtaking: Overtaking::Never,
+            rescaled: None,
             workers: 1,
             slots: 2,
             stores: false,
@@ -68,6 +78,8 @@ pub fn all() -> Vec<World> {
             topology: DIAMOND,
             mode: Mode::ExactlyOnce,
             promised: Mode::ExactlyOnce,
+            overtaking: Overtaking::Never,
+            rescaled: None,
             workers: 1,
             slots: 1,
             stores: false,
@@ -81,6 +93,8 @@ pub fn all() -> Vec<World> {
             topology: SHUFFLE,
             mode: Mode::ExactlyOnce,
             promised: Mode::ExactlyOnce,
+            overtaking: Overtaking::Never,
+            rescaled: None,
             workers: 2,
             slots: 1,
             stores: false,
@@ -94,6 +108,8 @@ pub fn all() -> Vec<World> {
             topology: PIPE,
             mode: Mode::ExactlyOnce,
             promised: Mode::ExactlyOnce,
+            overtaking: Overtaking::Never,
+            rescaled: None,
             workers: 2,
             slots: 1,
             stores: false,
@@ -107,6 +123,8 @@ pub fn all() -> Vec<World> {
             topology: PIPE,
             mode: Mode::ExactlyOnce,
             promised: Mode::ExactlyOnce,
+            overtaking: Overtaking::Never,
+            rescaled: None,
             workers: 1,
             slots: 1,
             stores: false,
@@ -130,6 +148,8 @@ pub fn all() -> Vec<World> {
             topology: JOIN,
             mode: Mode::ExactlyOnce,
             promised: Mode::ExactlyOnce,
+            overtaking: Overtaking::Never,
+            rescaled: None,
             workers: 1,
             slots: 2,
             stores: false,
@@ -143,12 +163,74 @@ pub fn all() -> Vec<World> {
             topology: PIPE,
             mode: Mode::ExactlyOnce,
             promised: Mode::ExactlyOnce,
+            overtaking: Overtaking::Never,
+            rescaled: None,
             workers: 1,
             slots: 1,
             stores: true,
             slow: Slow { snapshot: true, metadata: true, listing: true, ..ALL_FAST },
             bounds: bounds(&[(Records, 0), (Checkpoints, 3), (Concurrent, 2), (Takeovers, 1), (Losses, 1), (Compactions, 1)]),
             expected: &[S::Completed, S::Restored, S::Subsumed, S::NoticeLost, S::SharedReleased, S::SharedReused, S::SharedSwept],
+        },
+        World {
+            name: "unaligned",
+            summary: "Two sources, one operator: barriers overtake at once, and what is in flight becomes part of the checkpoint.",
+            topology: JOIN,
+            mode: Mode::ExactlyOnce,
+            promised: Mode::ExactlyOnce,
+            overtaking: Overtaking::AtOnce,
+            rescaled: None,
+            workers: 1,
+            slots: 2,
+            stores: false,
+            slow: Slow { snapshot: true, ..ALL_FAST },
+            bounds: bounds(&[(Records, 1), (Checkpoints, 1), (Crashes, 1), (Expiries, 1)]),
+            expected: &[S::Completed, S::CompletedMidway, S::CompletedInFlight, S::Restored, S::RecoveredInFlight, S::Overtaken, S::AbortBeforeBarrier, S::AbortWhileLogging, S::AbortWhileWriting, S::Expired],
+        },
+        World {
+            name: "aligned-with-timeout",
+            summary: "Two sources, one operator: barriers are aligned, and overtake once a timer has fired.",
+            topology: JOIN,
+            mode: Mode::ExactlyOnce,
+            promised: Mode::ExactlyOnce,
+            overtaking: Overtaking::AfterTimeout,
+            rescaled: None,
+            workers: 1,
+            slots: 2,
+            stores: false,
+            slow: Slow { snapshot: true, ..ALL_FAST },
+            bounds: bounds(&[(Records, 1), (Checkpoints, 1), (Expiries, 1)]),
+            expected: &[S::Completed, S::CompletedMidway, S::CompletedInFlight, S::ChannelHeld, S::Overtaken, S::AlignedInTime, S::Hastened, S::AbortBeforeBarrier, S::AbortWhileAligning, S::AbortWhileLogging, S::Expired],
+        },
+        World {
+            name: "forced",
+            summary: "A shuffle and a forward edge into one operator, whose barrier has to be come to before any overtakes, and a sink behind it.",
+            topology: MIXED,
+            mode: Mode::ExactlyOnce,
+            promised: Mode::ExactlyOnce,
+            overtaking: Overtaking::AtOnce,
+            rescaled: None,
+            workers: 1,
+            slots: 1,
+            stores: false,
+            slow: ALL_FAST,
+            bounds: bounds(&[(Records, 1), (Capacity, 1), (Checkpoints, 1), (Crashes, 1)]),
+            expected: &[S::Completed, S::CompletedMidway, S::CompletedInFlight, S::Restored, S::RecoveredInFlight, S::ChannelHeld, S::Overtaken, S::Hastened],
+        },
+        World {
+            name: "rescale",
+            summary: "A checkpoint with records in flight to one operator, on two of them now.",
+            topology: SHUFFLE,
+            mode: Mode::ExactlyOnce,
+            promised: Mode::ExactlyOnce,
+            overtaking: Overtaking::AtOnce,
+            rescaled: Some(Rescaled { parallelism: 1, read: &[2, 1], taken: &[0] }),
+            workers: 1,
+            slots: 2,
+            stores: false,
+            slow: ALL_FAST,
+            bounds: bounds(&[(Records, 2), (Checkpoints, 1), (Crashes, 1)]),
+            expected: &[S::Completed, S::CompletedMidway, S::CompletedInFlight, S::Restored, S::RecoveredInFlight, S::LoggedAgain, S::CrashWhileRecovering, S::Overtaken],
         },
     ]
 }

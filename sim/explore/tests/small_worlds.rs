@@ -86,6 +86,43 @@ fn shared_files() {
     assert_pinned("shared-files", &[], 155_873);
 }
 
+#[test]
+fn unaligned() {
+    assert_pinned("unaligned", &[], 239_122);
+}
+
+#[test]
+fn unaligned_where_records_wait_for_room() {
+    assert_pinned("unaligned", &[("records", 2), ("capacity", 1), ("crashes", 0)], 299_480);
+}
+
+#[test]
+fn unaligned_with_one_checkpoint_after_another() {
+    let bounds = [("checkpoints", 2), ("crashes", 0), ("records", 0)];
+    assert_pinned("unaligned", &bounds, 47_186);
+    assert!(exhaust("unaligned", &bounds).met.has(Situation::AbandonedForNewer), "a newer one comes while an older is logged");
+}
+
+#[test]
+fn aligned_with_timeout() {
+    assert_pinned("aligned-with-timeout", &[], 318_972);
+}
+
+#[test]
+fn aligned_with_timeout_and_a_crash() {
+    assert_pinned("aligned-with-timeout", &[("crashes", 1), ("expiries", 0)], 382_809);
+}
+
+#[test]
+fn forced() {
+    assert_pinned("forced", &[], 75_951);
+}
+
+#[test]
+fn rescale() {
+    assert_pinned("rescale", &[], 94_466);
+}
+
 /// A promise that cannot be kept: what was found is the shortest way there, and its story ends with what broke it.
 #[test]
 fn barriers_that_hold_nothing_back_are_no_consistent_cut() {
@@ -116,7 +153,7 @@ fn a_saved_path_is_followed_until_the_world_has_changed() {
 fn every_situation_is_met_somewhere() {
     let expected: BTreeSet<Situation> = worlds::all().iter().flat_map(|world| world.expected).copied().collect();
     let elsewhere = [
-        // See there.
+        // With two checkpoints where barriers overtake.
         Situation::AbandonedForNewer,
         // With `failures`, `repeats` and `losses`, and with `crashes` where a coordinator fails over.
         Situation::WriteFailed,

@@ -268,3 +268,5 @@ fn keys_and_kinds_of_state_do_not_migrate() {
     assert!(planned(StateShape { key: version("site", 1), ..stored.clone() }).is_err());
     assert!(planned(StateShape { kind: 2, ..stored }).is_err());
 }
+
+mod in_flight;

@@ -330,6 +330,7 @@ fn job(words: &[&str]) -> (Plan, Journal) {
             "timeout" => settings.timeout = duration(value),
             "min-pause" => settings.min_pause = duration(value),
             "concurrent" => settings.max_concurrent = number(value, ""),
+            "unaligned" => settings.unaligned = value == "on",
             "tolerable" => settings.tolerable_failures = number(value, ""),
             "retained" => settings.retained = number(value, ""),
             "retention" => {

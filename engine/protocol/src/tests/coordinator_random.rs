@@ -107,6 +107,8 @@ impl World {
         self.perform(out);
         let ordinary = self.job.pending().filter(|(_, kind)| !kind.is_savepoint()).count();
         assert!(ordinary <= self.plan.checkpoints.max_concurrent as usize, "at most so many checkpoints are pending");
+        // Why: barriers of two checkpoints in the channels at once, of which one overtakes.
+        assert!(!self.plan.checkpoints.unaligned || self.job.pending().count() <= 1, "two are pending though barriers overtake");
     }
 
     fn perform(&mut self, outputs: Vec<Output<Part>>) {
@@ -416,9 +418,11 @@ impl World {
 }
 
 fn any_plan() -> impl Strategy<Value = Plan> {
-    let flags = (any::<bool>(), any::<bool>(), prop::option::of(any::<bool>()), any::<bool>());
-    (1..4_u32, 0..4_u32, 0..3_u64, 1..3_u32, flags).prop_map(|(concurrent, tolerable, pause, retained, (rate, hooks, origin, commits))| {
+    let flags = (any::<bool>(), any::<bool>(), prop::option::of(any::<bool>()), any::<bool>(), any::<bool>());
+    (1..4_u32, 0..4_u32, 0..3_u64, 1..3_u32, flags).prop_map(|(concurrent, tolerable, pause, retained, flags)| {
+        let (rate, hooks, origin, commits, unaligned) = flags;
         let mut plan = plan(&[2, 2]);
+        plan.checkpoints.unaligned = unaligned && concurrent == 1;
         plan.committers = (0..2).filter(|_| commits).map(|subtask| TaskId::new(1, subtask)).collect();
         plan.checkpoints.interval = Some(Duration::from_secs(10));
         plan.checkpoints.max_concurrent = concurrent;

@@ -32,9 +32,17 @@ pub struct Planted {
     #[serde(default)]
     pub also: Vec<String>,
     /// What is swept: names and globs.
+    #[serde(default)]
     pub scenarios: Vec<String>,
     /// Over which seeds.
+    #[serde(default)]
     pub seeds: String,
+    /// What is explored where nothing is swept: the name of a world, and bounds as `NAME=N` behind it.
+    #[serde(default)]
+    pub worlds: Vec<String>,
+    /// What is tested where neither finds it: a package, and a part of the tests' names. The invariant is the test that must fail.
+    #[serde(default)]
+    pub tests: Vec<String>,
     /// What the binary must be built with, beside its defaults.
     #[serde(default)]
     pub features: Vec<Feature>,
@@ -64,7 +72,27 @@ impl Feature {
     }
 }
 
+/// Who looks for a bug.
+#[derive(Clone, Copy, Debug)]
+pub enum Search<'a> {
+    /// A sweep over the scenarios.
+    Sweep,
+    /// The worlds are explored.
+    Explore(&'a [String]),
+    /// The tests are run.
+    Test(&'a [String]),
+}
+
 impl Planted {
+    /// Who looks for it.
+    pub fn search(&self) -> Search<'_> {
+        match (&self.scenarios[..], &self.worlds[..]) {
+            ([_, ..], _) => Search::Sweep,
+            ([], worlds @ [_, ..]) => Search::Explore(worlds),
+            ([], []) => Search::Test(&self.tests),
+        }
+    }
+
     /// Every invariant that counts.
     pub fn accepted(&self) -> Vec<String> {
         std::iter::once(&self.invariant).chain(&self.also).cloned().collect()
@@ -86,7 +114,11 @@ impl Manifest {
             if !seen.insert(planted.id.clone()) {
                 return Err(bad(format!("two bugs have the id {}", planted.id)));
             }
-            planted.seeds.parse::<SeedRange>().map_err(|error| bad(format!("{}: {error}", planted.id)))?;
+            match planted.search() {
+                Search::Sweep => _ = planted.seeds.parse::<SeedRange>().map_err(|error| bad(format!("{}: {error}", planted.id)))?,
+                Search::Explore(_) | Search::Test([_, ..]) => {}
+                Search::Test([]) => return Err(bad(format!("{}: there are neither scenarios nor worlds nor tests", planted.id))),
+            }
             planted.patch = folder.join(&planted.patch);
         }
         Ok(manifest)

@@ -51,21 +51,21 @@ impl Workspace {
         manifest_in(&self.root)
     }
 
-    /// The binary that [`build_with`](Self::build_with) made.
+    /// The binary that [`build`](Self::build) made.
     pub fn binary(&self) -> PathBuf {
         self.planted.join("build/release/cofferdam")
     }
 
-    /// A file for the sweep of one bug.
+    /// A file for the search for one bug.
     pub fn scratch(&self, id: &str, extension: &str) -> PathBuf {
         self.planted.join(format!("{id}.{extension}"))
     }
 
-    /// Brings the copy up to date, applies the patch to it, and builds the binary.
+    /// Brings the copy up to date, and applies the patch to it.
     ///
     /// # Errors
     /// Files cannot be copied, or a tool cannot be started.
-    pub fn build_with(&self, patch: &Path, features: &[Feature]) -> Result<Result<(), Broken>, Failure> {
+    pub fn apply(&self, patch: &Path) -> Result<Result<(), Broken>, Failure> {
         let copy = self.planted.join("workspace");
         self.synchronise(&copy)?;
         let mut apply = Command::new("git");
@@ -75,11 +75,44 @@ impl Workspace {
         if !applied.status.success() {
             return Ok(Err(Broken::Patch(first_line(&applied.stderr, "error:"))));
         }
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let mut build = Command::new(cargo);
-        build.args(["build", "--release", "--package", "cofferdam"]).current_dir(&copy);
+        Ok(Ok(()))
+    }
+
+    /// Runs tests of the workspace, or of the copy: a package, and a part of the tests' names. The names of those that fail.
+    ///
+    /// # Errors
+    /// cargo cannot be started.
+    pub fn test(&self, of_the_copy: bool, test: &str) -> Result<Result<Vec<String>, Broken>, Failure> {
+        let (package, name) = test.split_once(' ').unwrap_or((test, ""));
+        let mut run = self.cargo(of_the_copy);
+        run.args(["test", "--package", package, "--lib", "--", name]);
+        let ran = output_of(&mut run)?;
+        let text = String::from_utf8_lossy(&ran.stdout);
+        if !text.contains("test result: ") {
+            return Ok(Err(Broken::Build(first_line(&ran.stderr, "error"))));
+        }
+        let failed = text.lines().filter_map(|line| line.strip_prefix("test ")?.strip_suffix(" ... FAILED"));
+        Ok(Ok(failed.map(ToOwned::to_owned).collect()))
+    }
+
+    fn cargo(&self, of_the_copy: bool) -> Command {
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        if of_the_copy {
+            cargo.current_dir(self.planted.join("workspace")).env("CARGO_TARGET_DIR", self.planted.join("build")).envs(PROFILE);
+        } else {
+            cargo.current_dir(&self.root);
+        }
+        cargo
+    }
+
+    /// Builds the binary of the copy.
+    ///
+    /// # Errors
+    /// cargo cannot be started.
+    pub fn build(&self, features: &[Feature]) -> Result<Result<(), Broken>, Failure> {
+        let mut build = self.cargo(true);
+        build.args(["build", "--release", "--package", "cofferdam"]);
         build.args(features.iter().flat_map(|feature| ["--features", feature.name()]));
-        build.env("CARGO_TARGET_DIR", self.planted.join("build")).envs(PROFILE);
         let built = output_of(&mut build)?;
         if !built.status.success() {
             return Ok(Err(Broken::Build(first_line(&built.stderr, "error"))));

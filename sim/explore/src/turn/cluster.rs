@@ -2,13 +2,15 @@
 
 use super::{Setup, Turn};
 use crate::kept::Kept;
-use crate::properties::Situation;
+use crate::properties::{Promise, Situation};
+use crate::rescaled::{self, ATTEMPT, CHECKPOINT};
 use crate::state::{Contact, Line, Part, Reign, Report, Rows, State, Storage};
 use crate::story::Actor;
 use crate::topology::MOST_SINKS;
 use cofferdam_protocol::coordinator::{Coordinator, FailureKind, Input, Journal, Standing};
 use cofferdam_protocol::{AttemptId, CheckpointId, Incarnation, Machine, TaskId, WorkerId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 impl State {
     /// Nothing has begun.
@@ -42,8 +44,28 @@ impl State {
 
 impl Turn<'_> {
     pub(super) fn begin(&mut self) {
+        self.begin_from();
         self.lead_anew(0);
         (0..self.setup.world.workers as usize).for_each(|worker| self.join(worker));
+    }
+
+    /// There is a checkpoint already.
+    fn begin_from(&mut self) {
+        let world = &self.setup.world;
+        let Some(rescaled) = &world.rescaled else { return };
+        match rescaled::parts(world, rescaled, self.setup.records) {
+            Ok(parts) => {
+                let storage = self.state.storage.change();
+                storage.folders |= 1 << CHECKPOINT.0;
+                storage.ever |= 1 << CHECKPOINT.0;
+                storage.metadata.insert(CHECKPOINT, Arc::new(parts));
+                storage.newest_used = CHECKPOINT;
+                let completed = BTreeSet::from([CHECKPOINT]);
+                storage.journal = Journal { epoch: ATTEMPT.epoch, reserved: CHECKPOINT, completed, ..Journal::default() };
+                storage.attempt = ATTEMPT;
+            }
+            Err(error) => self.breaks(Promise::LatestRestored, error.to_string()),
+        }
     }
 
     /// A coordinator begins from the journal as it is.
@@ -93,6 +115,9 @@ impl Turn<'_> {
     }
 
     pub(super) fn crash(&mut self, worker: usize, keeps_reports: bool) {
+        if self.is_recovering(worker) {
+            self.mark(Situation::CrashWhileRecovering);
+        }
         self.tell_of_worker(worker, None, "crashed", || if keeps_reports { String::new() } else { "its reports are lost".into() });
         self.drop_tasks(worker);
         let line = self.line(worker);

@@ -3,11 +3,12 @@
 use super::Turn;
 use crate::kept::Kept;
 use crate::properties::{Promise, Situation};
-use crate::queue::Element;
+use crate::queue::{Element, Queue};
 use crate::state::{Contact, Notice, Part, Report, Running, Store, Value};
 use crate::story::Actor;
 use crate::tally::SECOND_PATH;
 use crate::topology::MOST_CHANNELS;
+use crate::world::Overtaking;
 use cofferdam_protocol::subtask::{Input, Output, Participant, Subtask};
 use cofferdam_protocol::{AttemptId, ChannelIndex, CheckpointId, Machine};
 use std::sync::Arc;
@@ -24,11 +25,20 @@ impl Turn<'_> {
         let files = part.and_then(|part| part.files.as_ref());
         let store: Store = files.iter().flat_map(|files| files.iter()).map(|(number, path)| (*number, Some(path.clone()))).collect();
         let next_file = store.keys().last().map_or(0, |last| last + 1);
+        let recovered = part.map(|part| part.in_flight).unwrap_or_default();
+        if !recovered.is_empty() {
+            self.mark(Situation::RecoveredInFlight);
+        }
+        let overtaking = (self.setup.world.overtaking != Overtaking::Never).then(|| layout.forced.clone());
         let running = Running {
             attempt,
-            machine: Subtask::new(Participant { mode: self.setup.world.mode, channels: layout.channels, overtaking: None }),
+            machine: Subtask::new(Participant { mode: self.setup.world.mode, channels: layout.channels, overtaking }),
             inputs: [Default::default(); MOST_CHANNELS],
+            arrived: [0; MOST_CHANNELS],
+            recovered,
             held: 0,
+            logging: None,
+            timer: None,
             notices: Vec::new(),
             value,
             writing: Vec::new(),
@@ -38,7 +48,7 @@ impl Turn<'_> {
         self.state.tasks[worker][task] = Some(Kept::new(running));
     }
 
-    fn running(&mut self, worker: usize, task: usize) -> Option<&mut Running> {
+    pub(super) fn running(&mut self, worker: usize, task: usize) -> Option<&mut Running> {
         self.state.tasks[worker][task].as_mut().map(Kept::change)
     }
 
@@ -47,7 +57,13 @@ impl Turn<'_> {
         (Actor::Task(self.setup.worker_id(worker), self.setup.layout.tasks[task].id), attempt)
     }
 
-    fn tell_of_task(&mut self, at: (usize, usize), checkpoint: Option<CheckpointId>, what: &'static str, detail: impl FnOnce() -> String) {
+    pub(super) fn tell_of_task(
+        &mut self,
+        at: (usize, usize),
+        checkpoint: Option<CheckpointId>,
+        what: &'static str,
+        detail: impl FnOnce() -> String,
+    ) {
         if self.lines.is_some() {
             let (actor, attempt) = self.actor(at.0, at.1);
             self.tell(actor, attempt, checkpoint, what, detail);
@@ -89,6 +105,7 @@ impl Turn<'_> {
             Some(there) => {
                 let running = self.running(there, receiver).expect("it is there");
                 running.inputs[channel].push(element);
+                self.settle(there, receiver, channel);
             }
             None => {
                 self.tell_of_task((worker, task), None, "task-failed", || "its receiver is gone".into());
@@ -106,10 +123,11 @@ impl Turn<'_> {
 
     pub(super) fn take(&mut self, worker: usize, task: usize, channel: usize) {
         let Some(element) = self.running(worker, task).and_then(|running| running.inputs[channel].pop()) else { return };
+        self.made_room(worker, task, channel);
         let channel = ChannelIndex(channel as u32);
         match element {
             Element::Record(record) => self.take_in(worker, task, record),
-            Element::Barrier(checkpoint) => {
+            Element::Barrier(checkpoint) | Element::Urgent(checkpoint) => {
                 self.tell_of_task((worker, task), Some(checkpoint), "barrier-arrived", || channel.to_string());
                 self.step_task(worker, task, Input::Barrier { channel, checkpoint });
             }
@@ -120,7 +138,7 @@ impl Turn<'_> {
         }
     }
 
-    fn take_in(&mut self, worker: usize, task: usize, record: u8) {
+    pub(super) fn take_in(&mut self, worker: usize, task: usize, record: u8) {
         let Some(running) = self.running(worker, task) else { return };
         let Value::Taken(tally) = &mut running.value else { unreachable!("a source has no channels") };
         tally.add(record);
@@ -145,14 +163,16 @@ impl Turn<'_> {
         let Some(running) = self.running(worker, task) else { return };
         let notice = if once { running.notices.remove(0) } else { running.notices[0] };
         let newest = running.machine.newest();
-        let (collecting, channels) = (running.machine.collecting(), self.setup.layout.tasks[task].channels);
+        let (collecting, logging) = (running.machine.collecting(), running.machine.logging());
+        let channels = self.setup.layout.tasks[task].channels;
         if !once {
             self.mark(Situation::Repeated);
         }
         match notice {
             Notice::Trigger(checkpoint) => {
                 self.tell_of_task((worker, task), Some(checkpoint), "triggered", String::new);
-                self.step_task(worker, task, Input::Triggered { checkpoint, urgent: false });
+                let urgent = self.setup.world.overtaking == Overtaking::AtOnce;
+                self.step_task(worker, task, Input::Triggered { checkpoint, urgent });
             }
             Notice::Completed(checkpoint) => {
                 self.tell_of_task((worker, task), Some(checkpoint), "told-complete", String::new);
@@ -164,6 +184,9 @@ impl Turn<'_> {
                 }
                 if collecting == Some(checkpoint) {
                     self.mark(Situation::AbortWhileAligning);
+                }
+                if logging == Some(checkpoint) {
+                    self.mark(Situation::AbortWhileLogging);
                 }
                 self.tell_of_task((worker, task), Some(checkpoint), "told-aborted", String::new);
                 self.step_task(worker, task, Input::Aborted { checkpoint, latest_completed });
@@ -208,7 +231,7 @@ impl Turn<'_> {
         if !stepped {
             return;
         }
-        let mut snapshot = None;
+        let (mut durable, mut overtakes) = (None, None);
         for output in outputs {
             match output {
                 Output::Hold(channel) => {
@@ -226,7 +249,8 @@ impl Turn<'_> {
                 }
                 Output::Forward(checkpoint) => {
                     self.tell_of_task((worker, task), Some(checkpoint), "barrier-forwarded", String::new);
-                    self.broadcast(worker, task, Element::Barrier(checkpoint));
+                    let urgent = overtakes == Some(checkpoint);
+                    self.broadcast(worker, task, if urgent { Element::Urgent(checkpoint) } else { Element::Barrier(checkpoint) });
                 }
                 Output::ForwardCancel(checkpoint) => {
                     self.tell_of_task((worker, task), Some(checkpoint), "marker-forwarded", String::new);
@@ -234,7 +258,12 @@ impl Turn<'_> {
                 }
                 Output::Snapshot(checkpoint) => {
                     self.snapshot(worker, task, checkpoint);
-                    snapshot = Some(checkpoint);
+                    if overtakes == Some(checkpoint) {
+                        self.log(worker, task, checkpoint);
+                    } else {
+                        self.mark_in_time(worker, task, checkpoint);
+                        durable = Some(checkpoint);
+                    }
                 }
                 Output::Acknowledge(checkpoint) => self.acknowledge(worker, task, checkpoint),
                 Output::Decline(checkpoint, reason) => {
@@ -262,11 +291,18 @@ impl Turn<'_> {
                         running.writing.retain(|(other, _)| *other != checkpoint);
                     }
                 }
-                Output::Arm(_) | Output::Overtake(_) | Output::LogsComplete(_) | Output::DropLogs(_) | Output::Hasten(_) => {}
+                Output::Arm(checkpoint) => self.arm(worker, task, checkpoint),
+                Output::Overtake(checkpoint) => overtakes = Some(checkpoint),
+                Output::LogsComplete(checkpoint) => {
+                    self.stop_logging(worker, task, checkpoint, "logs-complete");
+                    durable = Some(checkpoint);
+                }
+                Output::DropLogs(checkpoint) => self.stop_logging(worker, task, checkpoint, "logs-dropped"),
+                Output::Hasten(checkpoint) => self.hasten(worker, task, checkpoint),
                 Output::Ignored(why) => self.tell_of_task((worker, task), None, "ignored", || why.into()),
             }
         }
-        if let Some(checkpoint) = snapshot.filter(|_| !self.setup.world.slow.snapshot) {
+        if let Some(checkpoint) = durable.filter(|_| !self.setup.world.slow.snapshot) {
             self.step_task(worker, task, Input::Durable(checkpoint));
         }
     }
@@ -291,7 +327,7 @@ impl Turn<'_> {
             let named = running.store.iter().filter_map(|(number, path)| Some((*number, path.clone()?)));
             files = Some(Arc::new(named.collect::<Vec<_>>()));
         }
-        running.writing.push((checkpoint, Part { attempt, value, files }));
+        running.writing.push((checkpoint, Part { attempt, value, files, in_flight: Queue::default() }));
         for path in uploaded {
             self.state.storage.change().shared.insert(path);
         }

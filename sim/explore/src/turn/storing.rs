@@ -166,6 +166,9 @@ impl Turn<'_> {
         if !self.is_running(attempt) {
             self.mark(Situation::CompletedAfterFailure);
         }
+        if parts.values().any(|part| !part.in_flight.is_empty()) {
+            self.mark(Situation::CompletedInFlight);
+        }
         let uploaded_before = |part: &Part| part.files.as_ref().is_some_and(|files| files.len() > 1);
         if parts.values().any(uploaded_before) {
             self.mark(Situation::SharedReused);

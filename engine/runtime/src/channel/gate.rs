@@ -356,4 +356,41 @@ mod tests {
         }
         assert_eq!(gate.next().await.expect("open"), Arrival::Drained);
     }
+
+    #[tokio::test]
+    async fn what_was_under_way_comes_before_anything_new_on_any_channel() {
+        let (senders, mut gate) = gate(2);
+        senders[0].push(Element::Batch(vec![1])).expect("open");
+        senders[1].push(Element::Batch(vec![2])).expect("open");
+        let mut logged = Vec::new();
+        [7_u32, 8].iter().for_each(|record| in_flight::write(record, &mut logged).expect("a number"));
+        assert_eq!(gate.recover(1, &logged, None), Ok(2));
+        assert_eq!(gate.next().await.expect("open"), Arrival::Batch(vec![7, 8]));
+        assert_eq!(gate.next().await.expect("open"), Arrival::Batch(vec![1]));
+        assert_eq!(gate.next().await.expect("open"), Arrival::Batch(vec![2]));
+    }
+
+    #[tokio::test]
+    async fn a_barrier_is_heard_of_before_the_data_ahead_of_it_is_read() {
+        let (senders, mut gate) = gate(2);
+        let request = SnapshotRequest::Checkpoint { full: false, triggered_ms: 0, alignment: crate::record::Alignment::Overtaking };
+        senders[1].push(Element::Batch(vec![2])).expect("open");
+        senders[1].push(Element::Barrier(CheckpointId(1), request.clone())).expect("open");
+        gate.hold(ChannelIndex(1));
+        assert_eq!(gate.next().await.expect("open"), Arrival::Announced(ChannelIndex(1), CheckpointId(1), request));
+    }
+
+    #[tokio::test]
+    async fn only_channels_whose_barrier_was_not_read_are_logged() {
+        let (senders, mut gate) = gate(2);
+        let request = SnapshotRequest::Checkpoint { full: false, triggered_ms: 0, alignment: crate::record::Alignment::default() };
+        senders[0].push(Element::Barrier(CheckpointId(1), request.clone())).expect("open");
+        assert!(matches!(gate.next().await.expect("open"), Arrival::Barrier(..)));
+        senders[0].push(Element::Batch(vec![5])).expect("open");
+        senders[1].push(Element::Batch(vec![6])).expect("open");
+        gate.log(CheckpointId(1));
+        senders[1].push(Element::Barrier(CheckpointId(1), request)).expect("open");
+        let logged = gate.take_logs(0..2, CheckpointId(1)).expect("numbers");
+        assert_eq!(in_flight::read::<u32>(&logged.bytes), Ok(vec![6]));
+    }
 }

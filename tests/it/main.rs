@@ -18,5 +18,6 @@ mod rocksdb_for_real;
 mod s3_server;
 mod savepoints;
 mod scenario_files;
+mod shrinking;
 mod sweep;
 mod text;

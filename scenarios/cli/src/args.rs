@@ -43,6 +43,8 @@ pub enum Command {
     Sweep(SweepArguments),
     /// Run one scenario with one seed again, the same way.
     Replay(ReplayArguments),
+    /// Make a failing run small: fewer faults, nodes and records, the same invariant violated.
+    Shrink(ShrinkArguments),
     /// Visit every state of a small world around the protocol's machines.
     Explore(ExploreArguments),
     /// Run a job for real, as processes on this machine.
@@ -97,6 +99,9 @@ pub struct SweepArguments {
     /// Stop at the first violation, or at the first of these invariants (--until-violation=A,B).
     #[arg(long, value_name = "INVARIANTS", num_args = 0..=1, require_equals = true, value_delimiter = ',')]
     pub until_violation: Option<Vec<String>>,
+    /// Leave failing runs as they are, instead of making the first of each kind small.
+    #[arg(long)]
+    pub no_shrink: bool,
 }
 
 /// `cofferdam replay`.
@@ -111,6 +116,23 @@ pub struct ReplayArguments {
     /// Print one line per transition.
     #[arg(long)]
     pub trace: bool,
+}
+
+/// `cofferdam shrink`.
+#[derive(Debug, Args)]
+pub struct ShrinkArguments {
+    /// A scenario by name, or a file such as failure.toml that a sweep has left.
+    #[arg(value_name = "NAME|FILE.toml")]
+    pub target: String,
+    /// The seed with which it fails; a file may have its own.
+    #[arg(long, value_name = "S", value_parser = seed)]
+    pub seed: Option<u64>,
+    /// Where to leave what it becomes.
+    #[arg(long, value_name = "FILE", default_value = "shrunk.toml")]
+    pub output: PathBuf,
+    /// Stop after so long, with what has been reached.
+    #[arg(long = "for", value_name = "TIME", value_parser = time, default_value = "30s")]
+    pub time: Duration,
 }
 
 /// `cofferdam cancel` and `cofferdam checkpoint`.

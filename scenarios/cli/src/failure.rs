@@ -5,6 +5,7 @@ use cofferdam_engine::job::JobError;
 use cofferdam_protocol::settings::SettingsError;
 use cofferdam_scenarios::file::FileError;
 use cofferdam_sim::scenario::BUILD_WITH_ROCKSDB;
+use cofferdam_sim::shrink::ShrinkError;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -59,8 +60,11 @@ pub enum Failure {
     /// A scenario file that cannot be used.
     #[error("{}", one_line(.0))]
     ScenarioFile(#[from] FileError),
+    /// What is to be made small cannot be.
+    #[error(transparent)]
+    Shrink(#[from] ShrinkError),
     /// A seed is needed and none is there.
-    #[error("replaying {target} needs a seed: --seed S")]
+    #[error("{target} needs a seed: --seed S")]
     SeedMissing {
         /// What was to be replayed.
         target: String,
@@ -222,6 +226,7 @@ impl Failure {
             | Self::BadGlob { .. }
             | Self::ScenarioFile(_)
             | Self::SeedMissing { .. }
+            | Self::Shrink(_)
             | Self::Path { .. }
             | Self::PathNotText(_)
             | Self::OutputNotEmpty(_)

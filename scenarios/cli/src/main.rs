@@ -2,6 +2,7 @@
 //!
 //! * [`args`]: the command line.
 //! * [`scenarios`], [`sweep`], [`replay`]: the simulated engine under faults, as lists, in bulk, and one run again.
+//! * [`shrink`]: a failing run, made small.
 //! * [`explore`]: the machines of the protocol in small worlds, every interleaving.
 //! * [`run`]: the same engine for real, as processes.
 //! * [`command`]: what a user tells a running job.
@@ -22,6 +23,7 @@ mod planted;
 mod replay;
 mod run;
 mod scenarios;
+mod shrink;
 mod sweep;
 mod target;
 
@@ -51,6 +53,7 @@ fn perform(command: Command) -> Result<Outcome, Failure> {
         Command::Scenarios(arguments) => scenarios::list(&arguments),
         Command::Sweep(arguments) => sweep::sweep(arguments),
         Command::Replay(arguments) => replay::replay(&arguments),
+        Command::Shrink(arguments) => shrink::shrink(&arguments),
         Command::Explore(arguments) => explore::explore(&arguments),
         Command::Run(arguments) => run::run(arguments),
         Command::Savepoint(arguments) => command::savepoint(&arguments),

@@ -13,12 +13,14 @@ pub use report::{Figures, Summary};
 use crate::args::{SeedRange, SweepArguments};
 use crate::console;
 use crate::failure::{Failure, Outcome};
+use crate::shrink;
 use crate::target::{self, Target};
 use cofferdam_scenarios::file::{self, ScenarioFile};
 use cofferdam_sim::run::simulate;
 use cofferdam_sim::verdict::{Keep, Report};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use schedule::{Limits, Run, Schedule};
+use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::path::Path;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -32,6 +34,9 @@ const DRAWN_SEEDS: u64 = 50;
 const DRAWN_BELOW: u64 = 1 << 32;
 /// A scenario is not run any more after so many violations.
 const ENOUGH_VIOLATIONS: usize = 5;
+/// How many kinds of failure are made small, and for how long each.
+const MOST_KINDS: usize = 5;
+const SHRINKING: Duration = Duration::from_secs(20);
 /// How often the progress bar moves, at least.
 const TICK: Duration = Duration::from_millis(200);
 /// How often a line says so where no bar can be drawn.
@@ -75,7 +80,32 @@ pub fn sweep(arguments: SweepArguments) -> Result<Outcome, Failure> {
     for text in report::violations(&tally, &targets, &arguments.failure) {
         console::say(text);
     }
+    if !arguments.no_shrink && arguments.until_violation.is_none() && !summary.interrupted {
+        shrink_each_kind(&tally, &targets, &arguments.failure)?;
+    }
     Ok(Outcome::Red)
+}
+
+/// The first failure of each kind becomes small, beside the file of the first of all: `failure.INVARIANT.toml`.
+fn shrink_each_kind(tally: &Tally, targets: &[Target], failure: &Path) -> Result<(), Failure> {
+    let mut first: BTreeMap<&'static str, (usize, u64)> = BTreeMap::new();
+    for (number, scenario) in tally.scenarios.iter().enumerate() {
+        for found in &scenario.violations {
+            first.entry(found.violation.invariant).or_insert((number, found.run.seed));
+        }
+    }
+    for (invariant, (target, seed)) in first.into_iter().take(MOST_KINDS) {
+        let path = failure.with_extension(format!("{invariant}.toml"));
+        match shrink::within(&targets[target].expand(seed), seed, SHRINKING) {
+            Ok(shrunk) => {
+                shrink::leave(&path, &shrunk)?;
+                console::say(format_args!("\n{}", shrink::story(&shrunk, &path)));
+            }
+            // The sweep's own verdict stands.
+            Err(why) => console::note(format_args!("{invariant} in {} with seed {seed}: {why}", targets[target].name())),
+        }
+    }
+    Ok(())
 }
 
 fn run_all(targets: &[Target], schedule: &Schedule, jobs: usize, started: Instant, tally: &mut Tally, until: Option<&[String]>) {

@@ -19,6 +19,7 @@ pub mod object_store;
 pub mod oracle;
 pub mod run;
 pub mod scenario;
+pub mod shrink;
 pub mod streams;
 pub mod trace;
 pub mod verdict;

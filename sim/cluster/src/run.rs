@@ -8,7 +8,7 @@ use crate::object_store::ObjectSettings;
 use crate::oracle::committed_only::CommittedOnly;
 use crate::oracle::leftovers::Leftovers;
 use crate::oracle::{decode, efficiency};
-use crate::scenario::{MergeSpec, ResumeFrom, ResumeSpec, Scenario, StorageKind, When};
+use crate::scenario::{FaultSpec, MergeSpec, ResumeFrom, ResumeSpec, Scenario, StorageKind, When};
 use crate::streams::Concern;
 use crate::trace::{lock, nothing_seen, SharedSeen, Signal, Witness};
 use crate::verdict::{Keep, Report};
@@ -108,6 +108,7 @@ pub fn simulate(scenario: &Scenario, seed: u64, keep: Keep) -> Report {
         hashes: std::mem::take(&mut seen.hashes),
         checkpoints: std::mem::take(&mut seen.checkpoints),
         output: std::mem::take(&mut seen.output),
+        drawn: std::mem::take(&mut seen.drawn),
     }
 }
 
@@ -319,6 +320,8 @@ impl Run {
                             injector.inject(&what, node);
                         } else if let Some(chaos) = &self.scenario.chaos {
                             let what = injector.draw(&chaos.kinds);
+                            let at_ms = u64::try_from(self.world.now().as_millis()).expect("no run takes so long");
+                            lock(&self.seen).drawn.push(FaultSpec { when: When::AtMs(at_ms), what: what.clone() });
                             injector.inject(&what, node);
                         }
                     }

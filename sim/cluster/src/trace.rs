@@ -3,7 +3,7 @@
 
 use crate::invariant::Invariant;
 use crate::oracle::decode::Checkpoint;
-use crate::scenario::When;
+use crate::scenario::{FaultSpec, When};
 use crate::verdict::{Keep, Violation};
 use crate::world::{NodeIndex, Watcher, WorldEvent};
 use cofferdam_engine::observe::{Actor, Detail, Event, Moment};
@@ -109,6 +109,8 @@ pub struct Seen {
     pub output: BTreeMap<String, String>,
     /// When the last event was.
     pub last: Duration,
+    /// What was drawn to go wrong, and when.
+    pub drawn: Vec<FaultSpec>,
 }
 
 impl Seen {
@@ -149,6 +151,7 @@ pub fn nothing_seen() -> SharedSeen {
         checkpoints: Vec::new(),
         output: BTreeMap::new(),
         last: Duration::ZERO,
+        drawn: Vec::new(),
     }))
 }
 

@@ -1,6 +1,7 @@
 //! What came of a run.
 
 use crate::oracle::decode::Checkpoint;
+use crate::scenario::FaultSpec;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -57,6 +58,9 @@ pub struct Report {
     /// The rows of the output, if asked for; none if the job did not finish.
     #[serde(skip)]
     pub output: BTreeMap<String, String>,
+    /// What was drawn to go wrong at times drawn from the seed.
+    #[serde(skip)]
+    pub drawn: Vec<FaultSpec>,
 }
 
 /// What a run keeps beside its verdict.

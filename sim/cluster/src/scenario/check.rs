@@ -236,7 +236,6 @@ impl Scenario {
 
     fn check_fault(&self, what: &What) -> Result<(), ScenarioError> {
         match what {
-            What::Cancel {} | What::Checkpoint {} | What::Savepoint { .. } => Ok(()),
             What::ObjectErrors { .. }
             | What::ObjectThrottling { .. }
             | What::LostAnswers { .. }
@@ -249,22 +248,7 @@ impl Scenario {
             },
             What::Wipe { node, .. } if node == "storage" => Err(ScenarioError::WipedStorage),
             What::CorruptLocal { .. } | What::StaleLocal { .. } if !self.cluster.local_recovery => Err(ScenarioError::NoLocalCopies),
-            What::Crash { node, .. }
-            | What::PowerLoss { node, .. }
-            | What::Wipe { node, .. }
-            | What::Pause { node, .. }
-            | What::Isolate { node, .. }
-            | What::DiskErrors { node, .. }
-            | What::SyncErrors { node, .. }
-            | What::DiskFull { node, .. }
-            | What::SlowDisk { node, .. }
-            | What::CorruptLocal { node }
-            | What::StaleLocal { node }
-            | What::ClockJump { node, .. } => self.check_node(node),
-            What::Partition { from, to, .. } | What::Reset { from, to } | What::SlowLink { from, to, .. } => {
-                self.check_node(from)?;
-                self.check_node(to)
-            }
+            _ => what.nodes().into_iter().try_for_each(|node| self.check_node(node)),
         }
     }
 

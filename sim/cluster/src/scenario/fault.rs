@@ -216,6 +216,38 @@ pub enum What {
     },
 }
 
+impl What {
+    /// The nodes that it names.
+    #[must_use]
+    pub fn nodes(&self) -> Vec<&str> {
+        match self {
+            Self::Crash { node, .. }
+            | Self::PowerLoss { node, .. }
+            | Self::Wipe { node, .. }
+            | Self::Pause { node, .. }
+            | Self::Isolate { node, .. }
+            | Self::DiskErrors { node, .. }
+            | Self::SyncErrors { node, .. }
+            | Self::DiskFull { node, .. }
+            | Self::SlowDisk { node, .. }
+            | Self::CorruptLocal { node }
+            | Self::StaleLocal { node }
+            | Self::ClockJump { node, .. } => vec![node],
+            Self::Partition { from, to, .. } | Self::Reset { from, to } | Self::SlowLink { from, to, .. } => vec![from, to],
+            Self::ObjectErrors { .. }
+            | Self::ObjectThrottling { .. }
+            | Self::LostAnswers { .. }
+            | Self::StaleListings { .. }
+            | Self::PartialReads { .. }
+            | Self::SlowObjects { .. }
+            | Self::ObjectsUnavailable { .. }
+            | Self::Cancel {}
+            | Self::Checkpoint {}
+            | Self::Savepoint { .. } => Vec::new(),
+        }
+    }
+}
+
 /// Faults at times drawn from the seed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

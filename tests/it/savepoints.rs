@@ -2,6 +2,10 @@
 
 use crate::kill_for_real::{assert_same, figure, kill_nine, output, Launcher};
 use crate::{binary, text};
+use cofferdam_protocol::block::{BlockWriter, FileKind};
+use cofferdam_protocol::metadata::{CheckpointMetadata, OperatorState, SnapshotKind, SubtaskState};
+use cofferdam_protocol::snapshot::{InFlightHandle, StateLocation};
+use cofferdam_protocol::{AttemptId, CheckpointId, MaxParallelism, SubtaskIndex};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -381,4 +385,56 @@ pub fn a_killed_worker_leaves_the_counts_exact(backend: &str) {
     assert_same(&output(&jobs.folder.path().join("killed/out")), &text::count(&jobs.text), &log);
     let restores: u64 = figure(&stdout, "restores").parse().expect("a number");
     assert!(restores >= 1, "{stdout}\n{log}");
+}
+
+/// A checkpoint that has nothing but records in flight, in a file and inline.
+fn of_records_in_flight(job: &Path) -> PathBuf {
+    let folder = job.join("chk-7");
+    std::fs::create_dir_all(&folder).expect("made");
+    let file = |text: &[u8]| {
+        let mut blocks = BlockWriter::new(FileKind::State);
+        blocks.block(text).expect("a few bytes");
+        blocks.finish()
+    };
+    let (records, few) = (file(b"three records"), file(b"one"));
+    let path = "chk-7/count-0-a1.1-in-flight";
+    std::fs::write(job.join(path), &records).expect("written");
+    let handle = |edge: &str, location, records| InFlightHandle { edge: edge.into(), location, records };
+    let in_flight = vec![
+        handle("source->count#0", StateLocation::File { path: path.into(), size_bytes: records.len() as u64 }, 3),
+        handle("rules->count#0", StateLocation::Inline(few), 1),
+    ];
+    let operator = OperatorState {
+        uid: "count".into(),
+        parallelism: 1,
+        max_parallelism: MaxParallelism::new(8).expect("between 1 and 32768"),
+        states: Vec::new(),
+        subtasks: BTreeMap::from([(SubtaskIndex(0), SubtaskState { in_flight, ..SubtaskState::default() })]),
+    };
+    let metadata = CheckpointMetadata {
+        job: "job".into(),
+        checkpoint: CheckpointId(7),
+        attempt: AttemptId::default(),
+        kind: SnapshotKind::Checkpoint,
+        hooks: Vec::new(),
+        operators: vec![operator],
+    };
+    std::fs::write(folder.join("_metadata"), metadata.to_file()).expect("written");
+    folder
+}
+
+#[test]
+fn what_is_in_flight_is_shown_verified_and_disposed_of() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let snapshot = of_records_in_flight(&folder.path().join("job"));
+    let shown = json(["inspect", path(&snapshot), "--json", "--verify"]);
+    let in_flight = list(&list(&operator(&shown, "count")["subtasks"])[0]["in_flight"]);
+    assert_eq!((in_flight[0]["edge"].as_str(), number(&in_flight[0]["records"])), (Some("source->count#0"), 3));
+    let sizes: u64 = in_flight.iter().map(|handle| number(&handle["size_bytes"])).sum();
+    assert_eq!(number(&shown["size_bytes"]), sizes, "{shown}");
+    assert!(number(&shown["inline_bytes"]) > 0 && number(&shown["verified_bytes"]) == 16, "{shown}");
+    let said = ok(["inspect", path(&snapshot)]);
+    assert!(said.contains("in flight on source->count#0: 3 records"), "{said}");
+    damage_is_found_and_named(&snapshot);
+    disposal_leaves_nothing(&snapshot);
 }

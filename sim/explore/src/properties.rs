@@ -185,6 +185,8 @@ situations! {
     Overtaken = "overtaken",
     /// A cut is made with all barriers reached, and the timer has not fired yet.
     AlignedInTime = "aligned-in-time",
+    /// The timer fires before any barrier was come to.
+    OldBeforeReached = "old-before-reached",
     /// A barrier that has not arrived becomes urgent.
     Hastened = "hastened",
     /// A subtask hears of an abort while the logs are not whole.

@@ -583,3 +583,6 @@ fn metadata(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -103,7 +103,11 @@ impl Turn<'_> {
     }
 
     pub(super) fn time_out(&mut self, worker: usize, task: usize) {
-        let Some(checkpoint) = self.running(worker, task).and_then(|running| running.timer.take()) else { return };
+        let Some(running) = self.running(worker, task) else { return };
+        let Some(checkpoint) = running.timer.take() else { return };
+        if running.machine.collecting() == Some(checkpoint) && running.held == 0 {
+            self.mark(Situation::OldBeforeReached);
+        }
         self.tell_of_task((worker, task), Some(checkpoint), "timed-out", String::new);
         self.step_task(worker, task, Input::TimedOut(checkpoint));
     }

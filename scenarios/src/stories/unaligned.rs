@@ -35,7 +35,7 @@ stories! {
             .when(nth("barrier-overtook", 2), crash("acting", 300))
             .when(nth("channels-logged", 9), crash("acting", 300))
             .when(nth("in-flight-recovered", 1), crash("acting", 300))
-            .when(nth("in-flight-recovered", 4), crash("worker-2", 200))
+            .when(nth("in-flight-recovered", 2), crash("worker-2", 200))
             .when(nth("checkpoint-completed", 5), crash("worker-3", 200))
     };
     "unaligned-again-while-recovering", "Records that were under way are still being read when the next barriers overtake them once more." => |tale| {

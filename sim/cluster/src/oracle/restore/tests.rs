@@ -47,7 +47,12 @@ fn the_vertices_are_those_of_the_jobs() {
         let shapes = jobs::build::<SimEnv>(&spec, &logs, "/shared/output").shapes();
         let found: Vec<(u32, &str)> = shapes.iter().map(|shape| (shape.vertex.0, shape.uid.as_str())).collect();
         let vertices = (0..).zip(reference::vertices(kind));
-        let expected: Vec<(u32, &str)> = vertices.flat_map(|(vertex, uids)| uids.iter().map(move |uid| (vertex, *uid))).collect();
+        let named = vertices.map(|(vertex, uids)| match uids {
+            [] => vec![(vertex, format!("chain-{vertex}"))],
+            uids => uids.iter().map(|uid| (vertex, (*uid).to_owned())).collect(),
+        });
+        let expected: Vec<(u32, String)> = named.flatten().collect();
+        let found: Vec<(u32, String)> = found.into_iter().map(|(vertex, uid)| (vertex, uid.to_owned())).collect();
         assert_eq!(found, expected);
     }
 }

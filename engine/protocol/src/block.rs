@@ -23,7 +23,7 @@ pub const BLOCK_HEAD_SIZE: usize = 8;
 pub const TOTAL_SIZE: usize = 8;
 /// The largest payload of a block; a reader never allocates more than this on the word of a file.
 pub const BLOCK_LIMIT: usize = 1 << 20;
-/// The version of every format in this release.
+/// The first version of every format, which most still have.
 pub const VERSION: u16 = 1;
 
 /// What a file holds, by its magic.
@@ -48,6 +48,16 @@ impl FileKind {
             Self::State => *b"CFDSTATE",
             Self::Journal => *b"CFDJRNL\0",
             Self::LocalCopy => *b"CFDLOCAL",
+        }
+    }
+
+    /// The newest version of the format that this release reads.
+    #[must_use]
+    pub const fn newest(self) -> u16 {
+        match self {
+            // Since 2: what is begun and what is being deleted.
+            Self::Journal => 2,
+            Self::State | Self::Metadata | Self::LocalCopy => VERSION,
         }
     }
 
@@ -92,11 +102,15 @@ fn verify(offset: u64, found: u32, expected: u32) -> Result<(), StoredError> {
     Err(StoredError::Checksum { offset, found, expected })
 }
 
-/// Appends the header.
+/// Appends the header, of the first version.
 pub fn write_header(kind: FileKind, out: &mut Vec<u8>) {
+    write_header_as(kind, VERSION, out);
+}
+
+fn write_header_as(kind: FileKind, version: u16, out: &mut Vec<u8>) {
     let begin = out.len();
     out.extend_from_slice(&kind.magic());
-    out.extend_from_slice(&VERSION.to_le_bytes());
+    out.extend_from_slice(&version.to_le_bytes());
     out.extend_from_slice(&0u16.to_le_bytes());
     let sum = checksum(&[&out[begin..]]);
     out.extend_from_slice(&sum.to_le_bytes());
@@ -127,23 +141,23 @@ pub fn write_end(total: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(&total);
 }
 
-/// Checks a header.
+/// Checks a header, and says which version what follows has.
 ///
 /// # Errors
 /// `Invalid` for another magic, `Checksum`, or `Version` for a file of a later release.
-pub fn parse_header(kind: FileKind, header: &[u8; HEADER_SIZE]) -> Result<(), StoredError> {
+pub fn parse_header(kind: FileKind, header: &[u8; HEADER_SIZE]) -> Result<u16, StoredError> {
     if header[..8] != kind.magic() {
         return Err(StoredError::Invalid { offset: 0, what: alloc::format!("this is not {}", kind.name()) });
     }
     verify(0, checksum(&[&header[..12]]), u32_at(header, 12))?;
     let version = u16::from_le_bytes([header[8], header[9]]);
-    if version == 0 || version > VERSION {
-        return Err(StoredError::Version { found: version, newest: VERSION });
+    if version == 0 || version > kind.newest() {
+        return Err(StoredError::Version { found: version, newest: kind.newest() });
     }
     if header[10..12] != [0, 0] {
         return Err(StoredError::Invalid { offset: 10, what: "reserved bytes are in use".into() });
     }
-    Ok(())
+    Ok(version)
 }
 
 /// What the next eight bytes announce.
@@ -220,11 +234,15 @@ pub struct BlockWriter {
 }
 
 impl BlockWriter {
-    /// Begins with the header.
+    /// Begins with the header, of the first version.
     #[must_use]
     pub fn new(kind: FileKind) -> Self {
+        Self::new_as(kind, VERSION)
+    }
+
+    fn new_as(kind: FileKind, version: u16) -> Self {
         let mut bytes = Vec::new();
-        write_header(kind, &mut bytes);
+        write_header_as(kind, version, &mut bytes);
         Self { bytes, total: 0 }
     }
 
@@ -265,6 +283,7 @@ pub struct BlockReader<'a> {
     at: usize,
     total: u64,
     ended: bool,
+    version: u16,
 }
 
 impl<'a> BlockReader<'a> {
@@ -273,9 +292,15 @@ impl<'a> BlockReader<'a> {
     /// # Errors
     /// Whatever is wrong with the header.
     pub fn new(kind: FileKind, bytes: &'a [u8]) -> Result<Self, StoredError> {
-        let mut reader = Self { bytes, at: 0, total: 0, ended: false };
-        parse_header(kind, reader.array("the header")?)?;
+        let mut reader = Self { bytes, at: 0, total: 0, ended: false, version: VERSION };
+        reader.version = parse_header(kind, reader.array("the header")?)?;
         Ok(reader)
+    }
+
+    /// The version of what is in the blocks.
+    #[must_use]
+    pub fn version(&self) -> u16 {
+        self.version
     }
 
     /// The next payload; `None` once the end has been seen and found in order.
@@ -318,10 +343,16 @@ impl<'a> BlockReader<'a> {
     }
 }
 
-/// Splits an encoding into blocks of at most 64 KiB and frames it: the format of files that are read whole.
+/// Splits an encoding into blocks of at most 64 KiB and frames it: the format of files that are read whole. Of the first version.
 #[must_use]
 pub fn frame(kind: FileKind, encoding: &[u8]) -> Vec<u8> {
-    let mut writer = BlockWriter::new(kind);
+    frame_as(kind, VERSION, encoding)
+}
+
+/// The same in any version.
+#[must_use]
+pub fn frame_as(kind: FileKind, version: u16, encoding: &[u8]) -> Vec<u8> {
+    let mut writer = BlockWriter::new_as(kind, version);
     for chunk in encoding.chunks(FRAME_BLOCK) {
         writer.block(chunk).expect("chunks are neither empty nor above 64 KiB");
     }
@@ -336,12 +367,20 @@ pub const FRAME_BLOCK: usize = 64 << 10;
 /// # Errors
 /// Whatever is wrong with the bytes, with the offset.
 pub fn unframe(kind: FileKind, bytes: &[u8]) -> Result<Vec<u8>, StoredError> {
+    unframe_any(kind, bytes).map(|(_, encoding)| encoding)
+}
+
+/// The same, and which version it is in.
+///
+/// # Errors
+/// Whatever is wrong with the bytes, with the offset.
+pub fn unframe_any(kind: FileKind, bytes: &[u8]) -> Result<(u16, Vec<u8>), StoredError> {
     let mut reader = BlockReader::new(kind, bytes)?;
     let mut encoding = Vec::new();
     while let Some(payload) = reader.next_block()? {
         encoding.extend_from_slice(payload);
     }
-    Ok(encoding)
+    Ok((reader.version(), encoding))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use super::StorageError;
 use crate::env::{Env, File, Files};
 use cofferdam_protocol::block::{
     check_block, check_nothing_behind, parse_block_head, parse_end, parse_header, write_block, write_end, write_header, BlockHead,
-    BlockWriter, FileKind, BLOCK_HEAD_SIZE, HEADER_SIZE,
+    BlockWriter, FileKind, BLOCK_HEAD_SIZE, HEADER_SIZE, VERSION,
 };
 use cofferdam_protocol::stored::StoredError;
 use std::fmt;
@@ -141,6 +141,7 @@ pub struct StateFileReader<E: Env> {
     offset: u64,
     total: u64,
     ended: bool,
+    version: u16,
 }
 
 /// Where more bytes come from.
@@ -201,7 +202,7 @@ impl<E: Env> StateFileReader<E> {
         }
         check_nothing_behind(size - expected, expected).map_err(StorageError::corrupt(&path))?;
         let header = reader.array("the header").await?;
-        parse_header(kind, &header).map_err(StorageError::corrupt(&path))?;
+        reader.version = parse_header(kind, &header).map_err(StorageError::corrupt(&path))?;
         Ok(reader)
     }
 
@@ -222,7 +223,13 @@ impl<E: Env> StateFileReader<E> {
     }
 
     fn over(path: String, source: Source<E>, size: u64, buffer: Vec<u8>) -> Self {
-        Self { path, source, base: 0, size, buffer, used: 0, offset: 0, total: 0, ended: false }
+        Self { path, source, base: 0, size, buffer, used: 0, offset: 0, total: 0, ended: false, version: VERSION }
+    }
+
+    /// The version of what is in the blocks.
+    #[must_use]
+    pub fn version(&self) -> u16 {
+        self.version
     }
 
     /// The next payload and the offset that it stands at; `None` once the end has been seen and found in order.

@@ -417,12 +417,16 @@ impl<S: Acknowledged> Coordinator<S> {
         }
         self.discard_all(unneeded, out);
         self.sweep(self.ledger.durable.reserved, out);
-        self.forget_origin(out);
         let kept = &self.ledger.durable;
+        if kept.completed.is_empty() && kept.origin.is_none() {
+            // Nobody needs any: the job's own are swept, and what a claimed snapshot has brought goes with that.
+            self.shared.release_below(None);
+        }
         if let Some(newest) = kept.completed.last().copied().or(kept.origin.as_ref().map(|origin| origin.checkpoint)) {
             self.shared.forget_after(newest);
         }
         self.sweep_shared(None, out);
+        self.forget_origin(out);
         self.set_status(Status::Ended(ended), out);
     }
 

@@ -97,9 +97,14 @@ pub(crate) trait Tale: Sized + Into<Scenario> {
     fn resume(self, from: ResumeFrom, claim: bool, parallelism: u32, backend: BackendKind) -> Scenario {
         self.with(|scenario| {
             scenario.expect = Expect::Cancelled;
-            let (schema, expect) = (1, Expect::Finished);
-            scenario.resume = Some(ResumeSpec { from, claim, parallelism, backend, schema, expect });
+            let (schema, expect, faults) = (1, Expect::Finished, Vec::new());
+            scenario.resume = Some(ResumeSpec { from, claim, parallelism, backend, schema, expect, faults });
         })
+    }
+
+    /// Something happens to that job.
+    fn resumed_when(self, when: When, what: What) -> Scenario {
+        self.with(|scenario| scenario.resume.iter_mut().for_each(|resume| resume.faults.push(FaultSpec { when: when.clone(), what: what.clone() })))
     }
 
     /// With the other version of its program.
@@ -120,7 +125,7 @@ pub(crate) trait Tale: Sized + Into<Scenario> {
 /// All of them.
 #[must_use]
 pub fn all() -> Vec<Story> {
-    [told(), state::told(), local::told(), small_state::told(), windows::told(), transactions::told(), restore::told()].concat()
+    [told(), state::told(), local::told(), small_state::told(), windows::told(), transactions::told(), restore::told(), leftovers::told()].concat()
 }
 
 macro_rules! stories {
@@ -139,6 +144,7 @@ macro_rules! stories {
 #[cfg(feature = "rocksdb")]
 pub(crate) use stories;
 
+mod leftovers;
 mod local;
 mod restore;
 mod small_state;

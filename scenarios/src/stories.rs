@@ -104,7 +104,9 @@ pub(crate) trait Tale: Sized + Into<Scenario> {
 
     /// Something happens to that job.
     fn resumed_when(self, when: When, what: What) -> Scenario {
-        self.with(|scenario| scenario.resume.iter_mut().for_each(|resume| resume.faults.push(FaultSpec { when: when.clone(), what: what.clone() })))
+        self.with(|scenario| {
+            scenario.resume.iter_mut().for_each(|resume| resume.faults.push(FaultSpec { when: when.clone(), what: what.clone() }))
+        })
     }
 
     /// With the other version of its program.
@@ -125,7 +127,8 @@ pub(crate) trait Tale: Sized + Into<Scenario> {
 /// All of them.
 #[must_use]
 pub fn all() -> Vec<Story> {
-    [told(), state::told(), local::told(), small_state::told(), windows::told(), transactions::told(), restore::told(), leftovers::told()].concat()
+    [told(), state::told(), local::told(), small_state::told(), windows::told(), transactions::told(), restore::told(), leftovers::told()]
+        .concat()
 }
 
 macro_rules! stories {

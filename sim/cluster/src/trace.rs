@@ -222,7 +222,17 @@ impl Witness {
                 Some(Pin { fault, moment, checkpoint: *checkpoint, left: (*nth).max(1) })
             }
         });
-        Self { seen, keep, signals, invariants, pins: pins.collect(), restoring: BTreeSet::new(), looks: false, claims: false, savepoints: BTreeSet::new() }
+        Self {
+            seen,
+            keep,
+            signals,
+            invariants,
+            pins: pins.collect(),
+            restoring: BTreeSet::new(),
+            looks: false,
+            claims: false,
+            savepoints: BTreeSet::new(),
+        }
     }
 
     /// The output is transactional: it is to be looked at whenever something happens to it, or to those who make it.

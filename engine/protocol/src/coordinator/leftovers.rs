@@ -133,7 +133,10 @@ impl<S: Acknowledged> Coordinator<S> {
         let begun = &self.ledger.durable.begun;
         for (checkpoint, pending) in self.pending.iter().filter(|(_, pending)| pending.kind.is_savepoint()) {
             // Why: if this coordinator dies now, nobody would know that there is something to clean up.
-            assert!(pending.stage == Stage::Naming || begun.contains_key(checkpoint), "{checkpoint} has files and the journal does not name it");
+            assert!(
+                pending.stage == Stage::Naming || begun.contains_key(checkpoint),
+                "{checkpoint} has files and the journal does not name it"
+            );
         }
         for checkpoint in self.handing_over.keys() {
             // Why: the next entry would take what is complete for unfinished.

@@ -8,7 +8,6 @@ use crate::ids::{AttemptId, CheckpointId, Epoch, Incarnation, TaskId, WorkerId};
 use crate::machine::Machine;
 use crate::settings::{RestartStrategy, Retention};
 use crate::timer::Timer;
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 type Job = Coordinator<u32>;
@@ -96,8 +95,7 @@ fn a_fenced_coordinator_says_so_and_then_nothing_more() {
     let mut job = running(periodic(&[1]));
     until_entry(&mut job, 1);
     assert_eq!(steps(&mut job, [Input::Journal(Written::Fenced)]), [Output::SteppedDown]);
-    let later =
-        [requested(Kind::Savepoint(RequestNumber(0))), Input::CancelRequested, Input::Fired(Timer::JournalRetry), joined(3, 1)];
+    let later = [requested(Kind::Savepoint(RequestNumber(0))), Input::CancelRequested, Input::Fired(Timer::JournalRetry), joined(3, 1)];
     let out = steps(&mut job, later);
     assert!(out.iter().all(|output| matches!(output, Output::Ignored(_))), "{out:?}");
     assert!(job.has_stepped_down());

@@ -106,7 +106,8 @@ fn what_a_claimed_checkpoint_shares_is_there_and_is_no_orphan_until_it_is_forgot
         assert_eq!(run(survey::snapshots(&env, job)).expect("nothing fails").len(), 0);
         assert_eq!(survey::needed(&run(store.read_claimed(&env, &folder)).expect("its names are known")), needed);
         assert_eq!(survey::needed(&run(store.read_kept(&env, C7)).expect("to its own job as well")).len(), needed.len());
-        let left: BTreeSet<String> = needed.into_iter().filter(|path| run(survey::size(&env, path)).expect("nothing fails").is_some()).collect();
+        let left: BTreeSet<String> =
+            needed.into_iter().filter(|path| run(survey::size(&env, path)).expect("nothing fails").is_some()).collect();
         assert_eq!(left, BTreeSet::from([format!("{job}/shared/a1.1-x"), format!("{job}/shared/a1.1-y")]));
         assert_eq!(run(survey::orphans(&env, job)).expect("nothing fails").files.len(), 0);
         run(store.forget_origin(&env, &folder)).expect("nothing fails");
@@ -196,7 +197,9 @@ fn what_another_job_has_claimed_is_never_taken_for_unfinished() {
         let Ok(StateLocation::File { path, size_bytes }) = run(file.finish()) else { unreachable!("it is a file") };
         let shared = vec![SharedFile { name: "x".into(), path, size_bytes, segment: None }];
         let handles = metadata.operators.iter_mut().flat_map(|operator| operator.subtasks.values_mut()).flat_map(|state| &mut state.keyed);
-        handles.for_each(|handle| handle.layout = Layout::Store { backend: "runs".into(), columns: vec!["count".into()], shared: shared.clone() });
+        handles.for_each(|handle| {
+            handle.layout = Layout::Store { backend: "runs".into(), columns: vec!["count".into()], shared: shared.clone() }
+        });
         run(store.publish_savepoint(&env, &folder, &metadata, |_| {})).expect("nothing fails");
         run(store.discard_origin(&env, &folder, || {})).expect("nothing fails");
         assert!(run(store.settle_savepoint(&env, &folder)).expect("nothing fails"));

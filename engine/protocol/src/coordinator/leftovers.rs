@@ -15,7 +15,7 @@
 
 use super::lifecycle::Job;
 use super::pending::Stage;
-use super::{Coordinator, Journal, Kind, Origin, Output};
+use super::{Coordinator, Journal, Origin, Output};
 use crate::ids::CheckpointId;
 use crate::shared_files::is_foreign;
 use crate::snapshot::Acknowledged;
@@ -142,7 +142,6 @@ impl<S: Acknowledged> Coordinator<S> {
             // Why: the next entry would take what is complete for unfinished.
             assert!(!self.begun.contains_key(checkpoint), "{checkpoint} is complete and is not to be named as begun");
         }
-        let kinds = self.handing_over.values().copied();
-        assert!(kinds.into_iter().all(Kind::is_savepoint), "only savepoints are handed over");
+        assert!(self.handing_over.values().all(|kind| kind.is_savepoint()), "only savepoints are handed over");
     }
 }

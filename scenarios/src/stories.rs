@@ -97,8 +97,15 @@ pub(crate) trait Tale: Sized + Into<Scenario> {
     fn resume(self, from: ResumeFrom, claim: bool, parallelism: u32, backend: BackendKind) -> Scenario {
         self.with(|scenario| {
             scenario.expect = Expect::Cancelled;
-            let (schema, expect) = (1, Expect::Finished);
-            scenario.resume = Some(ResumeSpec { from, claim, parallelism, backend, schema, expect });
+            let (schema, expect, faults) = (1, Expect::Finished, Vec::new());
+            scenario.resume = Some(ResumeSpec { from, claim, parallelism, backend, schema, expect, faults });
+        })
+    }
+
+    /// Something happens to that job.
+    fn resumed_when(self, when: When, what: What) -> Scenario {
+        self.with(|scenario| {
+            scenario.resume.iter_mut().for_each(|resume| resume.faults.push(FaultSpec { when: when.clone(), what: what.clone() }))
         })
     }
 
@@ -120,8 +127,8 @@ pub(crate) trait Tale: Sized + Into<Scenario> {
 /// All of them.
 #[must_use]
 pub fn all() -> Vec<Story> {
-    [told(), state::told(), local::told(), small_state::told(), windows::told(), transactions::told(), unaligned::told(), restore::told()]
-        .concat()
+    let told = [told(), state::told(), local::told(), small_state::told(), windows::told(), transactions::told(), unaligned::told()];
+    told.into_iter().chain([restore::told(), leftovers::told()]).flatten().collect()
 }
 
 macro_rules! stories {
@@ -140,6 +147,7 @@ macro_rules! stories {
 #[cfg(feature = "rocksdb")]
 pub(crate) use stories;
 
+mod leftovers;
 mod local;
 mod restore;
 mod small_state;

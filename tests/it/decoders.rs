@@ -59,7 +59,12 @@ fn metadata() -> CheckpointMetadata {
 }
 
 fn journal() -> JournalEntry {
-    JournalEntry { number: 3, writer: 9, journal: Journal { epoch: Epoch(2), completed: [CheckpointId(7)].into(), ..Journal::default() } }
+    let begun = [(CheckpointId(8), "s3://bucket/savepoints".to_owned())].into();
+    JournalEntry {
+        number: 3,
+        writer: 9,
+        journal: Journal { epoch: Epoch(2), completed: [CheckpointId(7)].into(), begun, ..Journal::default() },
+    }
 }
 
 fn run_file() -> Vec<u8> {

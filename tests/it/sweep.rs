@@ -307,7 +307,7 @@ fn disks_that_are_full_slow_or_failing_fail_checkpoints_by_name() {
 
 #[test]
 fn stories_have_the_moments_that_they_are_about() {
-    let stories: [(&str, &[Moment]); 32] = [
+    let stories: [(&str, &[Moment]); 37] = [
         ("steady-run", &[Moment::ChannelHeld, Moment::ChannelsReleased, Moment::Committed, Moment::Discarded]),
         ("steady-ledger", &[Moment::ChannelHeld, Moment::ChannelsReleased]),
         ("slow-channel", &[Moment::ChannelHeld]),
@@ -340,6 +340,11 @@ fn stories_have_the_moments_that_they_are_about() {
         ("local-copies-of-large-state", &[Moment::RestoredLocally]),
         ("native-savepoint-on-another-backend", &[Moment::TaskFailed, Moment::JobFailing, Moment::JobEnded]),
         ("slow-storage-before-a-restore", &[Moment::JobRestarting, Moment::RestoreDone]),
+        ("savepoint-begun-and-coordinator-gone", &[Moment::SavepointSettled]),
+        ("savepoint-in-objects-written-and-coordinator-gone", &[Moment::SavepointSettled]),
+        ("savepoint-begun-and-job-cancelled", &[Moment::JobEnded, Moment::TookOver]),
+        ("origin-half-deleted", &[Moment::OriginDiscarding, Moment::OriginUnmade, Moment::OriginForgotten]),
+        ("kept-origin-half-deleted-in-objects", &[Moment::OriginUnmade, Moment::OriginForgotten]),
     ];
     let mut wrong = Vec::new();
     for (name, moments) in stories {

@@ -55,9 +55,9 @@ impl FileKind {
     #[must_use]
     pub const fn newest(self) -> u16 {
         match self {
-            // Since 2: data in flight.
-            Self::Metadata => 2,
-            Self::State | Self::Journal | Self::LocalCopy => VERSION,
+            // Since 2: data in flight; what is begun and what is being deleted.
+            Self::Metadata | Self::Journal => 2,
+            Self::State | Self::LocalCopy => VERSION,
         }
     }
 

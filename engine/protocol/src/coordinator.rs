@@ -21,11 +21,13 @@
 //! * `journal`: one unanswered entry at a time, and what an unknown outcome means.
 //! * `failures`: which failed checkpoint counts, and which failed attempt is followed by another.
 //! * `retention`: which completed checkpoints stay, and whose files go.
+//! * `leftovers`: what nobody else would clean up after a coordinator that dies: savepoints, and a claimed snapshot.
 
 mod admission;
 mod completion;
 mod failures;
 mod journal;
+mod leftovers;
 mod lifecycle;
 mod message;
 mod pending;
@@ -43,9 +45,11 @@ use crate::snapshot::Acknowledged;
 use crate::timer::Timer;
 use admission::Scheduler;
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
 use alloc::vec::Vec;
 use failures::{Backoff, FailureTally};
 use journal::Ledger;
+use leftovers::Parting;
 use lifecycle::{Job, Worker};
 use pending::{Pending, Stage};
 
@@ -87,6 +91,14 @@ pub struct Coordinator<S> {
     doubtful: BTreeSet<CheckpointId>,
     /// Complete savepoints of this reign: theirs are files that a repeated acknowledgement must not take away.
     savepoints: BTreeSet<CheckpointId>,
+    /// Savepoints of which something may be there that is not the user's: as the next journal entry names them.
+    begun: BTreeMap<CheckpointId, String>,
+    /// Those that earlier coordinators have begun, and that are being looked at.
+    left: BTreeSet<CheckpointId>,
+    /// Those whose metadata is durable, until the journal has let go of them.
+    handing_over: BTreeMap<CheckpointId, Kind>,
+    /// How far the deletion of the claimed origin is.
+    parting: Parting,
     /// Who needs which shared file.
     shared: SharedFiles,
     /// Whether that includes what was retained when this coordinator took over. Before, nothing shared is deleted.
@@ -108,6 +120,7 @@ impl<S: Acknowledged> Machine for Coordinator<S> {
         let mut coordinator = Self {
             epoch,
             last_used: journal.reserved,
+            begun: journal.begun.clone(),
             ledger: Ledger::taking_over(journal),
             job: Job::TakingOver { cancelled: false },
             status: None,
@@ -125,6 +138,9 @@ impl<S: Acknowledged> Machine for Coordinator<S> {
             abandoned: BTreeMap::new(),
             doubtful: BTreeSet::new(),
             savepoints: BTreeSet::new(),
+            left: BTreeSet::new(),
+            handing_over: BTreeMap::new(),
+            parting: Parting::NotBegun,
             shared: SharedFiles::default(),
             shared_is_known: false,
             plan,
@@ -166,7 +182,10 @@ impl<S: Acknowledged> Machine for Coordinator<S> {
             Input::MetadataDurable(checkpoint) => self.metadata_durable(checkpoint, out),
             Input::MetadataFailed(checkpoint) => self.metadata_failed(checkpoint, out),
             Input::Discarded(checkpoint) => self.discarded(checkpoint, out),
-            Input::Requested(kind) => self.request(kind, out),
+            Input::SavepointSettled(checkpoint) => self.savepoint_settled(checkpoint, out),
+            Input::OriginDiscarded => self.origin_discarded(out),
+            Input::OriginForgotten => self.origin_forgotten(out),
+            Input::Requested { kind, target } => self.request(kind, target, out),
             Input::CancelRequested => self.cancel(out),
             Input::Fired(timer) => self.fired(timer, out),
         }
@@ -283,8 +302,7 @@ impl<S: Acknowledged> Coordinator<S> {
         // Why: a number above could be given out again by the next coordinator.
         assert!(self.last_used <= durable.reserved, "{} was used before it was durably reserved", self.last_used);
         // Why: two triggers at once could reach the sources in either order.
-        let on_their_way = self.in_stage(Stage::Locating).chain(self.in_stage(Stage::Hooking)).count();
-        assert!(on_their_way <= 1, "at most one checkpoint is on its way to the sources");
+        assert!(self.on_their_way() <= 1, "at most one checkpoint is on its way to the sources");
         let ordinary = self.pending.values().filter(|pending| !pending.kind.is_savepoint()).count();
         let most = self.plan.checkpoints.max_concurrent as usize;
         assert!(ordinary <= most, "{ordinary} checkpoints are pending where {most} may be");
@@ -300,6 +318,12 @@ impl<S: Acknowledged> Coordinator<S> {
         }
         self.check_ledger();
         self.check_job();
+        self.check_leftovers();
+    }
+
+    /// How many checkpoints the sources have not been told of yet.
+    fn on_their_way(&self) -> usize {
+        self.pending.values().filter(|pending| pending.stage < Stage::Collecting).count()
     }
 
     fn let_go(&self, checkpoint: CheckpointId) -> bool {

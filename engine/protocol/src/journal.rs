@@ -2,11 +2,11 @@
 //!
 //! Lives here: an entry's bytes. Never here: files, and how entries follow each other (the runtime's `storage::journal`).
 
-use crate::block::{frame, unframe, FileKind};
+use crate::block::{frame_as, unframe_any, FileKind, VERSION};
 use crate::coordinator::{ClaimMode, Ended, Journal, Origin};
 use crate::ids::{CheckpointId, Epoch};
 use crate::stored::{Reader, Stored, StoredError};
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -27,8 +27,10 @@ impl JournalEntry {
     #[must_use]
     pub fn to_file(&self) -> Vec<u8> {
         let mut out = Vec::new();
-        self.write(&mut out);
-        frame(FileKind::Journal, &out)
+        self.number.write(&mut out);
+        self.writer.write(&mut out);
+        self.journal.write(&mut out);
+        frame_as(FileKind::Journal, self.journal.version(), &out)
     }
 
     /// Reads the bytes of the file.
@@ -36,30 +38,34 @@ impl JournalEntry {
     /// # Errors
     /// Whatever is wrong with them; offsets are of the file for its frame, and of the encoding for what is inside.
     pub fn from_file(bytes: &[u8]) -> Result<Self, StoredError> {
-        let encoding = unframe(FileKind::Journal, bytes)?;
+        let (version, encoding) = unframe_any(FileKind::Journal, bytes)?;
         let mut input = Reader::new(&encoding, 0);
-        let entry = Self::read(&mut input)?;
+        let (number, writer) = (u64::read(&mut input)?, u64::read(&mut input)?);
+        let entry = Self { number, writer, journal: Journal::read(version, &mut input)? };
         input.finish("a journal entry")?;
         Ok(entry)
     }
 }
 
-impl Stored for JournalEntry {
-    fn write(&self, out: &mut Vec<u8>) {
-        self.number.write(out);
-        self.writer.write(out);
-        self.journal.write(out);
+/// Since this version savepoints that were begun, and a snapshot that is being deleted, stand behind the rest. An entry without them is
+/// written as before.
+const WITH_LEFTOVERS: u16 = 2;
+/// A number and an empty text.
+const BEGUN_LEAST_SIZE: usize = 12;
+
+impl Journal {
+    /// The version of its stored format: the oldest that can say all of it.
+    fn version(&self) -> u16 {
+        if self.begun.is_empty() && self.discarding.is_none() {
+            VERSION
+        } else {
+            WITH_LEFTOVERS
+        }
     }
 
-    fn read(input: &mut Reader<'_>) -> Result<Self, StoredError> {
-        Ok(Self { number: u64::read(input)?, writer: u64::read(input)?, journal: Journal::read(input)? })
-    }
-}
-
-impl Stored for Journal {
     fn write(&self, out: &mut Vec<u8>) {
         // Without `..`, so that a new field cannot be forgotten here.
-        let Self { epoch, reserved, completed, origin, ended } = self;
+        let Self { epoch, reserved, completed, origin, begun, discarding, ended } = self;
         epoch.0.write(out);
         reserved.0.write(out);
         u32::try_from(completed.len()).expect("few checkpoints are retained").write(out);
@@ -68,9 +74,17 @@ impl Stored for Journal {
         }
         origin.write(out);
         ended.write(out);
+        if self.version() >= WITH_LEFTOVERS {
+            u32::try_from(begun.len()).expect("few savepoints are begun").write(out);
+            for (checkpoint, target) in begun {
+                checkpoint.0.write(out);
+                target.write(out);
+            }
+            discarding.write(out);
+        }
     }
 
-    fn read(input: &mut Reader<'_>) -> Result<Self, StoredError> {
+    fn read(version: u16, input: &mut Reader<'_>) -> Result<Self, StoredError> {
         let epoch = Epoch(u64::read(input)?);
         let reserved = CheckpointId(u64::read(input)?);
         let count = input.count(8, "completed checkpoints")?;
@@ -83,8 +97,29 @@ impl Stored for Journal {
             }
             completed.insert(checkpoint);
         }
-        Ok(Self { epoch, reserved, completed, origin: Option::read(input)?, ended: Option::read(input)? })
+        let (origin, ended) = (Option::read(input)?, Option::read(input)?);
+        let mut journal = Self { epoch, reserved, completed, origin, ended, ..Self::default() };
+        if version >= WITH_LEFTOVERS {
+            (journal.begun, journal.discarding) = (read_begun(input)?, Option::read(input)?);
+            if journal.version() != version {
+                return Err(StoredError::Invalid { offset: 0, what: "this entry says nothing that is new in its version".into() });
+            }
+        }
+        Ok(journal)
     }
+}
+
+fn read_begun(input: &mut Reader<'_>) -> Result<BTreeMap<CheckpointId, String>, StoredError> {
+    let mut begun = BTreeMap::new();
+    for _ in 0..input.count(BEGUN_LEAST_SIZE, "savepoints")? {
+        let offset = input.offset();
+        let checkpoint = CheckpointId(u64::read(input)?);
+        if begun.last_key_value().is_some_and(|(last, _)| *last >= checkpoint) {
+            return Err(StoredError::Invalid { offset, what: "savepoints are not in order".into() });
+        }
+        begun.insert(checkpoint, String::read(input)?);
+    }
+    Ok(begun)
 }
 
 const NO_CLAIM: u8 = 0;

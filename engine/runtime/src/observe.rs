@@ -236,6 +236,14 @@ moments! {
     ChannelsLogged = "channels-logged",
     /// Task: so many records that were under way are put in front of everything that comes.
     InFlightRecovered = "in-flight-recovered",
+    /// Coordinator: a savepoint that an earlier one has begun is its user's, or nothing is left of it; the text says which.
+    SavepointSettled = "savepoint-settled",
+    /// Coordinator: the claimed snapshot that the job was started from is not needed any more.
+    OriginDiscarding = "origin-discarding",
+    /// Coordinator: it does not look like a snapshot any more; what it consisted of is still there.
+    OriginUnmade = "origin-unmade",
+    /// Coordinator: nothing of it is left.
+    OriginForgotten = "origin-forgotten",
 }
 
 impl fmt::Display for Event {

@@ -14,6 +14,7 @@
 //! * `state_file`: streams of blocks, written and read.
 //! * `physical_file`: files that many pieces of state lie in, each durable by a sync that many may wait for.
 //! * `streams`: where a task's snapshots go, and what becomes of state that is small.
+//! * `leftovers`: what a job has outside of its own folder, and how it is deleted: savepoints not completed, claimed snapshots.
 //! * `survey`: what stands below a job, for people.
 //! * `journal`: the coordinator's durable record, and how a deposed coordinator is kept from writing it.
 //!
@@ -39,6 +40,7 @@ use streams::SmallWriter;
 mod error;
 pub mod filesystem;
 pub mod journal;
+mod leftovers;
 pub mod memory;
 pub mod object;
 mod physical_file;
@@ -375,8 +377,13 @@ impl CheckpointStore {
     /// # Errors
     /// `Io` or `Corrupt`.
     pub async fn read_origin<E: Env>(&self, env: &E, folder: &str) -> Result<CheckpointMetadata, StorageError> {
+        self.read_named(env, folder, filesystem::METADATA).await
+    }
+
+    async fn read_named<E: Env>(&self, env: &E, folder: &str, name: &str) -> Result<CheckpointMetadata, StorageError> {
         let folder = folder.trim_end_matches('/');
-        let mut metadata = if is_url(folder) { object::read(env, folder).await? } else { filesystem::read(env, folder).await? };
+        let mut metadata =
+            if is_url(folder) { object::read_named(env, folder, name).await? } else { filesystem::read_named(env, folder, name).await? };
         let base = filesystem::base_of(folder, &metadata).to_owned();
         metadata.for_each_path(|path| {
             if !is_absolute(path) {

@@ -160,10 +160,13 @@ pub fn dispose(arguments: &DisposeArguments) -> Result<Outcome, Failure> {
     runtime()?.block_on(async {
         let metadata = read(&env, &place).await?;
         let shared: BTreeSet<String> = metadata.shared_files().map(|file| file.path.clone()).collect();
-        let others = match metadata.kind {
-            SnapshotKind::Savepoint => BTreeMap::new(),
-            SnapshotKind::Checkpoint => neighbours(&env, &place).await?,
-        };
+        let mut others = BTreeMap::new();
+        if metadata.kind == SnapshotKind::Checkpoint {
+            others = neighbours(&env, &place).await?;
+            if let Some(job) = job_of(place.path()) {
+                others.extend(survey::claimed(&env, job).await.map_err(unreadable)?);
+            }
+        }
         let others: BTreeSet<String> = others.values().flat_map(survey::needed).collect();
         let own: BTreeSet<String> = shared.difference(&others).cloned().collect();
         let (store, folder) = (survey::anywhere(), place.path());

@@ -55,6 +55,7 @@ pub struct Injector {
     objects: ObjectSettings,
     repairs: Vec<SimTask>,
     user: mpsc::UnboundedSender<Command>,
+    savepoints: &'static str,
 }
 
 impl Injector {
@@ -70,7 +71,13 @@ impl Injector {
     ) -> Self {
         let rng = world.streams().stream(Concern::Faults);
         let objects = world.objects().settings();
-        Self { world, rng, workers, coordinator, storage, disk, objects, repairs: Vec::new(), user }
+        Self { world, rng, workers, coordinator, storage, disk, objects, repairs: Vec::new(), user, savepoints: SAVEPOINTS }
+    }
+
+    /// Users want their savepoints there.
+    #[must_use]
+    pub fn saving_to(self, savepoints: &'static str) -> Self {
+        Self { savepoints, ..self }
     }
 
     /// A node by its name in a scenario.
@@ -209,7 +216,7 @@ impl Injector {
             What::Checkpoint {} => self.ask(Command::Checkpoint),
             What::Savepoint { native } => {
                 let format = if *native { SavepointFormat::Native } else { SavepointFormat::Canonical };
-                self.ask(Command::Savepoint { target: SAVEPOINTS.into(), format });
+                self.ask(Command::Savepoint { target: self.savepoints.into(), format });
             }
             What::ClockJump { node, by_ms } => {
                 let node = self.node(node, acting);

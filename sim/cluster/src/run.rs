@@ -1,6 +1,6 @@
 //! One run: build the world, let things go wrong, repair them, wait for the job to end, and judge.
 
-use crate::disk::{DiskSettings, View};
+use crate::disk::DiskSettings;
 use crate::fault::Injector;
 use crate::jobs::{Log, OUTPUT};
 use crate::network::LinkSettings;
@@ -37,6 +37,7 @@ use tokio::sync::mpsc;
 mod backend;
 mod delivery;
 mod judge;
+mod leftovers;
 #[cfg(feature = "rocksdb")]
 pub(crate) mod outside;
 pub mod power_loss;
@@ -59,6 +60,9 @@ const CLEANING_UP: Duration = Duration::from_secs(30);
 
 /// Where users want their savepoints.
 pub const SAVEPOINTS: &str = "/shared/savepoints";
+
+/// The same where checkpoints are objects.
+pub const OBJECT_SAVEPOINTS: &str = "s3://bucket/savepoints";
 
 /// No worker's snapshot may be larger where they are kept in memory.
 const MEMORY_LIMIT_BYTES: u64 = 1 << 20;
@@ -114,8 +118,8 @@ pub fn simulate(scenario: &Scenario, seed: u64, keep: Keep) -> Report {
 
 /// Whether a coordinator that stepped down had to: an entry that an earlier life of it had sent has arrived in the object
 /// store since it began. Then it is started again.
-fn gave_way(world: &World, env: &SimEnv, begun: Duration) -> bool {
-    let (node, journal) = (env.node(), format!("{OBJECT_ROOT}/journal/"));
+fn gave_way(world: &World, env: &SimEnv, root: &str, begun: Duration) -> bool {
+    let (node, journal) = (env.node(), format!("{root}/journal/"));
     let late = world.objects().written_by_another(&journal, begun, node, env.incarnation());
     if late {
         world.count_fault("late-entry");
@@ -147,6 +151,10 @@ struct Run {
     restored_tasks: u64,
     /// The users', by their folders. Nobody but they may delete them.
     savepoints: BTreeMap<CheckpointId, String>,
+    /// Savepoints whose metadata is durable: they are their users', also if nobody was told.
+    written: BTreeSet<CheckpointId>,
+    /// What the claimed snapshot consists of that the job began from, or has not claimed.
+    origin_files: Vec<String>,
     job: JobPlace,
     /// What incremental checkpoints have uploaded.
     account: efficiency::Account,
@@ -165,13 +173,15 @@ struct JobPlace {
     name: &'static str,
     /// Its folder on the storage node.
     root: &'static str,
+    /// Its place in the object store.
+    objects: &'static str,
     output: &'static str,
     /// The third byte of its nodes' addresses.
     network: u8,
     origin: Option<Origin>,
 }
 
-const FIRST_JOB: JobPlace = JobPlace { name: "job", root: ROOT, output: OUTPUT, network: 0, origin: None };
+const FIRST_JOB: JobPlace = JobPlace { name: "job", root: ROOT, objects: OBJECT_ROOT, output: OUTPUT, network: 0, origin: None };
 
 impl Run {
     fn new(world: World, scenario: Scenario, seen: SharedSeen, keep: Keep) -> Self {
@@ -191,6 +201,8 @@ impl Run {
             restoring,
             restored_tasks: 0,
             savepoints,
+            written: BTreeSet::new(),
+            origin_files: Vec::new(),
             job,
             account: efficiency::Account::default(),
             delivered: CommittedOnly::default(),
@@ -216,7 +228,7 @@ impl Run {
     fn begin_again(&mut self, resume: &ResumeSpec) -> bool {
         let newest = match resume.from {
             ResumeFrom::Savepoint => self.savepoints.last_key_value().map(|(checkpoint, folder)| (*checkpoint, folder.clone())),
-            ResumeFrom::Checkpoint => self.retained.last().map(|checkpoint| (*checkpoint, format!("{ROOT}/chk-{}", checkpoint.0))),
+            ResumeFrom::Checkpoint => self.retained.last().map(|checkpoint| (*checkpoint, format!("{}/chk-{}", self.root(), checkpoint.0))),
         };
         let Some((checkpoint, path)) = newest else {
             self.violated("restorability", "there is nothing that another job could begin from".into());
@@ -226,14 +238,16 @@ impl Run {
         let origin = Some(Origin { path, checkpoint, claim });
         // What is published stays where it is.
         let output = if self.delivers() { OUTPUT } else { "/shared/output-2" };
-        self.job = JobPlace { name: "job-2", root: "/shared/checkpoints/job-2", output, network: 1, origin };
+        self.look_into_origin(origin.as_ref());
+        let (root, objects) = ("/shared/checkpoints/job-2", "s3://bucket/checkpoints/job-2");
+        self.job = JobPlace { name: "job-2", root, objects, output, network: 1, origin };
         self.origin_is_complete();
         let scenario = &mut self.scenario;
         scenario.cluster.slots = scenario.cluster.slots.max(resume.parallelism.div_ceil(scenario.cluster.workers));
         scenario.job.parallelism = resume.parallelism;
         scenario.cluster.backend = resume.backend;
         scenario.checkpoints.retention = Retention::Never;
-        (scenario.faults, scenario.chaos, scenario.expect) = (Vec::new(), None, resume.expect);
+        (scenario.faults, scenario.chaos, scenario.expect) = (resume.faults.clone(), None, resume.expect);
         scenario.job.schema = resume.schema;
         (self.ended, self.restored_tasks) = (None, 0);
         self.retained.clear();
@@ -241,30 +255,6 @@ impl Run {
         self.restoring.clear();
         self.account = efficiency::Account::default();
         true
-    }
-
-    /// What the users own is as it was, and what the job was given is gone.
-    fn judge_origin(&self) {
-        let Some(origin) = &self.job.origin else { return };
-        let there = self.world.storage(self.storage).tree_now(View::Live);
-        match origin.claim {
-            ClaimMode::Claim => {
-                let folder = format!("{}/", origin.path);
-                if let Some(path) = there.keys().find(|path| path.starts_with(&folder)) {
-                    self.violated("no-unreferenced-files", format!("{path} is of a claimed snapshot, and its job is over"));
-                }
-            }
-            ClaimMode::NoClaim => {
-                let read = if origin.path.starts_with(ROOT) {
-                    self.read_at(ROOT, &format!("chk-{}/_metadata", origin.checkpoint.0), origin.checkpoint)
-                } else {
-                    self.read_savepoint(origin.checkpoint, &origin.path)
-                };
-                if let Err(broken) = read {
-                    self.violated("retained-files", format!("{} was not given to the job that began from it, but {broken}", origin.path));
-                }
-            }
-        }
     }
 
     async fn play_job(&mut self) {
@@ -283,7 +273,8 @@ impl Run {
             if self.shadow { Vec::new() } else { invariant::all(&setting) },
             pins,
         )
-        .looking(self.delivers());
+        .looking(self.delivers())
+        .claiming(self.claimed().is_some());
         self.world.set_watcher(Some(Box::new(witness)));
         let mut injector = self.build_world(&graph);
         let calm_at = self.world.now() + Duration::from_millis(self.scenario.calm_after_ms);
@@ -308,6 +299,13 @@ impl Run {
                             return;
                         }
                     }
+                    Signal::Written(checkpoint) => {
+                        self.written.insert(checkpoint);
+                    }
+                    Signal::Withdrawn(checkpoint) => {
+                        self.written.remove(&checkpoint);
+                    }
+                    Signal::Origin => self.judge_parting(),
                     Signal::Restoring(attempt, checkpoint) => self.judge_restore(attempt, checkpoint),
                     Signal::Restored(attempt, task, held) => {
                         self.restored_tasks += 1;
@@ -388,10 +386,10 @@ impl Run {
             part_bytes: objects.part_bytes as usize,
             ..ObjectSettings::default()
         });
-        let root = if self.in_objects() { OBJECT_ROOT } else { self.job.root };
+        let root = self.root();
         let storage = match cluster.storage {
             StorageKind::FileSystem => CheckpointStorage::FileSystem { root: self.job.root.into() },
-            StorageKind::Object => CheckpointStorage::Object { root: OBJECT_ROOT.into() },
+            StorageKind::Object => CheckpointStorage::Object { root: root.into() },
             StorageKind::Memory => CheckpointStorage::Memory { limit_bytes: MEMORY_LIMIT_BYTES },
         };
         let coordinator_address = SocketAddr::new(address(1), 6123);
@@ -426,7 +424,7 @@ impl Run {
             async move {
                 let begun = world.now();
                 if let Err(error) = coordinator::run(env.clone(), settings, store, graph, None).await {
-                    if matches!(error, CoordinatorError::SteppedDown(_)) && gave_way(&world, &env, begun) {
+                    if matches!(error, CoordinatorError::SteppedDown(_)) && gave_way(&world, &env, root, begun) {
                         return;
                     }
                     let mut seen = lock(&seen);
@@ -479,7 +477,8 @@ impl Run {
         if self.scenario.has_user() {
             self.add_user(address(250), coordinator_address, wishes);
         }
-        Injector::new(self.world.clone(), coordinator, self.storage, workers, healthy, user)
+        let savepoints = if self.in_objects() { OBJECT_SAVEPOINTS } else { SAVEPOINTS };
+        Injector::new(self.world.clone(), coordinator, self.storage, workers, healthy, user).saving_to(savepoints)
     }
 
     /// A node from which the user gives commands, each until it is taken.

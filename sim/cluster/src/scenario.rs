@@ -250,7 +250,7 @@ impl Default for ClusterSpec {
     }
 }
 
-/// A job that begins from what another one left, once that has been cancelled. Nothing goes wrong any more.
+/// A job that begins from what another one left, once that has been cancelled. Nothing goes wrong but what is said here.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ResumeSpec {
@@ -268,6 +268,9 @@ pub struct ResumeSpec {
     /// How it must end.
     #[serde(default)]
     pub expect: Expect,
+    /// What goes wrong, and when. Its nodes are others than those of the first job: `acting` and `storage` name some.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<FaultSpec>,
 }
 
 fn first_schema() -> u32 {

@@ -22,6 +22,12 @@ pub enum Signal {
     Completed(CheckpointId),
     /// A savepoint is complete, in this folder: judge it.
     Savepoint(CheckpointId, String),
+    /// The metadata of a savepoint is durable, whoever lives to say so.
+    Written(CheckpointId),
+    /// That savepoint failed all the same.
+    Withdrawn(CheckpointId),
+    /// Something has happened to the claimed snapshot that the job began from, or to who deletes it.
+    Origin,
     /// The job is deployed from a checkpoint.
     Restoring(AttemptId, CheckpointId),
     /// A subtask has taken its state in, and holds so many entries.
@@ -169,6 +175,16 @@ const LOOKS: &[Moment] = &[
     Moment::JobEnded,
 ];
 
+/// When a claimed origin is looked at.
+const OF_ORIGINS: &[Moment] = &[
+    Moment::TookOver,
+    Moment::OriginDiscarding,
+    Moment::OriginUnmade,
+    Moment::OriginForgotten,
+    Moment::CheckpointCompleted,
+    Moment::JobEnded,
+];
+
 struct Pin {
     fault: usize,
     moment: Moment,
@@ -187,6 +203,10 @@ pub struct Witness {
     restoring: BTreeSet<AttemptId>,
     /// Whether the output is looked at while the job runs; elsewhere it would only move the run.
     looks: bool,
+    /// Whether the job has claimed what it began from.
+    claims: bool,
+    /// Savepoints that were begun.
+    savepoints: BTreeSet<CheckpointId>,
 }
 
 impl Witness {
@@ -205,13 +225,42 @@ impl Witness {
                 Some(Pin { fault, moment, checkpoint: *checkpoint, left: (*nth).max(1) })
             }
         });
-        Self { seen, keep, signals, invariants, pins: pins.collect(), restoring: BTreeSet::new(), looks: false }
+        Self {
+            seen,
+            keep,
+            signals,
+            invariants,
+            pins: pins.collect(),
+            restoring: BTreeSet::new(),
+            looks: false,
+            claims: false,
+            savepoints: BTreeSet::new(),
+        }
     }
 
     /// The output is transactional: it is to be looked at whenever something happens to it, or to those who make it.
     #[must_use]
     pub fn looking(self, looks: bool) -> Self {
         Self { looks, ..self }
+    }
+
+    /// The job has claimed what it began from: that is to be looked at whenever something happens to it.
+    #[must_use]
+    pub fn claiming(self, claims: bool) -> Self {
+        Self { claims, ..self }
+    }
+
+    /// What becomes of a savepoint, told or not.
+    fn savepoint(&mut self, event: &Event) {
+        let Some(checkpoint) = event.checkpoint else { return };
+        match event.moment {
+            Moment::SavepointTriggered => {
+                self.savepoints.insert(checkpoint);
+            }
+            Moment::MetadataDurable if self.savepoints.contains(&checkpoint) => self.signal(Signal::Written(checkpoint)),
+            Moment::CheckpointAborted if self.savepoints.contains(&checkpoint) => self.signal(Signal::Withdrawn(checkpoint)),
+            _ => {}
+        }
     }
 
     fn signal(&self, signal: Signal) {
@@ -284,8 +333,12 @@ impl Watcher for Witness {
         if let Some(signal) = signal {
             self.signal(signal);
         }
+        self.savepoint(event);
         if self.looks && LOOKS.contains(&event.moment) {
             self.signal(Signal::Look);
+        }
+        if self.claims && OF_ORIGINS.contains(&event.moment) {
+            self.signal(Signal::Origin);
         }
         for invariant in &mut self.invariants {
             if let Err(witness) = invariant.event(at, node, event) {

@@ -1,12 +1,12 @@
 //! Which request for a checkpoint may begin, and when (Flink: `CheckpointRequestDecider`).
 
 use super::lifecycle::Job;
-use super::pending::Stage;
 use super::{Coordinator, FailureReason, Kind, Output};
 use crate::ids::{AttemptId, CheckpointId, TaskId};
 use crate::snapshot::Acknowledged;
 use crate::timer::Timer;
 use alloc::collections::BTreeSet;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -14,10 +14,12 @@ use core::time::Duration;
 const MOST_REQUESTS: usize = 1000;
 
 /// A wish for a checkpoint. Savepoints first, then a user's, then the timer's; among equals the older.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Request {
     pub(super) kind: Kind,
     place: u64,
+    /// Of a savepoint.
+    pub(super) target: String,
 }
 
 /// What triggers, and what waits to.
@@ -34,14 +36,14 @@ pub(super) struct Scheduler {
 
 impl Scheduler {
     /// Returns the request that had to give way, if there are too many.
-    fn enqueue(&mut self, kind: Kind) -> Option<Request> {
+    fn enqueue(&mut self, kind: Kind, target: String) -> Option<Request> {
         let place = self.queue.iter().map(|request| request.place + 1).max().unwrap_or(0);
-        let request = Request { kind, place };
-        self.queue.insert(request);
+        let request = Request { kind, place, target };
+        self.queue.insert(request.clone());
         if self.queue.len() <= MOST_REQUESTS {
             return None;
         }
-        let last = *self.queue.last().expect("it was just added to");
+        let last = self.queue.last().expect("it was just added to").clone();
         let loser = if last.kind == Kind::Periodic { last } else { request };
         self.queue.remove(&loser);
         Some(loser)
@@ -114,7 +116,7 @@ impl<S: Acknowledged> Coordinator<S> {
             if self.scheduler.queue.iter().any(|request| request.kind == Kind::Periodic) {
                 out.push(Output::Ignored("a periodic checkpoint waits already"));
             } else {
-                self.request(Kind::Periodic, out);
+                self.request(Kind::Periodic, String::new(), out);
             }
         }
     }
@@ -130,10 +132,10 @@ impl<S: Acknowledged> Coordinator<S> {
         }
     }
 
-    pub(super) fn request(&mut self, kind: Kind, out: &mut Vec<Output<S>>) {
+    pub(super) fn request(&mut self, kind: Kind, target: String, out: &mut Vec<Output<S>>) {
         if self.job != Job::Running {
             out.push(Output::Aborted { checkpoint: None, kind, reason: FailureReason::NotAllRequiredTasksRunning });
-        } else if let Some(Request { kind, .. }) = self.scheduler.enqueue(kind) {
+        } else if let Some(Request { kind, .. }) = self.scheduler.enqueue(kind, target) {
             out.push(Output::Aborted { checkpoint: None, kind, reason: FailureReason::TooManyRequests });
         }
     }
@@ -141,13 +143,12 @@ impl<S: Acknowledged> Coordinator<S> {
     /// Begins what may begin now. Called after every input, as any may have made room.
     pub(super) fn admit(&mut self, out: &mut Vec<Output<S>>) {
         let most = self.plan.checkpoints.max_concurrent as usize;
-        while let Some(&first) = self.scheduler.queue.first() {
+        while let Some(first) = self.scheduler.queue.first().cloned() {
             assert!(self.job == Job::Running, "requests wait only while the job runs");
-            let on_its_way = self.in_stage(Stage::Locating).chain(self.in_stage(Stage::Hooking)).next().is_some();
             // Where barriers overtake, none of another checkpoint may come in between (Flink: a savepoint is forced only if unaligned is off).
             let forced = first.kind.is_savepoint() && !self.plan.checkpoints.unaligned;
             let crowded = self.pending.len() >= most && !forced;
-            if on_its_way || crowded || self.cleaning.len() > most {
+            if self.on_their_way() > 0 || crowded || self.cleaning.len() > most {
                 return;
             }
             if first.kind == Kind::Periodic && self.scheduler.pausing.is_some() {

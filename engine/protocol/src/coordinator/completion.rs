@@ -3,7 +3,7 @@
 use super::journal::Change;
 use super::lifecycle::Job;
 use super::pending::{By, Stage};
-use super::{Coordinator, Ended, FailureReason, Output, Status};
+use super::{Coordinator, Ended, FailureReason, Kind, Output, Status};
 use crate::ids::{AttemptId, CheckpointId, TaskId};
 use crate::snapshot::Acknowledged;
 use crate::timer::Timer;
@@ -26,7 +26,7 @@ impl<S: Acknowledged> Coordinator<S> {
         match self.pending.get_mut(&checkpoint) {
             Some(pending) if pending.stage == Stage::Publishing => {
                 if pending.kind.is_savepoint() {
-                    self.savepoint_complete(checkpoint, out);
+                    self.savepoint_written(checkpoint, out);
                 } else {
                     pending.stage = Stage::Queued;
                     self.ledger.wanted.push_back(Change::Complete(checkpoint));
@@ -45,14 +45,23 @@ impl<S: Acknowledged> Coordinator<S> {
         }
     }
 
-    /// A savepoint is the user's: not a restore point, subsumes nothing, commits nothing (FLINK-25191).
-    fn savepoint_complete(&mut self, checkpoint: CheckpointId, out: &mut Vec<Output<S>>) {
+    /// A savepoint is the user's: not a restore point, subsumes nothing, commits nothing (FLINK-25191). Whatever happens now, it stays;
+    /// nobody is told before the journal has let go of it.
+    fn savepoint_written(&mut self, checkpoint: CheckpointId, out: &mut Vec<Output<S>>) {
         let kind = self.pending.remove(&checkpoint).expect("only a pending savepoint completes").kind;
         self.savepoints.insert(checkpoint);
+        self.begun.remove(&checkpoint);
+        self.handing_over.insert(checkpoint, kind);
         out.push(Output::Disarm(Timer::CheckpointDeadline(checkpoint)));
+    }
+
+    /// The savepoint is the user's now.
+    pub(super) fn savepoint_complete(&mut self, checkpoint: CheckpointId, kind: Kind, out: &mut Vec<Output<S>>) {
         out.push(Output::Completed { checkpoint, kind });
         self.tally.succeeded(checkpoint);
-        self.pause(checkpoint, out);
+        if self.job == Job::Running {
+            self.pause(checkpoint, out);
+        }
     }
 
     /// The journal names it: it is a restore point.
@@ -73,6 +82,7 @@ impl<S: Acknowledged> Coordinator<S> {
         }
         self.discard_all(unneeded, out);
         self.release_shared(out);
+        self.forget_origin(out);
         if running && pending.is_final {
             self.commit_the_end(checkpoint, out);
         }

@@ -4,7 +4,7 @@
 
 use super::lifecycle::Job;
 use super::pending::{By, Stage};
-use super::{ClaimMode, Coordinator, Ended, FailureReason, Journal, Output, Written};
+use super::{Coordinator, Ended, FailureReason, Journal, Output, Written};
 use crate::ids::{CheckpointId, Epoch};
 use crate::snapshot::Acknowledged;
 use crate::timer::Timer;
@@ -26,7 +26,7 @@ pub(super) enum Change {
     Reserve,
     /// A checkpoint becomes a restore point.
     Complete(CheckpointId),
-    /// Nothing new: it says what an earlier entry of unknown outcome left open.
+    /// Nothing but what each entry says anyway: it decides what an earlier one of unknown outcome left open, and names savepoints.
     Settle,
     /// The job is over.
     End(Ended),
@@ -74,7 +74,7 @@ impl<S: Acknowledged> Coordinator<S> {
         if self.job == Job::SteppedDown || self.ledger.retrying || self.ledger.writing.is_some() {
             return;
         }
-        let settle = (!self.doubtful.is_empty()).then_some(Change::Settle);
+        let settle = self.has_something_to_settle().then_some(Change::Settle);
         let Some(change) = self.ledger.wanted.pop_front().or(settle) else { return };
         if let Change::Complete(checkpoint) = change {
             let pending = self.pending.get_mut(&checkpoint).expect("an aborted checkpoint leaves the queue of the journal");
@@ -87,6 +87,7 @@ impl<S: Acknowledged> Coordinator<S> {
 
     fn entry(&self, change: &Change) -> Journal {
         let mut entry = self.ledger.durable.clone();
+        self.name_leftovers(&mut entry);
         match change {
             Change::TakeOver => {
                 if entry.epoch == Epoch::default() {
@@ -104,14 +105,13 @@ impl<S: Acknowledged> Coordinator<S> {
                 entry.completed = super::retention::newest(&entry.completed, self.plan.checkpoints.retained);
                 // Why: an older one would put back in time what tasks have already committed.
                 assert_eq!(entry.completed.last(), Some(checkpoint), "a checkpoint that completes is the newest");
-                entry.origin = super::retention::origin_kept(entry.origin, &entry.completed, self.plan.checkpoints.retained);
+                super::retention::subsume_origin(&mut entry, self.plan.checkpoints.retained);
             }
             Change::Settle => {}
             Change::End(ended) => {
                 let keeps = super::retention::keeps_at_end(ended, self.plan.checkpoints.retention);
                 if !keeps {
-                    entry.completed.clear();
-                    entry.origin = None;
+                    super::retention::keep_nothing(&mut entry, ended);
                 }
                 entry.ended = Some(ended.clone());
             }
@@ -139,7 +139,6 @@ impl<S: Acknowledged> Coordinator<S> {
     fn entry_durable(&mut self, Writing { change, entry }: Writing, out: &mut Vec<Output<S>>) {
         let before = core::mem::replace(&mut self.ledger.durable, entry);
         let now = &self.ledger.durable;
-        let origin = before.origin.filter(|_| now.origin.is_none());
         let mut unneeded: BTreeSet<CheckpointId> = before.completed.difference(&now.completed).copied().collect();
         unneeded.append(&mut self.doubtful);
         match change {
@@ -148,9 +147,11 @@ impl<S: Acknowledged> Coordinator<S> {
             Change::Complete(checkpoint) => self.stored(checkpoint, unneeded, out),
             Change::End(ended) => self.end_durable(ended, unneeded, out),
         }
-        if let Some(origin) = origin.filter(|origin| origin.claim == ClaimMode::Claim) {
-            out.push(Output::DiscardOrigin(origin));
-        }
+        self.leftovers_are_named(out);
+    }
+
+    fn has_something_to_settle(&self) -> bool {
+        !self.doubtful.is_empty() || self.waits_for_being_named()
     }
 
     fn entry_unknown(&mut self, change: Change, out: &mut Vec<Output<S>>) {
@@ -174,7 +175,7 @@ impl<S: Acknowledged> Coordinator<S> {
         assert!(ledger.wanted.is_empty() || ledger.writing.is_some() || ledger.retrying, "what can be written is being written");
         // Why: nobody would ever settle it, and no restart could begin.
         let unsettled = ledger.writing.is_none() && !ledger.retrying;
-        assert!(self.doubtful.is_empty() || !unsettled, "what is in doubt is being settled");
+        assert!(!self.has_something_to_settle() || !unsettled, "what is in doubt is being settled");
         let storing: Vec<CheckpointId> = self.in_stage(Stage::Storing).collect();
         let Some(writing) = &ledger.writing else {
             assert!(storing.is_empty(), "only what is being written is being stored");

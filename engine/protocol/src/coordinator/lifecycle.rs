@@ -56,12 +56,13 @@ impl<S: Acknowledged> Coordinator<S> {
     pub(super) fn taken_over(&mut self, old_reserved: CheckpointId, out: &mut Vec<Output<S>>) {
         let Job::TakingOver { cancelled } = self.job else { unreachable!("a coordinator takes over once") };
         self.sweep(old_reserved, out);
-        let Journal { completed, origin, .. } = &self.ledger.durable;
+        let Journal { completed, origin, discarding, .. } = &self.ledger.durable;
         if let Some(origin) = origin {
             self.last_used = self.last_used.max(origin.checkpoint);
         }
-        let origin = origin.clone().filter(|origin| origin.claim == ClaimMode::Claim);
+        let origin = origin.clone().filter(|origin| origin.claim == ClaimMode::Claim).or(discarding.clone());
         out.push(Output::ListShared { checkpoints: completed.clone(), origin });
+        self.clean_up_after_others(out);
         self.job = Job::Waiting { said: None };
         if let Some(ended) = self.ledger.durable.ended.clone() {
             self.job = Job::Ended;
@@ -265,7 +266,7 @@ impl<S: Acknowledged> Coordinator<S> {
             return;
         }
         if self.takes_a_final_checkpoint() {
-            self.request(super::Kind::Requested, out);
+            self.request(super::Kind::Requested, String::new(), out);
         } else {
             self.end(Ended::Finished, out);
         }
@@ -416,14 +417,16 @@ impl<S: Acknowledged> Coordinator<S> {
         }
         self.discard_all(unneeded, out);
         self.sweep(self.ledger.durable.reserved, out);
-        if self.ledger.durable.completed.is_empty() && self.ledger.durable.origin.is_none() {
-            self.release_foreign(out);
-        }
         let kept = &self.ledger.durable;
+        if kept.completed.is_empty() && kept.origin.is_none() {
+            // Nobody needs any: the job's own are swept, and what a claimed snapshot has brought goes with that.
+            self.shared.release_below(None);
+        }
         if let Some(newest) = kept.completed.last().copied().or(kept.origin.as_ref().map(|origin| origin.checkpoint)) {
             self.shared.forget_after(newest);
         }
         self.sweep_shared(None, out);
+        self.forget_origin(out);
         self.set_status(Status::Ended(ended), out);
     }
 

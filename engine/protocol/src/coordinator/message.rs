@@ -48,6 +48,10 @@ pub struct Journal {
     pub completed: BTreeSet<CheckpointId>,
     /// What the job was started from, until checkpoints of its own have taken its place.
     pub origin: Option<Origin>,
+    /// Savepoints that were begun, and where each goes: of those that are not complete, nothing may be left.
+    pub begun: BTreeMap<CheckpointId, String>,
+    /// The claimed snapshot that the job was started from, while it is being deleted.
+    pub discarding: Option<Origin>,
     /// Set once the job has ended; nothing is deployed after that.
     pub ended: Option<Ended>,
 }
@@ -325,8 +329,19 @@ pub enum Input<S> {
     MetadataFailed(CheckpointId),
     /// The answer to [`Output::Discard`]: gone, or given up on.
     Discarded(CheckpointId),
+    /// The answer to [`Output::SettleSavepoint`]: it is complete and stays, or nothing is left of it.
+    SavepointSettled(CheckpointId),
+    /// The answer to [`Output::DiscardOrigin`]: it is a snapshot no more, and what no other could share is gone.
+    OriginDiscarded,
+    /// The answer to [`Output::ForgetOrigin`]: nothing is left of it.
+    OriginForgotten,
     /// The user, or a test, asks for a checkpoint.
-    Requested(Kind),
+    Requested {
+        /// Of which kind.
+        kind: Kind,
+        /// Where a savepoint is to go; empty for others.
+        target: String,
+    },
     /// The user cancels the job.
     CancelRequested,
     /// A timer fired.
@@ -404,14 +419,25 @@ pub enum Output<S> {
     Discard(CheckpointId),
     /// Delete these shared files: no snapshot of the job needs them.
     DiscardShared(BTreeSet<FileId>),
-    /// Delete the snapshot that the job was started from and has claimed; what it shares is discarded apart from it.
+    /// An earlier coordinator has begun this savepoint. If it is not complete, delete what there is of it; answered. One that is
+    /// complete, or may be, is the user's.
+    SettleSavepoint {
+        /// Its number.
+        checkpoint: CheckpointId,
+        /// Where it was to go.
+        target: String,
+    },
+    /// Delete the snapshot that the job was started from and has claimed, but for what it shares; answered. First of all it must not
+    /// look like a snapshot any more. It may have been begun before.
     DiscardOrigin(Origin),
+    /// What the claimed snapshot has shared is not needed any more: delete what is left of it; answered.
+    ForgetOrigin(Origin),
     /// Read which shared files these snapshots need; answered. If that cannot be read there is no answer, and nothing shared is
     /// ever deleted by this coordinator.
     ListShared {
         /// The retained checkpoints.
         checkpoints: BTreeSet<CheckpointId>,
-        /// The claimed snapshot that the job was started from.
+        /// The claimed snapshot that the job was started from, also if it is being deleted.
         origin: Option<Origin>,
     },
     /// Delete all shared files of the job but these.

@@ -5,6 +5,9 @@
 //!     |                      |                        |                      |                      |
 //!     +----------------------+----- aborted ----------+----------------------+      only the answer decides
 //! ```
+//!
+//! Before that a savepoint is `Naming` until the journal names it, and once its metadata is durable it is not pending any more:
+//! see `leftovers`.
 
 use super::admission::Request;
 use super::journal::Change;
@@ -23,6 +26,8 @@ const LEAST_RETRY: Duration = Duration::from_millis(100);
 /// How far a pending checkpoint is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Stage {
+    /// Of a savepoint: the journal does not name it yet. There is nothing of it.
+    Naming,
     /// Its place is being made.
     Locating,
     /// The coordinator's hooks are being called.
@@ -77,7 +82,7 @@ impl<S: Acknowledged> Coordinator<S> {
         self.last_used = checkpoint;
         let pending = Pending {
             kind: request.kind,
-            stage: Stage::Locating,
+            stage: if request.kind.is_savepoint() { Stage::Naming } else { Stage::Locating },
             is_final: false,
             missing: self.plan.tasks.clone(),
             snapshots: BTreeMap::new(),
@@ -86,7 +91,11 @@ impl<S: Acknowledged> Coordinator<S> {
         let timeout = self.plan.checkpoints.timeout;
         out.push(Output::Triggered { checkpoint, kind: request.kind });
         out.push(Output::Arm { timer: Timer::CheckpointDeadline(checkpoint), from: timeout, to: timeout });
-        out.push(Output::CreateLocation(checkpoint, request.kind));
+        if request.kind.is_savepoint() {
+            self.begun.insert(checkpoint, request.target);
+        } else {
+            out.push(Output::CreateLocation(checkpoint, request.kind));
+        }
     }
 
     pub(super) fn location_ready(&mut self, checkpoint: CheckpointId, out: &mut Vec<Output<S>>) {
@@ -212,7 +221,7 @@ impl<S: Acknowledged> Coordinator<S> {
 
     pub(super) fn checkpoint_expired(&mut self, checkpoint: CheckpointId, out: &mut Vec<Output<S>>) {
         match self.pending.get(&checkpoint).map(|pending| pending.stage) {
-            Some(Stage::Locating | Stage::Hooking | Stage::Collecting | Stage::Publishing | Stage::Queued) => {
+            Some(Stage::Naming | Stage::Locating | Stage::Hooking | Stage::Collecting | Stage::Publishing | Stage::Queued) => {
                 self.abort(checkpoint, FailureReason::Expired, By::Coordinator, out);
             }
             Some(Stage::Storing) => out.push(Output::Ignored("its journal entry is under way")),
@@ -228,7 +237,9 @@ impl<S: Acknowledged> Coordinator<S> {
         self.ledger.wanted.retain(|change| *change != Change::Complete(checkpoint));
         self.tell_aborted(checkpoint, &pending, reason, out);
         let waits = pending.stage <= Stage::Hooking || pending.stage == Stage::Publishing;
-        if waits && by != By::Answer {
+        if pending.stage == Stage::Naming {
+            self.begun.remove(&checkpoint);
+        } else if waits && by != By::Answer {
             self.abandoned.insert(checkpoint, pending.stage);
         } else {
             self.discard(checkpoint, out);

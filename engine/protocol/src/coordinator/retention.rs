@@ -1,10 +1,10 @@
 //! Which completed checkpoints stay, and whose files go.
 
 use super::lifecycle::Job;
-use super::{ClaimMode, Coordinator, Ended, Origin, Output};
+use super::{ClaimMode, Coordinator, Ended, Journal, Origin, Output};
 use crate::ids::{CheckpointId, Epoch};
 use crate::settings::Retention;
-use crate::shared_files::{self, FileId};
+use crate::shared_files::FileId;
 use crate::snapshot::Acknowledged;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -16,8 +16,28 @@ pub(super) fn newest(completed: &BTreeSet<CheckpointId>, retained: u32) -> BTree
 
 /// The snapshot that the job was started from is the oldest of its checkpoints if it is claimed, and forgotten once there is a
 /// checkpoint of its own if not.
-pub(super) fn origin_kept(origin: Option<Origin>, completed: &BTreeSet<CheckpointId>, retained: u32) -> Option<Origin> {
-    origin.filter(|origin| origin.claim == ClaimMode::Claim && completed.len() < retained as usize)
+pub(super) fn subsume_origin(entry: &mut Journal, retained: u32) {
+    let stays = |origin: &Origin| origin.claim == ClaimMode::Claim && entry.completed.len() < retained as usize;
+    if !entry.origin.as_ref().is_some_and(stays) {
+        let origin = entry.origin.take();
+        let_go(entry, origin);
+    }
+}
+
+/// The job's last entry keeps nothing. A claimed snapshot goes with the job only if the job has taken it in: a checkpoint has been built
+/// upon it, or all input has gone through. Otherwise it may be the only thing that somebody can begin from.
+pub(super) fn keep_nothing(entry: &mut Journal, ended: &Ended) {
+    let taken_in = !entry.completed.is_empty() || *ended == Ended::Finished;
+    entry.completed.clear();
+    let origin = entry.origin.take().filter(|_| taken_in);
+    let_go(entry, origin);
+}
+
+/// The journal does not name it any more: if it was claimed, it is to be deleted.
+pub(super) fn let_go(entry: &mut Journal, origin: Option<Origin>) {
+    if let Some(origin) = origin.filter(|origin| origin.claim == ClaimMode::Claim) {
+        entry.discarding = Some(origin);
+    }
 }
 
 /// Whether checkpoints outlive the job (Flink: the discard flags of `CheckpointProperties`).
@@ -51,23 +71,15 @@ impl<S: Acknowledged> Coordinator<S> {
             return;
         }
         let retained = &self.ledger.durable;
-        let origin = retained.origin.as_ref().filter(|origin| origin.claim == ClaimMode::Claim).map(|origin| origin.checkpoint);
+        let origin = retained.origin.as_ref().filter(|origin| origin.claim == ClaimMode::Claim);
+        // What still looks like a snapshot has all that it names.
+        let origin = origin.or(self.whole_though_discarded()).map(|origin| origin.checkpoint);
         // Of what is in doubt it is not known whether it is retained.
         let oldest = origin.into_iter().chain(retained.completed.iter().copied()).chain(self.doubtful.iter().copied()).min();
         // With nothing retained a checkpoint may be on its way whose parts are acknowledged: only the end clears everything.
         let Some(oldest) = oldest else { return };
         let released = self.shared.release_below(Some(oldest));
         if !released.is_empty() {
-            out.push(Output::DiscardShared(released));
-        }
-    }
-
-    /// Nothing is retained and the job is over: what a claimed snapshot has brought goes by name, as a sweep of the job's own folder
-    /// does not meet it.
-    pub(super) fn release_foreign(&mut self, out: &mut Vec<Output<S>>) {
-        let mut released = self.shared.release_below(None);
-        released.retain(|file| shared_files::is_foreign(file));
-        if self.shared_is_known && !released.is_empty() {
             out.push(Output::DiscardShared(released));
         }
     }
@@ -85,6 +97,11 @@ impl<S: Acknowledged> Coordinator<S> {
         // Of a job that was over when this coordinator took over, nobody writes any more.
         let before = (self.job != Job::Ended).then_some(self.epoch);
         self.sweep_shared(before, out);
+        if self.ledger.durable.discarding.is_some() {
+            // What only that has used was not deleted to the end.
+            self.release_shared(out);
+            self.forget_origin(out);
+        }
     }
 
     /// Deletes the shared files that nobody needs, known or not.
@@ -97,6 +114,8 @@ impl<S: Acknowledged> Coordinator<S> {
     pub(super) fn discarded(&mut self, checkpoint: CheckpointId, out: &mut Vec<Output<S>>) {
         if !self.cleaning.remove(&checkpoint) {
             out.push(Output::Ignored("it is not being discarded"));
+        } else {
+            self.begun.remove(&checkpoint);
         }
     }
 

@@ -95,6 +95,12 @@ impl fmt::Display for Journal {
             let claimed = if *claim == ClaimMode::Claim { "claimed" } else { "not-claimed" };
             write!(f, " origin={checkpoint},{claimed}")?;
         }
+        if !self.begun.is_empty() {
+            write!(f, " begun={}", Row(&self.begun.keys().collect()))?;
+        }
+        if let Some(Origin { checkpoint, .. }) = &self.discarding {
+            write!(f, " discarding={checkpoint}")?;
+        }
         match &self.ended {
             Some(ended) => write!(f, " ended {ended}"),
             None => Ok(()),
@@ -135,7 +141,9 @@ impl<S> fmt::Display for Output<S> {
             }
             Self::Discard(checkpoint) => write!(f, "discard {checkpoint}"),
             Self::DiscardShared(files) => write!(f, "discard-shared {}", Row(files)),
+            Self::SettleSavepoint { checkpoint, target } => write!(f, "settle-savepoint {checkpoint} in {target}"),
             Self::DiscardOrigin(origin) => write!(f, "discard-origin {}", origin.checkpoint),
+            Self::ForgetOrigin(origin) => write!(f, "forget-origin {}", origin.checkpoint),
             Self::ListShared { checkpoints, origin } => {
                 write!(f, "list-shared {}", Row(checkpoints))?;
                 if origin.is_some() {

@@ -90,7 +90,7 @@ impl Talk {
             ["request", kind_word, times] => {
                 let times = times.trim_start_matches('x').parse().expect("a number of times");
                 let mut outputs = Vec::new();
-                (0..times).for_each(|_| outputs.extend(self.step(Input::Requested(kind(kind_word)))));
+                (0..times).for_each(|_| outputs.extend(self.step(requested(kind(kind_word)))));
                 outputs
             }
             ["gather", c] => self.gather(checkpoint(c)),
@@ -214,12 +214,21 @@ impl Talk {
             ["metadata-durable", c] => one(Input::MetadataDurable(checkpoint(c))),
             ["metadata-failed", c] => one(Input::MetadataFailed(checkpoint(c))),
             ["discarded", c] => one(Input::Discarded(checkpoint(c))),
-            ["request", k] => one(Input::Requested(kind(k))),
+            ["savepoint-settled", c] => one(Input::SavepointSettled(checkpoint(c))),
+            ["origin-discarded"] => one(Input::OriginDiscarded),
+            ["origin-forgotten"] => one(Input::OriginForgotten),
+            ["request", k] => one(requested(kind(k))),
             ["cancel"] => one(Input::CancelRequested),
             ["fired", ref name @ ..] => one(Input::Fired(timer(name))),
             _ => panic!("no such directive: {words:?}"),
         }
     }
+}
+
+/// With a place for savepoints.
+pub fn requested<S>(kind: Kind) -> Input<S> {
+    let target = if kind.is_savepoint() { "/savepoints".into() } else { String::new() };
+    Input::Requested { kind, target }
 }
 
 fn number<T: std::str::FromStr>(word: &str, prefix: &str) -> T {
@@ -345,6 +354,10 @@ fn job(words: &[&str]) -> (Plan, Journal) {
             "epoch" => journal.epoch = Epoch(number(value, "e")),
             "reserved" => journal.reserved = checkpoint(value),
             "completed" => journal.completed = checkpoints(value),
+            "begun" => journal.begun = checkpoints(value).into_iter().map(|c| (c, "/savepoints".into())).collect(),
+            "discarding" => {
+                journal.discarding = Some(Origin { path: "/savepoint".into(), checkpoint: checkpoint(value), claim: ClaimMode::Claim });
+            }
             "ended" => journal.ended = Some(if value == "finished" { Ended::Finished } else { Ended::Cancelled }),
             other => panic!("no such key: {other:?}"),
         }

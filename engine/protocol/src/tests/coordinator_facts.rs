@@ -1,6 +1,6 @@
 //! What is true of a coordinator, one fact per test.
 
-use super::coordinator::plan;
+use super::coordinator::{plan, requested};
 use crate::coordinator::{
     Coordinator, Ended, FailureKind, FailureReason, Input, Journal, Kind, Output, Plan, RequestNumber, Standing, Status, Written,
 };
@@ -8,7 +8,6 @@ use crate::ids::{AttemptId, CheckpointId, Epoch, Incarnation, TaskId, WorkerId};
 use crate::machine::Machine;
 use crate::settings::{RestartStrategy, Retention};
 use crate::timer::Timer;
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 type Job = Coordinator<u32>;
@@ -50,7 +49,7 @@ fn acks(job: &Job, checkpoint: CheckpointId) -> Vec<Input<u32>> {
 
 /// Requests the checkpoint and answers everything up to its journal entry.
 fn until_entry(job: &mut Job, id: u64) -> Vec<Output<u32>> {
-    let mut out = steps(job, [Input::Requested(Kind::Requested), Input::LocationReady(c(id))]);
+    let mut out = steps(job, [requested(Kind::Requested), Input::LocationReady(c(id))]);
     let acks = acks(job, c(id));
     out.extend(steps(job, acks));
     out.extend(steps(job, [Input::MetadataDurable(c(id))]));
@@ -71,7 +70,7 @@ fn nobody_hears_of_completion_before_the_journal_is_durable() {
 #[test]
 fn late_ack_of_an_expired_checkpoint_completes_nothing() {
     let mut job = running(periodic(&[1]));
-    steps(&mut job, [Input::Requested(Kind::Requested), Input::LocationReady(c(1))]);
+    steps(&mut job, [requested(Kind::Requested), Input::LocationReady(c(1))]);
     steps(&mut job, [Input::Fired(Timer::CheckpointDeadline(c(1)))]);
     let late = acks(&job, c(1));
     let out = steps(&mut job, late);
@@ -96,8 +95,7 @@ fn a_fenced_coordinator_says_so_and_then_nothing_more() {
     let mut job = running(periodic(&[1]));
     until_entry(&mut job, 1);
     assert_eq!(steps(&mut job, [Input::Journal(Written::Fenced)]), [Output::SteppedDown]);
-    let later =
-        [Input::Requested(Kind::Savepoint(RequestNumber(0))), Input::CancelRequested, Input::Fired(Timer::JournalRetry), joined(3, 1)];
+    let later = [requested(Kind::Savepoint(RequestNumber(0))), Input::CancelRequested, Input::Fired(Timer::JournalRetry), joined(3, 1)];
     let out = steps(&mut job, later);
     assert!(out.iter().all(|output| matches!(output, Output::Ignored(_))), "{out:?}");
     assert!(job.has_stepped_down());
@@ -105,21 +103,21 @@ fn a_fenced_coordinator_says_so_and_then_nothing_more() {
 
 #[test]
 fn a_takeover_skips_every_number_that_may_have_been_used() {
-    let journal = Journal { epoch: Epoch(3), reserved: c(16), completed: [c(11)].into(), origin: None, ended: None };
+    let journal = Journal { epoch: Epoch(3), reserved: c(16), completed: [c(11)].into(), ..Journal::default() };
     let mut out = Vec::new();
     let mut job = Job::recover(Standing { plan: periodic(&[1]), journal }, &mut out);
-    let expected = Journal { epoch: Epoch(4), reserved: c(24), completed: [c(11)].into(), origin: None, ended: None };
+    let expected = Journal { epoch: Epoch(4), reserved: c(24), completed: [c(11)].into(), ..Journal::default() };
     assert_eq!(out, [Output::Write(expected)], "and does nothing else before that is durable");
     let out = steps(&mut job, [Input::Journal(Written::Durable), joined(1, 1)]);
     assert!(out.contains(&Output::Sweep { keep: [c(11)].into(), up_to: c(16) }), "{out:?}");
     let attempt = AttemptId { epoch: Epoch(4), number: 1 };
-    let out = steps(&mut job, [Input::TaskRunning { attempt, task: TaskId::new(0, 0) }, Input::Requested(Kind::Requested)]);
+    let out = steps(&mut job, [Input::TaskRunning { attempt, task: TaskId::new(0, 0) }, requested(Kind::Requested)]);
     assert!(out.contains(&Output::Triggered { checkpoint: c(17), kind: Kind::Requested }), "{out:?}");
 }
 
 #[test]
 fn a_job_that_has_ended_is_never_deployed_again() {
-    let journal = Journal { epoch: Epoch(3), reserved: c(16), completed: BTreeSet::new(), origin: None, ended: Some(Ended::Finished) };
+    let journal = Journal { epoch: Epoch(3), reserved: c(16), ended: Some(Ended::Finished), ..Journal::default() };
     let mut job = Job::recover(Standing { plan: periodic(&[1]), journal }, &mut Vec::new());
     let out = steps(&mut job, [joined(1, 5), Input::Journal(Written::Durable), joined(2, 5)]);
     assert!(!out.iter().any(|output| matches!(output, Output::Deploy { .. })), "{out:?}");
@@ -196,7 +194,7 @@ fn a_failure_of_an_older_checkpoint_than_the_last_success_does_not_count() {
     let mut plan = periodic(&[1]);
     plan.checkpoints.max_concurrent = 2;
     let mut job = running(plan);
-    let savepoint = [Input::Requested(Kind::Savepoint(RequestNumber(0))), Input::LocationReady(c(1))];
+    let savepoint = [requested(Kind::Savepoint(RequestNumber(0))), Input::Journal(Written::Durable), Input::LocationReady(c(1))];
     steps(&mut job, savepoint);
     until_entry(&mut job, 2);
     steps(&mut job, [Input::Journal(Written::Durable)]);

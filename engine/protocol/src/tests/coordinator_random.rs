@@ -1,6 +1,6 @@
 //! Random lives of a coordinator in a small world that knows what is really durable.
 
-use super::coordinator::{plan, Part};
+use super::coordinator::{plan, requested, Part};
 use crate::coordinator::{
     ClaimMode, Coordinator, Ended, FailureKind, FailureReason, Input, Journal, Kind, Origin, Output, Plan, RequestNumber, RestorePoint,
     Standing, Status, Written,
@@ -37,6 +37,12 @@ struct World {
     notified: Option<CheckpointId>,
     gone: BTreeSet<CheckpointId>,
     savepoints: BTreeSet<CheckpointId>,
+    /// Folders of savepoints, and whether there is metadata in each.
+    folders: BTreeMap<CheckpointId, bool>,
+    /// Savepoints that an earlier coordinator had begun, by what was found: finished ones, and others.
+    settled: (usize, usize),
+    /// Whether the snapshot that the job was started from still looks like one, and whether anything is left of it.
+    origin: (bool, bool),
     completions: usize,
     stores: BTreeMap<TaskId, Store>,
     /// What each task handed over for each checkpoint: file numbers and the names that they were uploaded under.
@@ -49,6 +55,11 @@ struct World {
 
 /// A task's store: it gets a file with each checkpoint and drops one of four. Each is uploaded once, or again from a wasteful file.
 type Store = BTreeMap<u64, SharedFile>;
+
+/// What the snapshot that the job was started from has brought for a task.
+fn foreign(task: TaskId) -> SharedFile {
+    SharedFile { name: "f0".into(), path: format!("/s/{task}"), size_bytes: FILE_BYTES, segment: None }
+}
 
 /// Every file has so many bytes.
 const FILE_BYTES: u64 = 10;
@@ -76,6 +87,9 @@ impl World {
             notified: None,
             gone: BTreeSet::new(),
             savepoints: BTreeSet::new(),
+            folders: BTreeMap::new(),
+            settled: (0, 0),
+            origin: (true, true),
             completions: 0,
             stores: BTreeMap::new(),
             parts: BTreeMap::new(),
@@ -102,9 +116,13 @@ impl World {
         if !matches!(input, Input::Journal(_) | Input::SharedListed(_)) {
             self.said.push(input.clone());
         }
+        if let Input::MetadataDurable(checkpoint) = &input {
+            self.folders.entry(*checkpoint).and_modify(|written| *written = true);
+        }
         let mut out = Vec::new();
         self.job.step(input, &mut out);
         self.perform(out);
+        self.assert_leftovers_are_named();
         let ordinary = self.job.pending().filter(|(_, kind)| !kind.is_savepoint()).count();
         assert!(ordinary <= self.plan.checkpoints.max_concurrent as usize, "at most so many checkpoints are pending");
         // Why: barriers of two checkpoints in the channels at once, of which one overtakes.
@@ -135,7 +153,25 @@ impl World {
                     assert!(checkpoint <= self.truth.reserved, "{checkpoint} is not set aside");
                     self.newest = checkpoint;
                 }
-                Output::CreateLocation(checkpoint, _) => self.answers.push(Input::LocationReady(checkpoint)),
+                Output::CreateLocation(checkpoint, kind) => {
+                    if kind.is_savepoint() {
+                        assert!(self.truth.begun.contains_key(&checkpoint), "{checkpoint} has a folder, and no journal knows of it");
+                        self.folders.insert(checkpoint, false);
+                    }
+                    self.answers.push(Input::LocationReady(checkpoint));
+                }
+                Output::SettleSavepoint { checkpoint, target } => {
+                    assert_eq!(self.truth.begun.get(&checkpoint), Some(&target), "nobody else's folder is looked at");
+                    match self.folders.get(&checkpoint) {
+                        Some(true) => self.settled.0 += 1,
+                        Some(false) => {
+                            self.settled.1 += 1;
+                            self.folders.remove(&checkpoint);
+                        }
+                        None => {}
+                    }
+                    self.answers.push(Input::SavepointSettled(checkpoint));
+                }
                 Output::Trigger { attempt, checkpoint, tasks, .. } => {
                     assert_eq!(tasks, self.plan.sources, "all sources are triggered");
                     for task in self.plan.tasks.clone() {
@@ -144,21 +180,25 @@ impl World {
                     }
                 }
                 Output::CallHooks(checkpoint) => self.answers.push(Input::HooksReady(checkpoint)),
-                Output::ListShared { checkpoints, .. } => {
+                Output::ListShared { checkpoints, origin } => {
                     let used = |checkpoint: &CheckpointId| {
                         let parts = self.parts.range((*checkpoint, TaskId::new(0, 0))..).take_while(|((other, _), _)| other == checkpoint);
                         parts.flat_map(|(_, part)| part.values()).map(|file| (file.path.clone(), *checkpoint)).collect::<Vec<_>>()
                     };
-                    self.answers.push(Input::SharedListed(checkpoints.iter().flat_map(used).collect()));
+                    let brought = |origin: Origin| self.plan.tasks.iter().map(move |task| (foreign(*task).path, origin.checkpoint));
+                    let brought = origin.into_iter().filter(|_| self.origin.1).flat_map(brought);
+                    self.answers.push(Input::SharedListed(brought.chain(checkpoints.iter().flat_map(used)).collect()));
                 }
                 Output::DiscardShared(files) => {
+                    let foreign = files.iter().find(|file| file.starts_with('/'));
+                    assert!(foreign.is_none() || !self.origin.0, "the origin looks whole, and {foreign:?} of it goes");
                     self.deleted.extend(files);
                     self.assert_nothing_shared_is_missing();
                 }
                 Output::SweepShared { keep, before } => {
                     let (ours, everything) = (format!("e{}-", self.job.epoch().0), before.is_none());
                     let files = self.parts.values().flat_map(BTreeMap::values).map(|file| &file.path);
-                    let files = files.filter(|file| everything || !file.starts_with(&ours));
+                    let files = files.filter(|file| !file.starts_with('/') && (everything || !file.starts_with(&ours)));
                     let gone: Vec<String> = files.filter(|file| !keep.contains(*file)).cloned().collect();
                     self.deleted.extend(gone);
                     self.assert_nothing_shared_is_missing();
@@ -166,6 +206,19 @@ impl World {
                 Output::DiscardOrigin(origin) => {
                     assert_eq!(origin.claim, ClaimMode::Claim, "what is the user's is deleted");
                     assert_eq!(self.truth.origin, None, "and nothing begins from it any more");
+                    assert_eq!(self.truth.discarding, Some(origin), "whoever takes over knows of it");
+                    let taken_in = !self.ever.is_empty() || self.truth.ended == Some(Ended::Finished);
+                    assert!(taken_in, "what was never taken in is deleted");
+                    self.origin.0 = false;
+                    self.answers.push(Input::OriginDiscarded);
+                }
+                Output::ForgetOrigin(origin) => {
+                    assert_eq!(self.truth.discarding, Some(origin), "it is being deleted");
+                    assert!(!self.origin.0, "what looks whole is whole");
+                    self.origin.1 = false;
+                    self.deleted.extend(self.plan.tasks.iter().map(|task| foreign(*task).path));
+                    self.assert_nothing_shared_is_missing();
+                    self.answers.push(Input::OriginForgotten);
                 }
                 Output::WriteMetadata { checkpoint, snapshots, .. } => {
                     assert_eq!(self.acked.get(&checkpoint), Some(&self.plan.tasks), "{checkpoint} has the part of each task");
@@ -176,6 +229,8 @@ impl World {
                     assert_eq!(self.acked.get(&checkpoint), Some(&self.plan.tasks), "{checkpoint} completes after each ack");
                     self.completions += 1;
                     if kind.is_savepoint() {
+                        assert_eq!(self.folders.get(&checkpoint), Some(&true), "a savepoint that its user is told of is there");
+                        assert!(!self.truth.begun.contains_key(&checkpoint), "and nobody will take it for unfinished");
                         self.savepoints.insert(checkpoint);
                     } else {
                         assert!(self.truth.completed.contains(&checkpoint), "{checkpoint} is complete without being durable");
@@ -192,6 +247,7 @@ impl World {
                 Output::Discard(checkpoint) => {
                     self.assert_unneeded(checkpoint);
                     self.gone.insert(checkpoint);
+                    self.folders.remove(&checkpoint);
                     self.answers.push(Input::Discarded(checkpoint));
                 }
                 Output::DiscardSnapshot { checkpoint, .. } => self.assert_unneeded(checkpoint),
@@ -209,6 +265,10 @@ impl World {
                     for &task in &self.plan.tasks {
                         let store = restored_from.and_then(|from| self.parts.get(&(from, task)).cloned()).unwrap_or_default();
                         self.stores.insert(task, store);
+                        if let Some(RestorePoint::Origin(Origin { claim: ClaimMode::Claim, .. })) = &restore {
+                            assert!(self.origin.0, "what is begun from is whole");
+                            self.stores.entry(task).or_default().insert(0, foreign(task));
+                        }
                     }
                     self.merging.iter_mut().for_each(BTreeMap::clear);
                     assert!(restored_from >= self.committed, "what was committed is not done again");
@@ -231,6 +291,16 @@ impl World {
                 Output::SteppedDown => panic!("nobody else has taken over"),
             }
         }
+    }
+
+    /// Whoever takes over must find out what is not finished.
+    fn assert_leftovers_are_named(&self) {
+        let unfinished = self.folders.iter().find(|(checkpoint, written)| !**written && !self.truth.begun.contains_key(*checkpoint));
+        assert_eq!(unfinished, None, "it is not finished, and no journal knows of it");
+        let told = self.savepoints.iter().find(|checkpoint| self.folders.get(*checkpoint) != Some(&true));
+        assert_eq!(told, None, "it is its user's, and is gone");
+        let (whole, there) = self.origin;
+        assert!(whole || !there || self.truth.discarding.is_some(), "the origin is half deleted, and no journal knows of it");
     }
 
     fn take_snapshot(&mut self, checkpoint: CheckpointId, task: TaskId) -> Part {
@@ -324,6 +394,12 @@ impl World {
         if let Some(entry) = self.in_flight.take().filter(|_| landed) {
             self.land(entry);
         }
+        for answer in &self.answers {
+            if let Input::MetadataDurable(checkpoint) = answer {
+                // It was written, and nobody heard of it.
+                self.folders.entry(*checkpoint).and_modify(|written| *written |= landed);
+            }
+        }
         (self.answers, self.timers, self.acked) = (Vec::new(), Vec::new(), BTreeMap::new());
         let mut out = Vec::new();
         self.job = Coordinator::recover(Standing { plan: self.plan.clone(), journal: self.truth.clone() }, &mut out);
@@ -378,7 +454,7 @@ impl World {
                 let incarnation = Incarnation(self.lives.get(&worker).copied().unwrap_or(0));
                 self.step(Input::WorkerLost { worker, incarnation });
             }
-            16 => self.step(Input::Requested([Kind::Savepoint(RequestNumber(0)), Kind::Requested, Kind::Periodic][at % 3])),
+            16 => self.step(requested([Kind::Savepoint(RequestNumber(0)), Kind::Requested, Kind::Periodic][at % 3])),
             23 => self.step(Input::Backlog { attempt, task, behind: odd }),
             17 => {
                 if !self.said.is_empty() {
@@ -484,6 +560,7 @@ fn random_lives_get_far() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let lives = (any_plan(), prop::collection::vec(any_happening(), 600));
     let (mut completed, mut savepoints, mut takeovers, mut restarts, mut discarded) = (0, 0, 0, 0, 0);
+    let (mut kept, mut cleaned, mut claimed, mut forgotten) = (0, 0, 0, 0);
     for at in 0..100 {
         let tree = lives.new_tree(&mut runner).expect("a life");
         let (plan, happenings) = proptest::strategy::ValueTree::current(&tree);
@@ -496,7 +573,12 @@ fn random_lives_get_far() {
         savepoints += world.savepoints.len();
         takeovers += world.job.epoch().0;
         discarded += world.gone.len();
+        (kept, cleaned) = (kept + world.settled.0, cleaned + world.settled.1);
+        claimed += usize::from(!world.origin.0);
+        forgotten += usize::from(!world.origin.1);
     }
+    let settled = kept > 2 && cleaned > 10 && claimed > 10 && forgotten > 5 && forgotten < claimed;
+    assert!(settled, "{kept} savepoints kept and {cleaned} cleaned up; {claimed} origins deleted, {forgotten} to the end");
     let far = completed > 200 && savepoints > 50 && takeovers > 200 && restarts > 2 && discarded > 200;
     assert!(far, "{completed} completed, {savepoints} savepoints, {takeovers} reigns, {restarts} attempts, {discarded} discarded");
 }

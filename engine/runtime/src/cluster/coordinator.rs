@@ -4,7 +4,9 @@
 //! * `serving`: connections of workers and users.
 //! * `performing`: what the machine wants done.
 //! * `savepoints`: what users are told of theirs.
+//! * `leftovers`: what is cleaned up outside of the job's own folder.
 
+mod leftovers;
 mod performing;
 mod savepoints;
 mod serving;
@@ -269,7 +271,10 @@ impl<E: Env> Driver<E> {
         // Why only there: in files, what comes after the sweep finds no folder. An object would stay for ever.
         let late = match self.store.storage() {
             CheckpointStorage::Object { .. } => self.unanswered.len(),
-            CheckpointStorage::FileSystem { .. } | CheckpointStorage::Memory { .. } => 0,
+            // No sweep comes by where savepoints are.
+            CheckpointStorage::FileSystem { .. } | CheckpointStorage::Memory { .. } => {
+                self.unanswered.iter().filter(|checkpoint| self.savepoints.folder(**checkpoint).is_some()).count()
+            }
         };
         self.sweeping == 0 && self.discarding.is_empty() && late == 0
     }
@@ -329,6 +334,7 @@ impl<E: Env> Driver<E> {
                     self.unanswered.remove(checkpoint);
                 }
                 match &input {
+                    Input::SavepointSettled(_) | Input::OriginDiscarded | Input::OriginForgotten => self.sweeping -= 1,
                     Input::Discarded(checkpoint) => {
                         self.discarding.remove(checkpoint);
                         self.observe(Moment::Discarded, None, Some(*checkpoint), Detail::None);

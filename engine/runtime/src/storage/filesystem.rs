@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind};
 
-const METADATA: &str = "_metadata";
+pub(super) const METADATA: &str = "_metadata";
 const METADATA_TEMPORARY: &str = "_metadata.tmp";
 pub(super) const SHARED: &str = "shared";
 const FOLDERS: [&str; 2] = [SHARED, "taskowned"];
@@ -75,7 +75,7 @@ pub fn escaped(name: &str) -> String {
     path
 }
 
-fn parent(path: &str) -> Option<&str> {
+pub(super) fn parent(path: &str) -> Option<&str> {
     match path.rsplit_once('/') {
         Some(("", "")) => None,
         Some(("", _)) => Some("/"),
@@ -126,7 +126,7 @@ fn is_foreign(error: &io::Error) -> bool {
 /// Depth of a path beyond which something removes folders as fast as they are made.
 const MOST_FOLDERS: usize = 64;
 
-async fn sync_folder<E: Env>(env: &E, path: &str) -> Result<(), StorageError> {
+pub(super) async fn sync_folder<E: Env>(env: &E, path: &str) -> Result<(), StorageError> {
     env.files().sync_folder(path).await.map_err(StorageError::io("sync folder", path))
 }
 
@@ -233,7 +233,12 @@ pub(super) fn numbered(metadata: CheckpointMetadata, checkpoint: CheckpointId, f
 /// # Errors
 /// `Io` or `Corrupt`.
 pub async fn read<E: Env>(env: &E, folder: &str) -> Result<CheckpointMetadata, StorageError> {
-    let path = format!("{folder}/{METADATA}");
+    read_named(env, folder, METADATA).await
+}
+
+/// The same under another name.
+pub(super) async fn read_named<E: Env>(env: &E, folder: &str, name: &str) -> Result<CheckpointMetadata, StorageError> {
+    let path = format!("{folder}/{name}");
     decode_metadata(StateFileReader::open(env, FileKind::Metadata, &path, None).await?, path).await
 }
 

@@ -27,7 +27,7 @@
 //! An upload that nobody completes is such litter as well: parts are written only once an `_upload-` object names it, so that
 //! a discard or a sweep can abort it. (What dies between the two leaves an upload without parts, which costs nothing.)
 
-use super::filesystem::{checkpoint_folder, SHARED};
+use super::filesystem::{checkpoint_folder, METADATA, SHARED};
 use super::state_file::StateFileReader;
 use super::StorageError;
 use crate::env::{Env, ObjectError};
@@ -48,8 +48,7 @@ mod writer;
 pub use probe::check;
 pub use writer::ObjectWriter;
 
-const METADATA: &str = "_metadata";
-const LOCATION: &str = "_location";
+pub(super) const LOCATION: &str = "_location";
 /// Names of state begin with neither `_` nor `.`: see `filesystem::state_path`.
 const UPLOAD: &str = "_upload-";
 
@@ -144,7 +143,12 @@ pub async fn read_metadata<E: Env>(env: &E, root: &str, checkpoint: CheckpointId
 /// # Errors
 /// `Object` or `Corrupt`.
 pub async fn read<E: Env>(env: &E, folder: &str) -> Result<CheckpointMetadata, StorageError> {
-    let url = format!("{folder}/{METADATA}");
+    read_named(env, folder, METADATA).await
+}
+
+/// The same under another name.
+pub(super) async fn read_named<E: Env>(env: &E, folder: &str, name: &str) -> Result<CheckpointMetadata, StorageError> {
+    let url = format!("{folder}/{name}");
     let reader = StateFileReader::open_object(env, FileKind::Metadata, &url, None).await?;
     super::filesystem::decode_metadata(reader, url).await
 }

@@ -4,7 +4,8 @@
 //!
 //! Never here: what a job does (it never lists on its way to a restore).
 
-use super::filesystem::{self, checkpoint_of, SHARED};
+use super::filesystem::{self, checkpoint_of, METADATA, SHARED};
+use super::leftovers::CLAIMED;
 use super::object::{self, requests};
 use super::{is_url, CheckpointStorage, CheckpointStore, StorageError};
 use crate::env::{Env, File, Files};
@@ -12,7 +13,6 @@ use cofferdam_protocol::metadata::CheckpointMetadata;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
 
-const METADATA: &str = "_metadata";
 const JOURNAL: &str = "journal";
 /// Folders of savepoints begin with it.
 const SAVEPOINT: &str = "savepoint-";
@@ -79,24 +79,45 @@ async fn file_size<E: Env>(env: &E, path: &str) -> io::Result<u64> {
 /// # Errors
 /// `Io`, `Object` or `Corrupt`.
 pub async fn snapshots<E: Env>(env: &E, job: &str) -> Result<BTreeMap<String, CheckpointMetadata>, StorageError> {
-    let folders: BTreeSet<String> = if is_url(job) {
-        listed(env, job).await?.into_iter().filter_map(|url| snapshot_of(&url, job)).collect()
-    } else {
-        names(env, job).await?.unwrap_or_default().into_iter().map(|name| format!("{job}/{name}")).collect()
-    };
     let (store, mut found) = (anywhere(), BTreeMap::new());
-    for folder in folders {
-        if is_snapshot(env, &folder).await? {
-            let metadata = store.read_origin(env, &folder).await?;
-            found.insert(folder, metadata);
+    for folder in folders_with(env, job, METADATA).await? {
+        let metadata = store.read_origin(env, &folder).await?;
+        found.insert(folder, metadata);
+    }
+    Ok(found)
+}
+
+/// The snapshots below a job that were given to another one, which has deleted them in part and may need what is left.
+///
+/// # Errors
+/// `Io`, `Object` or `Corrupt`.
+pub async fn claimed<E: Env>(env: &E, job: &str) -> Result<BTreeMap<String, CheckpointMetadata>, StorageError> {
+    let (store, mut found) = (anywhere(), BTreeMap::new());
+    for folder in folders_with(env, job, CLAIMED).await? {
+        let metadata = store.read_claimed(env, &folder).await?;
+        found.insert(folder, metadata);
+    }
+    Ok(found)
+}
+
+/// The folders right below a job that have a file of this name.
+async fn folders_with<E: Env>(env: &E, job: &str, file: &str) -> Result<BTreeSet<String>, StorageError> {
+    if is_url(job) {
+        return Ok(listed(env, job).await?.into_iter().filter_map(|url| folder_of(&url, job, file)).collect());
+    }
+    let mut found = BTreeSet::new();
+    for name in names(env, job).await?.unwrap_or_default() {
+        let folder = format!("{job}/{name}");
+        if size(env, &format!("{folder}/{file}")).await?.is_some() {
+            found.insert(folder);
         }
     }
     Ok(found)
 }
 
-/// The snapshot whose metadata this URL names, if it is one right below the job.
-fn snapshot_of(url: &str, job: &str) -> Option<String> {
-    let folder = url.strip_suffix(METADATA)?.strip_suffix('/')?;
+/// The folder of this URL, if that names such a file in one right below the job.
+fn folder_of(url: &str, job: &str, file: &str) -> Option<String> {
+    let folder = url.strip_suffix(file)?.strip_suffix('/')?;
     let name = folder.strip_prefix(job)?.strip_prefix('/')?;
     (!name.contains('/')).then(|| folder.to_owned())
 }
@@ -111,18 +132,20 @@ pub fn needed(metadata: &CheckpointMetadata) -> BTreeSet<String> {
     paths
 }
 
-/// What no snapshot below the job needs, of the files in `shared` and in the folders of checkpoints. The job must not run.
+/// What no snapshot below the job needs, of the files in `shared` and in the folders of checkpoints. The job must not run; one that has
+/// claimed a snapshot of it may: what that names counts as needed until nothing is left of it.
 ///
 /// # Errors
 /// `Io`, `Object` or `Corrupt`: what cannot be read may need any of them.
 pub async fn orphans<E: Env>(env: &E, job: &str) -> Result<Orphans, StorageError> {
-    let snapshots = snapshots(env, job).await?;
-    let needed: BTreeSet<String> = snapshots.values().flat_map(needed).collect();
+    let (snapshots, claimed) = (snapshots(env, job).await?, claimed(env, job).await?);
+    let needed: BTreeSet<String> = snapshots.values().chain(claimed.values()).flat_map(needed).collect();
     let mut orphans = Orphans { snapshots: snapshots.len(), files: BTreeMap::new() };
     for path in candidates(env, job).await? {
-        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
-        let own = snapshots.contains_key(folder) && (path.ends_with("/_metadata") || object::is_mark(&path));
-        if own || needed.contains(&path) {
+        let (folder, name) = path.rsplit_once('/').unwrap_or(("", &path));
+        let own = snapshots.contains_key(folder) && (name == METADATA || object::is_mark(&path));
+        let given = claimed.contains_key(folder) && name == CLAIMED;
+        if own || given || needed.contains(&path) {
             continue;
         }
         if let Some(size_bytes) = size(env, &path).await? {
@@ -161,6 +184,10 @@ pub async fn unfinished_savepoints<E: Env>(env: &E, target: &str) -> Result<Opti
     for (folder, paths) in files {
         if is_snapshot(env, &folder).await? {
             orphans.snapshots += 1;
+            continue;
+        }
+        if size(env, &format!("{folder}/{CLAIMED}")).await?.is_some() {
+            // Of a job that has claimed it, and may need what is there.
             continue;
         }
         for path in paths {

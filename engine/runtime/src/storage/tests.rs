@@ -3,6 +3,7 @@
 mod checkpoints;
 mod disk;
 mod journal;
+mod leftovers;
 mod merging;
 mod object_checkpoints;
 mod object_journal;

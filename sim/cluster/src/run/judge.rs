@@ -1,13 +1,13 @@
 //! What is held against a run: each checkpoint as it completes, each restore, the end.
 
-use super::{Run, OBJECT_ROOT};
+use super::Run;
 use crate::disk::View;
 use crate::local_copies::FOLDER;
 use crate::oracle::expiry::Clocks;
 use crate::oracle::{cut, decode, output, reference, restore, space};
 use crate::scenario::{BackendKind, Expect, JobKind, Scenario, StorageKind};
 use crate::trace::lock;
-use cofferdam_protocol::coordinator::{ClaimMode, Ended};
+use cofferdam_protocol::coordinator::Ended;
 use cofferdam_protocol::{AttemptId, CheckpointId, TaskId};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -19,7 +19,8 @@ impl Run {
     /// Reads a file as a power loss of the storage node at this moment would leave it, at least.
     pub(super) fn durable(&self, path: &str) -> Result<Vec<u8>, String> {
         if self.in_objects() {
-            let object = self.world.objects().read_now(&format!("{OBJECT_ROOT}/{path}"));
+            let url = if path.contains("://") { path.to_owned() } else { format!("{}/{path}", self.job.objects) };
+            let object = self.world.objects().read_now(&url);
             return object.map(|bytes| bytes.to_vec()).ok_or_else(|| format!("{path}: it is not there"));
         }
         // A claimed snapshot's files are named by where they are.
@@ -31,7 +32,11 @@ impl Run {
     pub(super) fn read_at(&self, base: &str, metadata: &str, checkpoint: CheckpointId) -> Result<decode::Checkpoint, String> {
         let (kind, disk) = (self.scenario.job.kind, self.world.storage(self.storage));
         let read = |path: &str| {
-            let full = if path.starts_with('/') { path.to_owned() } else { format!("{base}/{path}") };
+            let full = if path.starts_with('/') || path.contains("://") { path.to_owned() } else { format!("{base}/{path}") };
+            if full.contains("://") {
+                let object = self.world.objects().read_now(&full);
+                return object.map(|bytes| bytes.to_vec()).ok_or_else(|| format!("{full}: it is not there"));
+            }
             disk.read_now(View::Durable, &full).map_err(|error| format!("{full}: {error}"))
         };
         decode::snapshot(metadata, checkpoint.0, &read, &|stored| reference::shape(kind, stored))
@@ -79,6 +84,15 @@ impl Run {
 
     pub(super) fn in_objects(&self) -> bool {
         self.scenario.cluster.storage == StorageKind::Object
+    }
+
+    /// Where the job has its checkpoints.
+    pub(super) fn root(&self) -> &'static str {
+        if self.in_objects() {
+            self.job.objects
+        } else {
+            self.job.root
+        }
     }
 
     /// A checkpoint is complete: everything it names is durable, and it is a consistent cut.
@@ -159,7 +173,7 @@ impl Run {
                 self.violated("retained-files", format!("{checkpoint} is retained, but {broken}"));
             }
         }
-        let given = self.job.origin.as_ref().filter(|origin| origin.claim == ClaimMode::Claim).map(|origin| &origin.path);
+        let given = self.claimed().map(|origin| &origin.path);
         for (checkpoint, folder) in self.savepoints.iter().filter(|(_, folder)| Some(*folder) != given) {
             if let Err(broken) = self.read_savepoint(*checkpoint, folder) {
                 self.violated("retained-files", format!("savepoint {checkpoint} is its user's, but {broken}"));
@@ -218,6 +232,7 @@ impl Run {
             self.judge_output();
         }
         self.judge_files();
+        self.judge_savepoints();
         self.judge_local_copies();
     }
 
@@ -261,10 +276,12 @@ impl Run {
     /// After quiescence no file is unreferenced: what is left belongs to a checkpoint that retention keeps.
     pub(super) fn judge_files(&self) {
         let keeps = self.scenario.checkpoints.keeps_after(self.scenario.expect);
-        let root = if self.in_objects() { OBJECT_ROOT } else { self.job.root };
+        let root = self.root();
         let folder = format!("{root}/chk-");
         let mut named = BTreeSet::new();
         if keeps {
+            // The mark of shared files stays as long as anything does.
+            named.insert(format!("{root}/shared/_location"));
             for checkpoint in &self.retained {
                 // Its mark is no part of a checkpoint, and goes with it.
                 named.insert(format!("{root}/chk-{}/_location", checkpoint.0));

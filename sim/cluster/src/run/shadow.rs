@@ -4,7 +4,7 @@
 //! subtasks or on more or fewer, with the same backend or another one. Before it reads anything it is asked for a savepoint, and that
 //! must be the reference's state over exactly the lines that the checkpoint had consumed: what was restored is what was there.
 
-use super::{JobPlace, Run};
+use super::{JobPlace, Run, OBJECT_ROOT};
 use crate::clock::EPOCH_MS;
 use crate::disk::View;
 use crate::jobs::OUTPUT;
@@ -60,6 +60,10 @@ impl Run {
         let every = self.scenario.checkpoints.shadow_every;
         // Which ones depends on the seed, so that a sweep gets to all of them.
         if every == 0 || !(checkpoint.0 + self.world.streams().seed()).is_multiple_of(every) {
+            return;
+        }
+        if read.files.iter().any(|path| path.contains("://")) {
+            // What another job has given it stands in an object store by name: a disk has no place for that.
             return;
         }
         let content = read.files.iter().filter_map(|path| {
@@ -166,7 +170,7 @@ impl Run {
         let path = format!("{COPIED}/chk-{}", image.checkpoint.0);
         let origin = Some(Origin { path, checkpoint: image.checkpoint, claim: ClaimMode::NoClaim });
         let output = if self.delivers() { OUTPUT } else { "/shared/output-shadow" };
-        self.job = JobPlace { name: "shadow", root: "/shared/checkpoints/shadow", output, network: 0, origin };
+        self.job = JobPlace { name: "shadow", root: "/shared/checkpoints/shadow", objects: OBJECT_ROOT, output, network: 0, origin };
         self.may_be_seen(&image.read);
         self.play_job().await;
         self.judge_shadow();

@@ -1,6 +1,6 @@
 //! Whether a scenario can be run.
 
-use super::{BackendKind, JobKind, Scenario, StorageKind, What, When};
+use super::{BackendKind, FaultSpec, JobKind, Scenario, StorageKind, What, When};
 use crate::fault::{KINDS, LOCAL_KINDS, OBJECT_KINDS};
 use cofferdam_engine::observe::Moment;
 use cofferdam_engine::storage::streams::INLINE_LIMIT_BYTES;
@@ -33,6 +33,9 @@ pub enum ScenarioError {
     /// The same.
     #[error("faults of local copies need cluster.local_recovery")]
     NoLocalCopies,
+    /// What the next job's world has.
+    #[error("resume.faults can be crash, power-loss, slow-disk and disk-errors, of acting or storage")]
+    ResumedFault,
     /// What is appended to.
     #[error("cluster.merge needs cluster.storage file-system")]
     MergingNeedsFiles,
@@ -190,6 +193,9 @@ impl Scenario {
             self.check_fault(&fault.what)?;
             check_sizes(&fault.what)?;
         }
+        for fault in self.resume.iter().flat_map(|resume| &resume.faults) {
+            self.check_resumed(fault)?;
+        }
         for kind in self.chaos.iter().flat_map(|chaos| &chaos.kinds) {
             let of_objects = OBJECT_KINDS.contains(&kind.as_str());
             let of_copies = LOCAL_KINDS.contains(&kind.as_str());
@@ -249,6 +255,23 @@ impl Scenario {
             What::Wipe { node, .. } if node == "storage" => Err(ScenarioError::WipedStorage),
             What::CorruptLocal { .. } | What::StaleLocal { .. } if !self.cluster.local_recovery => Err(ScenarioError::NoLocalCopies),
             _ => what.nodes().into_iter().try_for_each(|node| self.check_node(node)),
+        }
+    }
+
+    /// The next job has nodes of its own, and no user.
+    fn check_resumed(&self, fault: &FaultSpec) -> Result<(), ScenarioError> {
+        if let When::Moment { moment, .. } = &fault.when {
+            moment.parse::<Moment>().map_err(|unknown| ScenarioError::UnknownMoment(unknown.0))?;
+        }
+        self.check_fault(&fault.what)?;
+        check_sizes(&fault.what)?;
+        match &fault.what {
+            What::Crash { node, .. } | What::PowerLoss { node, .. } | What::SlowDisk { node, .. } | What::DiskErrors { node, .. }
+                if node == "acting" || node == "storage" =>
+            {
+                Ok(())
+            }
+            _ => Err(ScenarioError::ResumedFault),
         }
     }
 

@@ -159,7 +159,10 @@ impl Turn<'_> {
                 self.mark(Situation::SharedReleased);
                 self.delete_shared(|file| files.contains(file));
             }
-            Output::DiscardOrigin(_) => {}
+            // No world has an origin, or savepoints.
+            Output::DiscardOrigin(_) => answers.push_back(Input::OriginDiscarded),
+            Output::ForgetOrigin(_) => answers.push_back(Input::OriginForgotten),
+            Output::SettleSavepoint { checkpoint, .. } => answers.push_back(Input::SavepointSettled(checkpoint)),
             Output::ListShared { checkpoints, .. } => self.ask(which, slow.listing, Question::Listing(checkpoints), answers),
             Output::SweepShared { keep, before } => {
                 let epoch = |file: &str| file.split('-').next().and_then(|first| first[1..].parse::<u64>().ok());

@@ -8,7 +8,7 @@ use crate::observe::{Actor, Detail, Event, Moment};
 use crate::record::{Alignment, SnapshotRequest};
 use crate::storage::{CheckpointStore, StorageError};
 use crate::task::TaskControl;
-use cofferdam_protocol::coordinator::{ClaimMode, FailureKind, Input, Origin, Output, RestorePoint, Status};
+use cofferdam_protocol::coordinator::{FailureKind, Input, Origin, Output, RestorePoint, Status};
 use cofferdam_protocol::local::Taken;
 use cofferdam_protocol::metadata::{CheckpointMetadata, HookState, SnapshotKind};
 use cofferdam_protocol::restore::{self, TaskRestore, UnclaimedState};
@@ -86,28 +86,16 @@ impl<E: Env> Driver<E> {
             Output::DiscardShared(files) => {
                 let (env, store) = (self.env.clone(), self.store.clone());
                 let claimed = self.claimed();
-                let origin = self.settings.plan.origin.as_ref().map(|origin| format!("{}/", origin.path.trim_end_matches('/')));
-                let origin = origin.filter(|origin| files.iter().any(|file| file.starts_with(origin.as_str())));
                 self.sweeping += 1;
                 self.ask("discard shared", async move {
                     // As with discards.
                     let _ = retry(&env, || store.storage().discard_shared(&env, &files, claimed.as_deref())).await;
-                    if let Some(origin) = origin {
-                        // What is disposed of keeps its folder until the last of its shared files has gone.
-                        let _ = retry(&env, || store.remove_emptied(&env, &origin)).await;
-                    }
                     Inbox::SweepDone
                 });
             }
-            Output::DiscardOrigin(origin) => {
-                let (env, store) = (self.env.clone(), self.store.clone());
-                self.sweeping += 1;
-                self.ask("discard origin", async move {
-                    // As with discards.
-                    let _ = retry(&env, || store.dispose(&env, &origin.path)).await;
-                    Inbox::SweepDone
-                });
-            }
+            Output::SettleSavepoint { checkpoint, target } => self.settle_savepoint(checkpoint, &target),
+            Output::DiscardOrigin(origin) => self.discard_origin(origin),
+            Output::ForgetOrigin(origin) => self.forget_origin(origin),
             Output::ListShared { checkpoints, origin } => self.list_shared(checkpoints, origin),
             Output::SweepShared { keep, before } => {
                 let (env, store) = (self.env.clone(), self.store.clone());
@@ -199,12 +187,6 @@ impl<E: Env> Driver<E> {
                 self.ended = Some(ended);
             }
         }
-    }
-
-    /// What the claimed snapshot's files stand below.
-    fn claimed(&self) -> Option<String> {
-        let origin = self.settings.plan.origin.as_ref().filter(|origin| origin.claim == ClaimMode::Claim)?;
-        origin.path.trim_end_matches('/').rsplit_once('/').map(|(base, _)| base.to_owned())
     }
 
     fn list_shared(&mut self, checkpoints: BTreeSet<CheckpointId>, origin: Option<Origin>) {
@@ -386,10 +368,10 @@ async fn shared_files<E: Env>(
 ) -> Option<BTreeMap<String, CheckpointId>> {
     let mut snapshots = Vec::new();
     if let Some(origin) = origin {
-        snapshots.push(retry(env, || store.read_origin(env, &origin.path)).await);
+        snapshots.push(retry(env, || store.read_claimed(env, &origin.path)).await);
     }
     for checkpoint in checkpoints {
-        snapshots.push(retry(env, || store.read_metadata(env, *checkpoint)).await);
+        snapshots.push(retry(env, || store.read_kept(env, *checkpoint)).await);
     }
     let mut files = BTreeMap::new();
     for snapshot in snapshots {

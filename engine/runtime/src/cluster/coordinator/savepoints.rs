@@ -38,14 +38,19 @@ impl<E: Env> Driver<E> {
             Command::Checkpoint => {
                 // As above.
                 let _ = answer.send(CommandAnswer::Taken);
-                self.step(Input::Requested(Kind::Requested))
+                self.step(Input::Requested { kind: Kind::Requested, target: String::new() })
             }
             Command::Savepoint { target, format } => {
-                let number = self.savepoints.want(target, format, answer);
-                self.step(Input::Requested(Kind::Savepoint(number)))
+                let number = self.savepoints.want(target.clone(), format, answer);
+                self.step(Input::Requested { kind: Kind::Savepoint(number), target })
             }
         }
     }
+}
+
+/// The folder of its own that a savepoint has. No other one of this job ever gets it, as numbers are used once.
+pub(super) fn savepoint_folder(target: &str, checkpoint: CheckpointId, job: &str) -> String {
+    format!("{}/savepoint-{}-{job}", target.trim_end_matches('/'), checkpoint.0)
 }
 
 impl Savepoints {
@@ -61,7 +66,7 @@ impl Savepoints {
         let Kind::Savepoint(number) = kind else { return None };
         let wanted = self.wanted.get_mut(&number)?;
         wanted.checkpoint = Some(checkpoint);
-        let folder = format!("{}/savepoint-{}-{job}", wanted.target.trim_end_matches('/'), checkpoint.0);
+        let folder = savepoint_folder(&wanted.target, checkpoint, job);
         self.folders.insert(checkpoint, (folder.clone(), wanted.format));
         Some(folder)
     }

@@ -64,7 +64,7 @@ pub async fn read_all_state(env: &TestEnv, store: &CheckpointStore, metadata: &C
 
 /// Runs `act` on a fresh disk once for every operation that it does, with that operation failing, and once with none; then
 /// the power goes off.
-fn at_every_operation<T>(
+pub fn at_every_operation<T>(
     setup: impl Fn() -> (TestEnv, CheckpointStore),
     act: impl Fn(&TestEnv, &CheckpointStore) -> T,
     check: impl Fn(&TestEnv, &CheckpointStore, T),

@@ -33,7 +33,7 @@ fn found(error: &StorageError) -> &ObjectError {
 }
 
 /// Runs `act` on a fresh store once for every request that it makes, with that request failing, and once with none.
-fn at_every_request<T>(setup: impl Fn() -> TestEnv, act: impl Fn(&TestEnv) -> T, check: impl Fn(&TestEnv, Option<Fault>, T)) {
+pub fn at_every_request<T>(setup: impl Fn() -> TestEnv, act: impl Fn(&TestEnv) -> T, check: impl Fn(&TestEnv, Option<Fault>, T)) {
     let env = setup();
     let begin = env.store.operation_count();
     check(&env, None, act(&env));

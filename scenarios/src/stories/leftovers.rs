@@ -5,9 +5,10 @@ use crate::Story;
 use cofferdam_protocol::settings::Retention;
 use cofferdam_sim::scenario::{BackendKind, Expect, JobKind, ResumeFrom, Scenario, What};
 
-/// The third number is a savepoint's, and the next one is taken later.
+/// The third number is a savepoint's, and the next one is taken later: its request is there before the next checkpoint is due.
 fn with_savepoints(tale: Scenario) -> Scenario {
-    tale.when(nth("checkpoint-completed", 2), What::Savepoint { native: false })
+    tale.with(|scenario| scenario.checkpoints.interval_ms = 400)
+        .when(nth("checkpoint-completed", 2), What::Savepoint { native: false })
         .when(nth("checkpoint-completed", 6), What::Savepoint { native: false })
 }
 

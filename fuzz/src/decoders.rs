@@ -73,7 +73,7 @@ fn local_copy_in_frame(bytes: &[u8]) {
 fn blocks(bytes: &[u8]) {
     for kind in [FileKind::Metadata, FileKind::State, FileKind::Journal, FileKind::LocalCopy] {
         let Ok(mut reader) = BlockReader::new(kind, bytes) else { continue };
-        let mut writer = BlockWriter::new(kind);
+        let mut writer = BlockWriter::new_as(kind, reader.version());
         let end = loop {
             match reader.next_block() {
                 Ok(Some(block)) => writer.block(block).expect("it was a block"),

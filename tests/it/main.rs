@@ -6,6 +6,7 @@ mod copy_for_real;
 mod decoders;
 mod determinism;
 mod differential;
+mod figures;
 mod golden;
 mod kill_for_real;
 mod layers;

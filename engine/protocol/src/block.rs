@@ -240,7 +240,9 @@ impl BlockWriter {
         Self::new_as(kind, VERSION)
     }
 
-    fn new_as(kind: FileKind, version: u16) -> Self {
+    /// Begins with the header, of this version.
+    #[must_use]
+    pub fn new_as(kind: FileKind, version: u16) -> Self {
         let mut bytes = Vec::new();
         write_header_as(kind, version, &mut bytes);
         Self { bytes, total: 0 }

@@ -191,6 +191,14 @@ pub enum CollectError {
         /// The operator.
         uid: String,
     },
+    /// Barriers of a savepoint never overtake, so that it can be begun from at any parallelism (FLINK-18252).
+    #[error("{task} acknowledged a savepoint with records in flight to {uid}")]
+    InFlightInSavepoint {
+        /// The task.
+        task: TaskId,
+        /// The operator.
+        uid: String,
+    },
     /// The parts contradict each other.
     #[error(transparent)]
     Inconsistent(#[from] Inconsistent),
@@ -285,6 +293,9 @@ impl CheckpointMetadata {
                 let unexpected = || CollectError::UnexpectedState { task, uid: part.uid.clone() };
                 let place = operators.get_mut(part.uid.as_str()).filter(|(vertex, _)| *vertex == task.vertex);
                 let (_, operator) = place.filter(|_| seen.insert(&part.uid)).ok_or_else(unexpected)?;
+                if kind == SnapshotKind::Savepoint && !part.in_flight.is_empty() {
+                    return Err(CollectError::InFlightInSavepoint { task, uid: part.uid.clone() });
+                }
                 if operator.states.is_empty() {
                     operator.states.clone_from(&part.states);
                 } else if operator.states != part.states {

@@ -45,6 +45,8 @@ pub enum Command {
     Replay(ReplayArguments),
     /// Make a failing run small: fewer faults, nodes and records, the same invariant violated.
     Shrink(ShrinkArguments),
+    /// Reproduce a figure: a table, a plot, and every invariant checked in the same runs.
+    Figure(FigureArguments),
     /// Visit every state of a small world around the protocol's machines.
     Explore(ExploreArguments),
     /// Run a job for real, as processes on this machine.
@@ -133,6 +135,30 @@ pub struct ShrinkArguments {
     /// Stop after so long, with what has been reached.
     #[arg(long = "for", value_name = "TIME", value_parser = time, default_value = "30s")]
     pub time: Duration,
+}
+
+/// `cofferdam figure`.
+#[derive(Debug, Args)]
+pub struct FigureArguments {
+    /// Which.
+    #[arg(value_enum)]
+    pub figure: FigureName,
+    /// The seeds of each point.
+    #[arg(long, value_name = "A..B", default_value = "0..5")]
+    pub seeds: SeedRange,
+    /// Draw it into this file, as SVG.
+    #[arg(long, value_name = "FILE")]
+    pub plot: Option<PathBuf>,
+    /// Print JSON instead of a table.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Which figure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FigureName {
+    /// How long checkpoints take, the slower the last operator is: aligned, unaligned, and aligned until a timeout.
+    Alignment,
 }
 
 /// `cofferdam cancel` and `cofferdam checkpoint`.

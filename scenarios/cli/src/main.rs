@@ -3,6 +3,7 @@
 //! * [`args`]: the command line.
 //! * [`scenarios`], [`sweep`], [`replay`]: the simulated engine under faults, as lists, in bulk, and one run again.
 //! * [`shrink`]: a failing run, made small.
+//! * [`figure`]: figures of papers, reproduced with correctness asserted in the same runs.
 //! * [`explore`]: the machines of the protocol in small worlds, every interleaving.
 //! * [`run`]: the same engine for real, as processes.
 //! * [`command`]: what a user tells a running job.
@@ -17,6 +18,7 @@ mod command;
 mod console;
 mod explore;
 mod failure;
+mod figure;
 mod inspect;
 mod place;
 mod planted;
@@ -54,6 +56,7 @@ fn perform(command: Command) -> Result<Outcome, Failure> {
         Command::Sweep(arguments) => sweep::sweep(arguments),
         Command::Replay(arguments) => replay::replay(&arguments),
         Command::Shrink(arguments) => shrink::shrink(&arguments),
+        Command::Figure(arguments) => figure::figure(&arguments),
         Command::Explore(arguments) => explore::explore(&arguments),
         Command::Run(arguments) => run::run(arguments),
         Command::Savepoint(arguments) => command::savepoint(&arguments),

@@ -113,6 +113,7 @@ pub fn simulate(scenario: &Scenario, seed: u64, keep: Keep) -> Report {
         checkpoints: std::mem::take(&mut seen.checkpoints),
         output: std::mem::take(&mut seen.output),
         drawn: std::mem::take(&mut seen.drawn),
+        durations: std::mem::take(&mut seen.durations),
     }
 }
 

@@ -117,6 +117,10 @@ pub struct Seen {
     pub last: Duration,
     /// What was drawn to go wrong, and when.
     pub drawn: Vec<FaultSpec>,
+    /// When checkpoints were triggered that are not complete.
+    pub triggered: BTreeMap<CheckpointId, Duration>,
+    /// How long each complete one took.
+    pub durations: Vec<Duration>,
 }
 
 impl Seen {
@@ -158,6 +162,8 @@ pub fn nothing_seen() -> SharedSeen {
         output: BTreeMap::new(),
         last: Duration::ZERO,
         drawn: Vec::new(),
+        triggered: BTreeMap::new(),
+        durations: Vec::new(),
     }))
 }
 
@@ -307,8 +313,14 @@ impl Watcher for Witness {
                     seen.records += count;
                     None
                 }
+                (Moment::CheckpointTriggered, Some(checkpoint), _) => {
+                    seen.triggered.insert(checkpoint, at);
+                    None
+                }
                 (Moment::CheckpointCompleted, Some(checkpoint), _) => {
                     seen.completed += 1;
+                    let triggered = seen.triggered.remove(&checkpoint);
+                    seen.durations.extend(triggered.map(|triggered| at.saturating_sub(triggered)));
                     Some(Signal::Completed(checkpoint))
                 }
                 (Moment::SavepointCompleted, Some(checkpoint), Detail::Text(folder)) => Some(Signal::Savepoint(checkpoint, folder.clone())),

@@ -61,6 +61,9 @@ pub struct Report {
     /// What was drawn to go wrong at times drawn from the seed.
     #[serde(skip)]
     pub drawn: Vec<FaultSpec>,
+    /// How long each completed checkpoint took from its trigger, in the order of their completion.
+    #[serde(skip)]
+    pub durations: Vec<Duration>,
 }
 
 /// What a run keeps beside its verdict.

@@ -3,6 +3,7 @@
 
 use cofferdam_explore::explore::{explore, replay, End, Found, Manner, Report};
 use cofferdam_explore::properties::Situation;
+use cofferdam_explore::rescaled::Rescaled;
 use cofferdam_explore::story::{find_actions, tell};
 use cofferdam_explore::turn::Setup;
 use cofferdam_explore::worlds;
@@ -121,6 +122,18 @@ fn forced() {
 #[test]
 fn rescale() {
     assert_pinned("rescale", &[], 94_466);
+}
+
+/// The other way round: two had it, and one takes it all.
+#[test]
+fn rescale_to_fewer() {
+    let mut world = worlds::find("rescale").expect("it is listed");
+    world.topology = worlds::find("unaligned").expect("it is listed").topology;
+    world.rescaled = Some(Rescaled { parallelism: 2, read: &[2, 1], taken: &[0] });
+    let report = explore(Setup::new(world), Manner::default(), |_, _, _| {});
+    assert!(report.found.is_none(), "{:?}", report.found);
+    assert!(report.met.has(Situation::LoggedAgain) && report.met.has(Situation::CrashWhileRecovering));
+    assert_eq!((report.end, report.seen.unique), (End::Exhausted, 7_062));
 }
 
 /// A promise that cannot be kept: what was found is the shortest way there, and its story ends with what broke it.

@@ -104,7 +104,7 @@ fn metadata_has_the_bytes_it_always_had() {
 
 /// The same with something in flight, in files and inline.
 fn sample_in_flight() -> CheckpointMetadata {
-    let mut metadata = sample();
+    let mut metadata = CheckpointMetadata { kind: SnapshotKind::Checkpoint, ..sample() };
     let handle = |edge: &str, location, records| InFlightHandle { edge: edge.into(), location, records };
     let count = metadata.operators[0].subtasks.get_mut(&SubtaskIndex(1)).expect("there are two");
     count.in_flight = vec![
@@ -120,8 +120,8 @@ fn metadata_with_data_in_flight_has_the_bytes_of_version_2() {
     assert_eq!(
         hex,
         concat!(
-            "4346444d45544100020000002623b362ac0100005e2fc1db010000006a07000000000000000200000000000000050000",
-            "00010100000004000000686f6f6b01000000090200000005000000636f756e7402000000080000000100000005000000",
+            "4346444d45544100020000002623b362ac010000aea04053010000006a07000000000000000200000000000000050000",
+            "00000100000004000000686f6f6b01000000090200000005000000636f756e7402000000080000000100000005000000",
             "746f74616c01040000007465787401000000030000007536340200000002000000000000000100000000000300001200",
             "000063686b2d372f636f756e742d302d61322e3563000000000000000000000000000000000100000001000000040007",
             "0001030000000102030107000000726f636b7364620100000005000000746f74616c010000000a000000303030303037",
@@ -251,6 +251,18 @@ fn what_does_not_make_up_a_checkpoint_is_not_collected() {
     );
     let outside = Inconsistent::GroupsOutside { uid: "a".into(), groups: groups(4, 8), max_parallelism: max(8) };
     assert_eq!(collect(&[shape("a", 1, 0)], vec![(zero, vec![part("a", vec![handle(4, 8)])])]), CollectError::Inconsistent(outside));
+}
+
+#[test]
+fn savepoints_have_nothing_in_flight() {
+    let in_flight = vec![InFlightHandle { edge: "source->a#0".into(), location: file("chk-1/in-flight", 1), records: 1 }];
+    let snapshot = TaskSnapshot { operators: vec![OperatorSnapshot { in_flight: in_flight.clone(), ..part("a", vec![]) }] };
+    let snapshots = BTreeMap::from([(TaskId::new(0, 0), snapshot)]);
+    let collect = |kind| CheckpointMetadata::collect("j", CheckpointId(1), ATTEMPT, kind, &[shape("a", 1, 0)], &snapshots);
+    let metadata = collect(SnapshotKind::Checkpoint).expect("a checkpoint may have");
+    assert_eq!(metadata.operators[0].subtasks[&SubtaskIndex(0)].in_flight, in_flight);
+    let error = collect(SnapshotKind::Savepoint).expect_err("who would take them");
+    assert_eq!(error, CollectError::InFlightInSavepoint { task: TaskId::new(0, 0), uid: "a".into() });
 }
 
 fn location() -> impl Strategy<Value = StateLocation> {

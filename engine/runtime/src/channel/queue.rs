@@ -86,8 +86,14 @@ impl<T> State<T> {
         Some(element)
     }
 
-    fn hasten(&mut self, position: usize) {
-        self.ahead = self.ahead.max(position + 1);
+    /// The barrier at this place overtakes, or may. Only a gate is told: a connection carries it on.
+    fn barrier(&mut self, position: usize, checkpoint: CheckpointId, request: SnapshotRequest) {
+        if request.overtakes() {
+            self.ahead = self.ahead.max(position + 1);
+        }
+        if self.credit.is_none() {
+            self.announced.push_back((checkpoint, request));
+        }
     }
 }
 
@@ -150,11 +156,8 @@ impl<T> Sender<T> {
         };
         state.elements.push_back(element);
         if let Some((checkpoint, request)) = barrier {
-            if request.overtakes() {
-                let last = state.elements.len() - 1;
-                state.hasten(last);
-            }
-            state.announced.push_back((checkpoint, request));
+            let last = state.elements.len() - 1;
+            state.barrier(last, checkpoint, request);
         }
         let reader = state.reader.take();
         drop(state);
@@ -189,8 +192,7 @@ impl<T> Sender<T> {
             Element::Batch(_) | Element::Watermark(_) | Element::Barrier(..) | Element::Cancel(_) | Element::Drained => None,
         });
         let Some((position, request)) = found else { return };
-        state.hasten(position);
-        state.announced.push_back((barrier, request));
+        state.barrier(position, barrier, request);
         let reader = state.reader.take();
         drop(state);
         wake(reader);
@@ -254,7 +256,9 @@ impl<T> Receiver<T> {
 
     /// Takes no more than the other side of a connection has room for.
     pub fn limit(&self) {
-        lock(&self.shared).credit = Some(i64::try_from(CHANNEL_CAPACITY).unwrap_or(i64::MAX));
+        let mut state = lock(&self.shared);
+        state.credit = Some(i64::try_from(CHANNEL_CAPACITY).unwrap_or(i64::MAX));
+        state.announced.clear();
     }
 
     /// The other side has room for so many more.

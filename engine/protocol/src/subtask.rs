@@ -373,7 +373,7 @@ impl Subtask {
     }
 
     /// What has become of it is known: hurry changes nothing.
-    fn is_settled(&mut self, checkpoint: CheckpointId) {
+    fn settle(&mut self, checkpoint: CheckpointId) {
         self.waiting = self.waiting.filter(|waiting| *waiting > checkpoint);
     }
 
@@ -442,7 +442,7 @@ impl Subtask {
             out.push(Output::Ignored("it is not being written any more"));
             return;
         }
-        self.is_settled(checkpoint);
+        self.settle(checkpoint);
         self.stop_logging(checkpoint, out);
         out.push(Output::Decline(checkpoint, FailureReason::AsyncException));
     }
@@ -461,7 +461,7 @@ impl Subtask {
         let news = checkpoint > self.committed;
         if news {
             self.committed = checkpoint;
-            self.is_settled(checkpoint);
+            self.settle(checkpoint);
             out.push(Output::Commit(checkpoint));
         }
         news

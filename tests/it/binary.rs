@@ -21,6 +21,10 @@ pub fn path() -> &'static Path {
         // With a test beside it, and from the root: the features of all dependencies are then those of `cargo test`, and nothing of
         // what that has built is built again.
         build.args(["build", "--bin", "cofferdam", "--test", "it"]).args(FEATURES).args(release.then_some("--release"));
+        if FEATURES.is_empty() {
+            // Another package has a test of that name, which cannot be built without the feature.
+            build.args(["--package", "cofferdam", "--package", "cofferdam-tests"]);
+        }
         build.arg("--target-dir").arg(profile.parent().expect("a profile is in a target folder"));
         // What cargo tells this test about its package is nothing to the build scripts of others; one of them would run again.
         for (name, _) in std::env::vars_os() {

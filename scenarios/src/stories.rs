@@ -377,6 +377,13 @@ stories! {
             .when(nth("metadata-durable", 2), What::Reset { from: "coordinator".into(), to: "worker-1".into() })
             .when(nth("metadata-durable", 6), What::Reset { from: "coordinator".into(), to: "worker-2".into() })
     };
+    "incremental-many-at-once", "The next checkpoint takes changes away while the store still gets those of the last one: a record finds them all the same." => |tale| {
+        tale.sorted_runs().with(|scenario| {
+            (scenario.job.lines, scenario.job.keys, scenario.job.pace_ms) = (500, 150, 10);
+            (scenario.checkpoints.interval_ms, scenario.checkpoints.max_concurrent) = (25, 4);
+            (scenario.checkpoints.timeout_ms, scenario.checkpoints.tolerable_failures) = (4000, 100);
+        })
+    };
     "incremental-under-fire", "Sorted runs that spill at every batch, three checkpoints at once, and everything fails now and then." => |tale| {
         tale.job(JobKind::Ledger)
             .sorted_runs()

@@ -83,6 +83,15 @@ stories! {
             .when(nth("checkpoint-completed", 4), What::Cancel {})
             .resume(ResumeFrom::Checkpoint, false, 1, BackendKind::HashMap)
     };
+    "unaligned-again-after-rescaling", "One subtask goes on with what was under way to three, and barriers overtake that once more before it is read." => |tale| {
+        kept(tale)
+            .with(|scenario| {
+                (scenario.job.parallelism, scenario.job.sink_us, scenario.job.chunk_bytes) = (3, 8000, 120);
+                (scenario.checkpoints.interval_ms, scenario.checkpoints.timeout_ms) = (60, 5000);
+            })
+            .when(nth("checkpoint-completed", 4), What::Cancel {})
+            .resume(ResumeFrom::Checkpoint, true, 1, BackendKind::HashMap)
+    };
     "unaligned-and-incremental", "Sorted runs share files from checkpoint to checkpoint, and records under way belong to one alone." => |tale| {
         overtaking(tale)
             .sorted_runs()

@@ -92,6 +92,15 @@ stories! {
             .when(nth("checkpoint-completed", 4), What::Cancel {})
             .resume(ResumeFrom::Checkpoint, true, 1, BackendKind::HashMap)
     };
+    "unaligned-over-slow-links", "State is written long before the last barrier has come: what is still on its way belongs to the checkpoint all the same." => |tale| {
+        overtaking(tale)
+            .with(|scenario| {
+                scenario.network = NetworkSpec { latency_min_ms: 10, latency_max_ms: 150, ..NetworkSpec::default() };
+                scenario.disk = DiskSpec { latency_min_us: 0, latency_max_us: 50 };
+                (scenario.cluster.inline_below_bytes, scenario.checkpoints.timeout_ms) = (4096, 6000);
+            })
+            .when(nth("checkpoint-completed", 4), crash("worker-1", 200))
+    };
     "unaligned-and-incremental", "Sorted runs share files from checkpoint to checkpoint, and records under way belong to one alone." => |tale| {
         overtaking(tale)
             .sorted_runs()

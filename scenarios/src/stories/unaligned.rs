@@ -95,7 +95,8 @@ stories! {
     "unaligned-over-slow-links", "State is written long before the last barrier has come: what is still on its way belongs to the checkpoint all the same." => |tale| {
         overtaking(tale)
             .with(|scenario| {
-                scenario.network = NetworkSpec { latency_min_ms: 10, latency_max_ms: 150, ..NetworkSpec::default() };
+                scenario.network = NetworkSpec { latency_min_ms: 5, latency_max_ms: 40, ..NetworkSpec::default() };
+                scenario.job.sink_us = 12_000;
                 scenario.disk = DiskSpec { latency_min_us: 0, latency_max_us: 50 };
                 (scenario.cluster.inline_below_bytes, scenario.checkpoints.timeout_ms) = (4096, 6000);
             })

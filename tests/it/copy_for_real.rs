@@ -14,7 +14,7 @@ fn input(lines: usize) -> String {
 }
 
 /// What is published. A line that is there twice, or that is torn, fails.
-fn published(folder: &Path, expected: &BTreeSet<&str>) -> BTreeSet<String> {
+pub fn published(folder: &Path, expected: &BTreeSet<&str>) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         if !entry.path().is_file() {

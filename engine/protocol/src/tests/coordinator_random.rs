@@ -179,6 +179,7 @@ impl World {
                         self.answers.push(Input::Acknowledged { attempt, checkpoint, task, snapshot });
                     }
                 }
+                Output::SnapshotEnumerators(checkpoint) => self.answers.push(Input::EnumeratorsReady(checkpoint)),
                 Output::CallHooks(checkpoint) => self.answers.push(Input::HooksReady(checkpoint)),
                 Output::ListShared { checkpoints, origin } => {
                     let used = |checkpoint: &CheckpointId| {
@@ -507,6 +508,7 @@ fn any_plan() -> impl Strategy<Value = Plan> {
         plan.checkpoints.retained = retained;
         plan.checkpoints.interval_during_backlog = hooks.then_some(Duration::ZERO);
         plan.hooks = hooks;
+        plan.enumerators = hooks && commits;
         plan.origin = origin.map(|claimed| {
             let claim = if claimed { ClaimMode::Claim } else { ClaimMode::NoClaim };
             Origin { path: "/s".into(), checkpoint: CheckpointId(5), claim }

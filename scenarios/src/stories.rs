@@ -128,7 +128,7 @@ pub(crate) trait Tale: Sized + Into<Scenario> {
 #[must_use]
 pub fn all() -> Vec<Story> {
     let told = [told(), state::told(), local::told(), small_state::told(), windows::told(), transactions::told(), unaligned::told()];
-    told.into_iter().chain([restore::told(), leftovers::told()]).flatten().collect()
+    told.into_iter().chain([restore::told(), leftovers::told(), stop::told()]).flatten().collect()
 }
 
 macro_rules! stories {
@@ -152,6 +152,7 @@ mod local;
 mod restore;
 mod small_state;
 mod state;
+mod stop;
 mod transactions;
 mod unaligned;
 mod windows;

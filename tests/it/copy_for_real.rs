@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 /// Numbered, so that one that is lost or doubled is told by its name.
-fn input(lines: usize) -> String {
+pub fn input(lines: usize) -> String {
     (0..lines).fold(String::new(), |mut text, number| {
         writeln!(text, "line {number:06} {}", "x".repeat(number % 50)).expect("writing to a String does not fail");
         text
@@ -14,7 +14,7 @@ fn input(lines: usize) -> String {
 }
 
 /// What is published. A line that is there twice, or that is torn, fails.
-fn published(folder: &Path, expected: &BTreeSet<&str>) -> BTreeSet<String> {
+pub fn published(folder: &Path, expected: &BTreeSet<&str>) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         if !entry.path().is_file() {

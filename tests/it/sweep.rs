@@ -159,7 +159,7 @@ fn counted_as(kind: &str) -> &'static [&'static str] {
 fn kind(what: &What) -> &'static str {
     match what {
         // No faults, and told by the moments of these stories.
-        What::Cancel {} | What::Checkpoint {} | What::Savepoint { .. } => "user",
+        What::Cancel {} | What::Checkpoint {} | What::Savepoint { .. } | What::Stop { .. } => "user",
         What::Crash { .. } => "crash",
         What::PowerLoss { .. } => "power-loss",
         What::Wipe { .. } => "wipe",

@@ -55,8 +55,10 @@ impl FileKind {
     #[must_use]
     pub const fn newest(self) -> u16 {
         match self {
-            // Since 2: data in flight; what is begun and what is being deleted.
-            Self::Metadata | Self::Journal => 2,
+            // Since 2: data in flight.
+            Self::Metadata => 2,
+            // Since 2: what is begun and what is being deleted; since 3: the savepoint that the job was stopped with.
+            Self::Journal => 3,
             Self::State | Self::LocalCopy => VERSION,
         }
     }

@@ -78,6 +78,10 @@ pub enum Expect {
     Failed,
     /// By its user.
     Cancelled,
+    /// By its user, with a savepoint.
+    Stopped,
+    /// As stopped, unless all input is processed before.
+    StoppedOrFinished,
     /// With its types not being able to read what it is to begin from, before any task starts.
     Refused,
 }
@@ -250,7 +254,7 @@ impl Default for ClusterSpec {
     }
 }
 
-/// A job that begins from what another one left, once that has been cancelled. Nothing goes wrong but what is said here.
+/// A job that begins from what another one left, once that has been cancelled or stopped. Nothing goes wrong but what is said here.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ResumeSpec {
@@ -281,7 +285,7 @@ fn first_schema() -> u32 {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ResumeFrom {
-    /// The last savepoint.
+    /// That which it was stopped with, or the last one.
     Savepoint,
     /// The newest retained checkpoint.
     Checkpoint,
@@ -465,7 +469,7 @@ impl CheckpointSpec {
     #[must_use]
     pub fn keeps_after(&self, end: Expect) -> bool {
         match end {
-            Expect::Finished | Expect::Refused => false,
+            Expect::Finished | Expect::Refused | Expect::Stopped | Expect::StoppedOrFinished => false,
             Expect::Failed => self.retention != Retention::Never,
             Expect::Cancelled => self.retention == Retention::RetainOnCancellation,
         }

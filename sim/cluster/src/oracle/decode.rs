@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 pub struct Checkpoint {
     /// Its number, as the metadata has it.
     pub number: u64,
+    /// Its job was drained before it was taken.
+    pub drained: bool,
     /// For each source: partition, offset of the next line.
     pub positions: BTreeMap<String, BTreeMap<u32, u64>>,
     /// For each keyed operator: state name, key, value.
@@ -510,7 +512,8 @@ fn metadata(
 ) -> Result<(), Broken> {
     let _job = bytes.text()?;
     checkpoint.number = bytes.number(8)?;
-    let (_epoch, _attempt, _kind) = (bytes.number(8)?, bytes.number(4)?, bytes.number(1)?);
+    let (_epoch, _attempt, kind) = (bytes.number(8)?, bytes.number(4)?, bytes.number(1)?);
+    checkpoint.drained = kind == 2;
     for _ in 0..bytes.count()? {
         let (_hook, length) = (bytes.text()?, bytes.count()?);
         bytes.take(length)?;

@@ -272,7 +272,8 @@ impl Witness {
                 self.savepoints.insert(checkpoint);
             }
             Moment::MetadataDurable if self.savepoints.contains(&checkpoint) => self.signal(Signal::Written(checkpoint)),
-            Moment::CheckpointAborted if self.savepoints.contains(&checkpoint) => self.signal(Signal::Withdrawn(checkpoint)),
+            // Its metadata may become durable yet: that is nobody's then.
+            Moment::CheckpointAborted if self.savepoints.remove(&checkpoint) => self.signal(Signal::Withdrawn(checkpoint)),
             _ => {}
         }
     }

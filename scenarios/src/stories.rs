@@ -293,6 +293,16 @@ stories! {
             })
             .chaos(1500, &["crash", "reset"])
     };
+    "no-checkpoints", "Without checkpoints nothing is kept: a job whose worker dies begins at the beginning, and its table is right only in the end." => |tale| {
+        tale.with(|scenario| scenario.checkpoints.interval_ms = 0).when(When::AtMs(1500), crash("worker-1", 500))
+    };
+    "no-checkpoints-and-a-stop", "Without checkpoints a job can be stopped with a savepoint all the same, and another one goes on from there." => |tale| {
+        tale.job(JobKind::Ledger)
+            .with(|scenario| scenario.checkpoints.interval_ms = 0)
+            .when(When::AtMs(1500), What::Stop { drain: false, native: false, insist: true })
+            .resume(ResumeFrom::Savepoint, false, 3, BackendKind::HashMap)
+            .with(|scenario| scenario.expect = Expect::Stopped)
+    };
     "concurrent-checkpoints", "Three checkpoints at once over slow links, and a worker that crashes." => |tale| {
         tale.with(|scenario| {
             scenario.checkpoints.max_concurrent = 3;

@@ -322,7 +322,7 @@ pub enum StorageKind {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CheckpointSpec {
-    /// Between periodic triggers.
+    /// Between periodic triggers; 0: there are none, and the job keeps no promise but that of its user's savepoints.
     pub interval_ms: u64,
     /// The same while a source is behind; 0: none then. Not set: as always.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -451,7 +451,7 @@ impl CheckpointSpec {
     #[must_use]
     pub fn settings(&self) -> CheckpointSettings {
         CheckpointSettings {
-            interval: Some(Duration::from_millis(self.interval_ms)),
+            interval: (self.interval_ms > 0).then(|| Duration::from_millis(self.interval_ms)),
             interval_during_backlog: self.interval_during_backlog_ms.map(Duration::from_millis),
             mode: self.mode,
             timeout: Duration::from_millis(self.timeout_ms),

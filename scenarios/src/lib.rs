@@ -26,7 +26,7 @@ pub struct Story {
 #[must_use]
 pub fn all() -> Vec<Story> {
     let mut all = stories::all();
-    all.extend([swarm::STORY, swarm::OBJECT_STORY, swarm::STATE_STORY, swarm::TRANSACTIONS_STORY]);
+    all.extend([swarm::STORY, swarm::OBJECT_STORY, swarm::STATE_STORY, swarm::TRANSACTIONS_STORY, swarm::ARRIVALS_STORY]);
     #[cfg(feature = "rocksdb")]
     {
         all.extend(rocksdb::told());

@@ -128,7 +128,7 @@ pub(crate) trait Tale: Sized + Into<Scenario> {
 #[must_use]
 pub fn all() -> Vec<Story> {
     let told = [told(), state::told(), local::told(), small_state::told(), windows::told(), transactions::told(), unaligned::told()];
-    told.into_iter().chain([restore::told(), leftovers::told(), stop::told()]).flatten().collect()
+    told.into_iter().chain([restore::told(), leftovers::told(), arrivals::told(), stop::told()]).flatten().collect()
 }
 
 macro_rules! stories {
@@ -147,6 +147,7 @@ macro_rules! stories {
 #[cfg(feature = "rocksdb")]
 pub(crate) use stories;
 
+mod arrivals;
 mod leftovers;
 mod local;
 mod restore;

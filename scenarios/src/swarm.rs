@@ -55,6 +55,7 @@ fn expand(seed: u64) -> Scenario {
         hook_fails_every: 0,
         schema: 1,
         sink_us: 0,
+        arrive_ms: 0,
     };
     let heartbeat_ms = rng.gen_range(100..=300);
     let in_memory = rng.gen_bool(0.1);
@@ -218,6 +219,26 @@ fn expand_transactions(seed: u64) -> Scenario {
     if scenario.cluster.storage == StorageKind::Memory {
         // What dies with the coordinator cannot say what is published.
         scenario.cluster.storage = StorageKind::FileSystem;
+    }
+    scenario
+}
+
+/// Apart from `swarm`, so that its runs stay what they are.
+pub(crate) const ARRIVALS_STORY: Story = Story { name: "arrivals-swarm", story: ARRIVALS_TEXT, expand: expand_arrivals };
+
+const ARRIVALS_TEXT: &str = "As swarm, with a job whose input is found while it runs, and checkpoints as files or objects.";
+
+fn expand_arrivals(seed: u64) -> Scenario {
+    let rng = &mut Streams::new(seed ^ 0x005e_ed0f_a441_7a15).stream(Concern::Swarm);
+    let mut scenario = if rng.gen_bool(0.2) { expand_in_objects(seed) } else { expand(seed) };
+    scenario.name = ARRIVALS_STORY.name.into();
+    scenario.story = ARRIVALS_TEXT.into();
+    scenario.job.kind = JobKind::Arrivals;
+    (scenario.job.partitions, scenario.job.lines) = (rng.gen_range(1..=14), rng.gen_range(5..=80));
+    scenario.job.arrive_ms = rng.gen_range(0..=scenario.calm_after_ms);
+    if rng.gen_bool(0.3) {
+        // So that many checkpoints begin while somebody is being told something.
+        scenario.checkpoints.interval_ms = rng.gen_range(30..=100);
     }
     scenario
 }

@@ -113,7 +113,11 @@ fn a_word_count_of_what_cannot_be_read_is_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let (missing, output) = (folder.path().join("missing"), folder.path().join("out"));
     assert_wordcount_refused(text(&missing), text(&output), &[], "missing");
-    assert_wordcount_refused(text(folder.path()), text(&output), &[], "not a regular file");
+    assert_wordcount_refused("/dev/null", text(&output), &[], "not a regular file");
+    assert_wordcount_refused("/dev/null", text(&output), &["--watch", "1s"], "not a regular file");
+    let file = folder.path().join("file");
+    std::fs::write(&file, "a b c").expect("written");
+    assert_wordcount_refused(text(&file), text(&output), &["--watch", "1s"], "--watch needs a folder");
 }
 
 #[test]

@@ -44,6 +44,7 @@ fn metadata() -> CheckpointMetadata {
         attempt: AttemptId { epoch: Epoch(1), number: 2 },
         kind: SnapshotKind::Checkpoint,
         hooks: Vec::new(),
+        enumerators: Vec::new(),
         operators: vec![OperatorState {
             uid: "count".into(),
             parallelism: 3,

@@ -7,6 +7,7 @@ mod decoders;
 mod determinism;
 mod differential;
 mod figures;
+mod folder_for_real;
 mod golden;
 mod kill_for_real;
 mod layers;

@@ -422,6 +422,7 @@ fn of_records_in_flight(job: &Path) -> PathBuf {
         attempt: AttemptId::default(),
         kind: SnapshotKind::Checkpoint,
         hooks: Vec::new(),
+        enumerators: Vec::new(),
         operators: vec![operator],
     };
     std::fs::write(folder.join("_metadata"), metadata.to_file()).expect("written");

@@ -181,6 +181,7 @@ impl<S: Acknowledged> Machine for Coordinator<S> {
             Input::Declined { attempt, checkpoint, task, reason } => self.declined(attempt, checkpoint, task, reason, out),
             Input::LocationReady(checkpoint) => self.location_ready(checkpoint, out),
             Input::LocationFailed(checkpoint) => self.location_failed(checkpoint, out),
+            Input::EnumeratorsReady(checkpoint) => self.enumerators_ready(checkpoint, out),
             Input::HooksReady(checkpoint) => self.hooks_ready(checkpoint, out),
             Input::HooksFailed(checkpoint) => self.hooks_failed(checkpoint, out),
             Input::Backlog { attempt, task, behind } => self.backlog(attempt, task, behind, out),

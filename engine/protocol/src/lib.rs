@@ -11,6 +11,7 @@ extern crate alloc;
 pub mod barrier;
 pub mod block;
 pub mod coordinator;
+pub mod gateway;
 pub mod ids;
 pub mod journal;
 pub mod key_group;

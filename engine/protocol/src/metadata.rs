@@ -3,6 +3,8 @@
 //! Lives here: which state of which operator is where, in one value that says everything a restore needs.
 //! Never here: files (the runtime's storage), who restores what ([`restore`](crate::restore)).
 
+pub use at_coordinator::{EnumeratorState, HookState};
+
 use crate::block::{frame_as, unframe_any, FileKind, VERSION};
 use crate::ids::{AttemptId, CheckpointId, Epoch, KeyGroup, SubtaskIndex, TaskId, VertexId};
 use crate::key_group::{KeyGroupRange, MaxParallelism};
@@ -98,17 +100,10 @@ pub struct CheckpointMetadata {
     pub kind: SnapshotKind,
     /// What the coordinator's hooks put in, by ascending name (Flink: `MasterState`).
     pub hooks: Vec<HookState>,
+    /// What operators have at the coordinator, by ascending uid (Flink: `OperatorState.coordinatorState`).
+    pub enumerators: Vec<EnumeratorState>,
     /// The state of every operator, by ascending uid.
     pub operators: Vec<OperatorState>,
-}
-
-/// What one hook of the coordinator put into a checkpoint.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct HookState {
-    /// The hook's stable name.
-    pub name: String,
-    /// Whatever it needs.
-    pub bytes: Vec<u8>,
 }
 
 /// The state of one operator (Flink: `OperatorState`).
@@ -320,7 +315,7 @@ impl CheckpointMetadata {
         for operator in &operators {
             operator.check()?;
         }
-        Ok(Self { job: job.into(), checkpoint, attempt, kind, hooks: Vec::new(), operators })
+        Ok(Self { job: job.into(), checkpoint, attempt, kind, hooks: Vec::new(), enumerators: Vec::new(), operators })
     }
 
     /// Every subtask's state of every operator.
@@ -364,7 +359,9 @@ impl CheckpointMetadata {
     /// The version of its stored format: the oldest that can say all of it.
     #[must_use]
     pub fn version(&self) -> u16 {
-        if self.subtasks().all(|state| state.in_flight.is_empty()) {
+        if !self.enumerators.is_empty() {
+            WITH_ENUMERATORS
+        } else if self.subtasks().all(|state| state.in_flight.is_empty()) {
             VERSION
         } else {
             WITH_IN_FLIGHT
@@ -428,6 +425,9 @@ impl CheckpointMetadata {
             SnapshotKind::Drained => KIND_DRAINED.write(out),
         }
         self.hooks.write(out);
+        if !self.enumerators.is_empty() {
+            self.enumerators.write(out);
+        }
         write_count(self.operators.len(), out);
         self.operators.iter().for_each(|operator| operator.write(self.version(), out));
     }
@@ -449,6 +449,12 @@ impl CheckpointMetadata {
             return Err(invalid(offset, "hooks are not sorted by name"));
         }
         let offset = input.offset();
+        let has_enumerators = input.version() >= Some(WITH_ENUMERATORS.into());
+        let enumerators = if has_enumerators { Vec::<EnumeratorState>::read(input)? } else { Vec::new() };
+        if !enumerators.is_sorted_by(|a, b| a.uid < b.uid) {
+            return Err(invalid(offset, "enumerators are not sorted by uid"));
+        }
+        let offset = input.offset();
         let count = input.count(OPERATOR_LEAST_SIZE, "operators")?;
         let mut operators = Vec::new();
         for _ in 0..count {
@@ -457,7 +463,7 @@ impl CheckpointMetadata {
         if !operators.is_sorted_by(|a, b| a.uid < b.uid) {
             return Err(invalid(offset, "operators are not sorted by uid"));
         }
-        Ok(Self { job, checkpoint, attempt, kind, hooks, operators })
+        Ok(Self { job, checkpoint, attempt, kind, hooks, enumerators, operators })
     }
 }
 
@@ -509,6 +515,8 @@ const SUBTASK_LEAST_SIZE: usize = 12;
 const OPERATOR_LEAST_SIZE: usize = 20;
 /// Since this version subtasks have data in flight. What has none is written as before.
 const WITH_IN_FLIGHT: u16 = 2;
+/// Since this version operators have something at the coordinator. Where none has, it is written as before.
+const WITH_ENUMERATORS: u16 = 3;
 
 fn write_count(count: usize, out: &mut Vec<u8>) {
     u32::try_from(count).expect("operators and subtasks are counted by a u32").write(out);
@@ -516,17 +524,6 @@ fn write_count(count: usize, out: &mut Vec<u8>) {
 
 fn invalid(offset: u64, what: impl ToString) -> StoredError {
     StoredError::Invalid { offset, what: what.to_string() }
-}
-
-impl Stored for HookState {
-    fn write(&self, out: &mut Vec<u8>) {
-        self.name.write(out);
-        write_bytes(&self.bytes, out);
-    }
-
-    fn read(input: &mut Reader<'_>) -> Result<Self, StoredError> {
-        Ok(Self { name: String::read(input)?, bytes: read_bytes(input, "the state of a hook")?.to_vec() })
-    }
 }
 
 impl Stored for StateShape {
@@ -593,6 +590,7 @@ const SPLIT: u8 = 0;
 const UNION: u8 = 1;
 const BROADCAST: u8 = 2;
 
+mod at_coordinator;
 mod handles;
 #[cfg(test)]
 mod tests;

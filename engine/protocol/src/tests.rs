@@ -4,6 +4,8 @@ mod conversation;
 mod coordinator;
 mod coordinator_facts;
 mod coordinator_random;
+mod gateway;
+mod gateway_random;
 mod local;
 mod overtaking_random;
 mod subtask;

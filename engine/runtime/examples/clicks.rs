@@ -90,6 +90,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         checkpoints: CheckpointSettings { interval: Some(Duration::from_secs(1)), ..CheckpointSettings::default() }.validated()?,
         restart: RestartStrategy::default(),
         hooks: !graph.hooks.is_empty(),
+        enumerators: !graph.enumerators.is_empty(),
         origin: None,
         local_recovery: false,
         heartbeat_timeout: heartbeats.timeout,

@@ -12,8 +12,10 @@ use std::io;
 
 pub mod discard;
 mod files;
+pub mod folder;
 pub mod generator;
 pub mod log_source;
+pub mod split;
 pub mod throttle;
 pub mod transactional_sink;
 pub mod upsert_sink;

@@ -3,6 +3,7 @@
 //! Operators between two exchanges form a chain that is one type: its records never meet a dynamic call.
 
 use crate::channel::{AnyEnd, BoxFuture, EdgeType, Inlet, Route};
+use crate::connector::split::{AnyEnumerator, SplitEnumerator, SplitReader, Typed};
 use crate::connector::Source;
 use crate::env::Env;
 use crate::operator::Identity;
@@ -20,7 +21,8 @@ use std::sync::Arc;
 mod stream;
 
 pub use stream::{
-    ClosedEdge, Connected, EitherSelector, GateSpec, HeadSpec, Keyed, KeyedBroadcast, MakeInput, PlainBroadcast, Sealed, SourceSpec, Stream,
+    ClosedEdge, Connected, EitherSelector, GateSpec, HeadSpec, Keyed, KeyedBroadcast, MakeInput, PlainBroadcast, ReaderSpec, Sealed,
+    SourceSpec, Stream,
 };
 
 /// How records of an edge find their subtask.
@@ -139,6 +141,19 @@ pub struct JobGraph<E: Env> {
     pub edges: Vec<Edge<E>>,
     /// What the coordinator calls at each checkpoint.
     pub hooks: Vec<Arc<dyn Hook<E>>>,
+    /// What sources have at the coordinator, to find what their readers read.
+    pub enumerators: Vec<DeclaredEnumerator<E>>,
+}
+
+type MakeEnumerator<E> = Arc<dyn Fn() -> Box<dyn AnyEnumerator<E>> + Send + Sync>;
+
+/// The part of a source that runs at the coordinator.
+pub struct DeclaredEnumerator<E: Env> {
+    /// The source's stable name.
+    pub uid: String,
+    /// Its readers.
+    pub vertex: VertexId,
+    pub(crate) make: MakeEnumerator<E>,
 }
 
 /// Takes part in checkpoints at the coordinator, before any task is told (Flink: `MasterTriggerRestoreHook`).
@@ -260,6 +275,7 @@ struct Building<E: Env> {
     vertices: Vec<Vertex<E>>,
     edges: Vec<Edge<E>>,
     hooks: Vec<Arc<dyn Hook<E>>>,
+    enumerators: Vec<(String, MakeEnumerator<E>)>,
     parallelism: u32,
     max_parallelism: MaxParallelism,
 }
@@ -274,8 +290,8 @@ impl<E: Env> Job<E> {
     /// An empty job; vertices get `parallelism` unless they say otherwise.
     #[must_use]
     pub fn new(name: &str, parallelism: u32, max_parallelism: MaxParallelism) -> Self {
-        let building =
-            Building { vertices: Vec::new(), edges: Vec::new(), hooks: Vec::new(), parallelism: parallelism.max(1), max_parallelism };
+        let (vertices, edges, hooks, enumerators) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let building = Building { vertices, edges, hooks, enumerators, parallelism: parallelism.max(1), max_parallelism };
         Self { name: name.to_owned(), building: Rc::new(RefCell::new(building)) }
     }
 
@@ -287,6 +303,32 @@ impl<E: Env> Job<E> {
     {
         let parallelism = self.building.borrow().parallelism;
         let head = SourceSpec { uid: uid.to_owned(), source: Arc::new(source) };
+        Stream {
+            job: self.building.clone(),
+            head,
+            operator: Arc::new(Identity::default),
+            uids: vec![uid.to_owned()],
+            name: uid.to_owned(),
+            parallelism,
+        }
+    }
+
+    /// A stream of records from outside, in splits that are found while the job runs. `uid` is the stable name that splits and their
+    /// positions are found by after a restore; `enumerator` makes the one that finds and assigns them, at the coordinator, and `reader`
+    /// one per subtask.
+    pub fn dynamic_source<N: SplitEnumerator<E>, R: SplitReader<Split = N::Split>>(
+        &self,
+        uid: &str,
+        enumerator: impl Fn() -> N + Send + Sync + 'static,
+        reader: impl Fn() -> R + Send + Sync + 'static,
+    ) -> Stream<E, ReaderSpec<R>, Identity<R::Out>>
+    where
+        R::Out: Record,
+    {
+        let make: MakeEnumerator<E> = Arc::new(move || Box::new(Typed(enumerator())));
+        self.building.borrow_mut().enumerators.push((uid.to_owned(), make));
+        let parallelism = self.building.borrow().parallelism;
+        let head = ReaderSpec { uid: uid.to_owned(), reader: Arc::new(reader) };
         Stream {
             job: self.building.clone(),
             head,
@@ -347,7 +389,12 @@ impl<E: Env> Job<E> {
         if !building.vertices.iter().any(|vertex| vertex.is_source) {
             return Err(JobError::NoSource);
         }
-        let Building { vertices, edges, hooks, max_parallelism, .. } = building;
-        Ok(JobGraph { name: self.name, max_parallelism, vertices, edges, hooks })
+        let Building { vertices, edges, hooks, enumerators, max_parallelism, .. } = building;
+        let declared = |(uid, make): (String, MakeEnumerator<E>)| {
+            let vertex = vertices.iter().find(|vertex| vertex.uids.first() == Some(&uid)).expect("every source heads a chain").id;
+            DeclaredEnumerator { uid, vertex, make }
+        };
+        let enumerators = enumerators.into_iter().map(declared).collect();
+        Ok(JobGraph { name: self.name, max_parallelism, vertices, edges, hooks, enumerators })
     }
 }

@@ -244,6 +244,16 @@ moments! {
     OriginUnmade = "origin-unmade",
     /// Coordinator: nothing of it is left.
     OriginForgotten = "origin-forgotten",
+    /// Coordinator: an enumerator has found splits; the count is how many.
+    SplitsFound = "splits-found",
+    /// Coordinator: an enumerator could not look for splits, and tries again.
+    LookFailed = "look-failed",
+    /// Coordinator: a split is a reader's from now on. The word of it may have to wait.
+    SplitAssigned = "split-assigned",
+    /// Coordinator: the enumerators' parts of a checkpoint are taken, and nothing that they say is let through.
+    EnumeratorsTaken = "enumerators-taken",
+    /// Task: what its enumerator has told it is part of its state; the count is the number of the event.
+    EventTakenIn = "event-taken-in",
     /// Task: processes nothing more, as the job stops with a savepoint.
     TaskSuspended = "task-suspended",
     /// Task: goes on, as the savepoint was given up.

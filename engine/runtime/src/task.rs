@@ -5,11 +5,13 @@ mod input;
 mod keyed;
 mod output;
 mod overtaking;
+mod reader;
 mod running;
 mod snapshot;
 
 pub use input::{Input, SourceHead};
 pub use output::{Outputs, SinkTail, Tail};
+pub use reader::{ReaderHead, ReaderReport, SPLITS};
 pub use running::run;
 
 use crate::channel::in_flight::BadRecord;
@@ -93,6 +95,8 @@ pub enum TaskReport {
     Backlog(bool),
     /// With local recovery: so much keyed state was read, and where.
     Restored(RestoredBytes),
+    /// To the enumerator of its splits.
+    Reader(ReaderReport),
 }
 
 /// The sending ends of one output edge.
@@ -150,6 +154,8 @@ pub struct TaskContext<E: Env> {
     pub restore: Option<TaskRestore>,
     /// What it is told. Closed: stop.
     pub control: mpsc::UnboundedReceiver<TaskControl>,
+    /// What an enumerator tells it.
+    pub(crate) events: reader::Events,
     /// What it says.
     pub reports: mpsc::UnboundedSender<(TaskId, AttemptId, TaskReport)>,
 }

@@ -5,12 +5,14 @@ mod overtaking;
 mod small_state;
 mod stop;
 mod values;
+mod watch;
 
 pub use explore::ExploreArguments;
 pub use overtaking::OvertakingArguments;
 pub use small_state::SmallStateArguments;
 pub use stop::StopArguments;
 pub use values::SeedRange;
+pub use watch::WatchArguments;
 
 use values::{seed, time};
 
@@ -245,9 +247,12 @@ pub enum RunJob {
 /// `cofferdam run wordcount`, and any other job.
 #[derive(Debug, Args)]
 pub struct WordcountArguments {
-    /// The text.
-    #[arg(long, value_name = "FILE")]
+    /// The text, or a folder of text files.
+    #[arg(long, value_name = "FILE|DIR")]
     pub input: PathBuf,
+    /// Whether the folder grows.
+    #[command(flatten)]
+    pub watch: WatchArguments,
     /// Where the files of `word<TAB>count` lines, or of lines, go; must be empty or not there yet, or hold what a copy that goes on from
     /// a snapshot has published so far.
     #[arg(long, value_name = "DIR")]
@@ -422,6 +427,12 @@ pub struct JobArguments {
     /// Its size when the job began: all processes must cut it alike, even if it grows.
     #[arg(long)]
     pub input_size_bytes: u64,
+    /// It is a folder.
+    #[arg(long)]
+    pub folder: bool,
+    /// Whether that grows.
+    #[command(flatten)]
+    pub watch: WatchArguments,
     /// The output folder.
     #[arg(long)]
     pub output: String,
@@ -567,7 +578,7 @@ mod tests {
     fn a_usage_error_is_one_line() {
         let error = Arguments::try_parse_from(["cofferdam", "run", "wordcount"]).expect_err("arguments are missing");
         let line = first_paragraph(&error.to_string());
-        assert!(line.starts_with("the following required arguments were not provided: --input <FILE>"), "{line}");
+        assert!(line.starts_with("the following required arguments were not provided: --input <FILE|DIR>"), "{line}");
         assert!(!line.contains('\n'));
     }
 

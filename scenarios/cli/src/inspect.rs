@@ -4,8 +4,10 @@ use crate::args::{DisposeArguments, InspectArguments};
 use crate::console::{self, grouped};
 use crate::failure::{one_line, Failure, Outcome};
 use crate::place::Place;
+use cofferdam_engine::connector::folder::FileSplit;
 use cofferdam_engine::env::real::RealEnv;
 use cofferdam_engine::storage::{survey, StorageError};
+use cofferdam_engine::task::SPLITS;
 use cofferdam_protocol::metadata::{CheckpointMetadata, OperatorState, SnapshotKind};
 use cofferdam_protocol::snapshot::{InFlightHandle, KeyedHandle, Layout, SharedFile, StateLocation};
 use cofferdam_protocol::stored::{Reader, Stored};
@@ -29,6 +31,9 @@ struct Shown {
     /// In the metadata itself.
     inline_bytes: u64,
     hooks: Vec<String>,
+    /// By the source whose it is: how many bytes it has at the coordinator.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    enumerators: BTreeMap<String, usize>,
     operators: Vec<ShownOperator>,
     /// By the path of a physical file.
     merged: BTreeMap<String, ShownMerged>,
@@ -69,6 +74,17 @@ struct ShownSubtask {
     /// Of a log source: the offset of the next line, by partition.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     positions: BTreeMap<u32, u64>,
+    /// Of a folder: parts of files that are not read to their ends.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    splits: Vec<ShownSplit>,
+}
+
+#[derive(Debug, Serialize)]
+struct ShownSplit {
+    file: String,
+    start: u64,
+    end: u64,
+    offset: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -249,6 +265,7 @@ async fn show(env: &RealEnv, place: &Place, metadata: &CheckpointMetadata) -> Re
         shared_bytes: metadata.shared_files().map(|file| file.size_bytes).sum(),
         inline_bytes: metadata.inline_bytes(),
         hooks: metadata.hooks.iter().map(|hook| hook.name.clone()).collect(),
+        enumerators: metadata.enumerators.iter().map(|state| (state.uid.clone(), state.bytes.len())).collect(),
         operators: metadata.operators.iter().map(show_operator).collect(),
         merged: merged(env, metadata).await?,
         shares_with,
@@ -301,12 +318,17 @@ fn show_operator(operator: &OperatorState) -> ShownOperator {
         let mut input = Reader::new(item, 0);
         Some((u32::read(&mut input).ok()?, u64::read(&mut input).ok()?))
     };
+    let split = |item: &Vec<u8>| {
+        let FileSplit { name, start, end, offset } = FileSplit::read(&mut Reader::new(item, 0)).ok()?;
+        Some(ShownSplit { file: name, start, end, offset })
+    };
     let subtasks = operator.subtasks.iter().map(|(subtask, state)| ShownSubtask {
         subtask: subtask.0,
         keyed: state.keyed.iter().map(keyed).collect(),
         lists: state.lists.iter().map(|list| (list.name.clone(), list.items.len())).collect(),
         in_flight: state.in_flight.iter().map(in_flight).collect(),
         positions: state.lists.iter().filter(|list| list.name == "positions").flat_map(|list| &list.items).filter_map(position).collect(),
+        splits: state.lists.iter().filter(|list| list.name == SPLITS).flat_map(|list| &list.items).filter_map(split).collect(),
     });
     ShownOperator {
         uid: operator.uid.clone(),
@@ -340,6 +362,9 @@ fn print(shown: &Shown) {
     if !shown.hooks.is_empty() {
         console::say(format_args!("  hooks      {}", shown.hooks.join(", ")));
     }
+    for (uid, size_bytes) in &shown.enumerators {
+        console::say(format_args!("  enumerator {} bytes of {uid}", grouped(*size_bytes as u64)));
+    }
     for (path, ShownMerged { segments, used_bytes, file_bytes, space_amplification }) in &shown.merged {
         let (used, whole) = (grouped(*used_bytes), grouped(*file_bytes));
         console::say(format_args!(
@@ -355,7 +380,7 @@ fn print(shown: &Shown) {
         for state in states {
             console::say(format_args!("  state      {state}"));
         }
-        for ShownSubtask { subtask, keyed, lists, in_flight, positions } in subtasks {
+        for ShownSubtask { subtask, keyed, lists, in_flight, positions, splits } in subtasks {
             for ShownKeyed { key_groups, format, size_bytes, inline_bytes, shared_files } in keyed {
                 let size = grouped(*size_bytes);
                 let inline = if *inline_bytes == 0 { String::new() } else { format!(" ({} inline)", grouped(*inline_bytes)) };
@@ -372,6 +397,10 @@ fn print(shown: &Shown) {
             }
             for (partition, offset) in positions {
                 console::say(format_args!("  s{subtask:<4} partition {partition} at byte {}", grouped(*offset)));
+            }
+            for ShownSplit { file, start, end, offset } in splits {
+                let (start, end, offset) = (grouped(*start), grouped(*end), grouped(*offset));
+                console::say(format_args!("  s{subtask:<4} {file} from byte {start} to {end} at {offset}"));
             }
         }
     }

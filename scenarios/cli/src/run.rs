@@ -65,6 +65,7 @@ fn graph(job: &JobArguments) -> Result<Arc<JobGraph<RealEnv>>, Failure> {
     let wordcount = wordcount::WordCount {
         input: job.input.clone(),
         input_size_bytes: job.input_size_bytes,
+        folder: job.folder.then_some(job.watch.watch),
         output: job.output.clone(),
         parallelism: job.parallelism,
         pace: (job.throttle > 0).then(|| Duration::from_millis(job.throttle)),

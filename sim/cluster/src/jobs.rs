@@ -9,6 +9,7 @@ use cofferdam_protocol::MaxParallelism;
 use std::sync::Arc;
 use std::time::Duration;
 
+mod arrivals;
 mod delivery;
 mod expiring;
 mod hook;
@@ -43,6 +44,7 @@ pub fn sources(kind: JobKind) -> &'static [&'static str] {
         JobKind::Rules => &["records", "weights"],
         JobKind::Visits => &["log"],
         JobKind::Delivery => &["parcels"],
+        JobKind::Arrivals => &["files"],
     }
 }
 
@@ -62,6 +64,7 @@ pub fn build<E: Env>(spec: &JobSpec, logs: &[Log], output: &str) -> JobGraph<E> 
         JobKind::Visits => visits::build(spec, max, logs, output),
         JobKind::Sessions | JobKind::Hops => spans::build(spec, max, logs, output),
         JobKind::Delivery => delivery::build(spec, max, logs, output),
+        JobKind::Arrivals => arrivals::build(spec, max, output),
     };
     graph.expect("a checked scenario makes a job that can be built")
 }

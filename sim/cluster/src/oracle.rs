@@ -13,5 +13,6 @@ pub mod reference;
 pub mod restore;
 pub mod rules;
 pub mod space;
+pub mod splits;
 #[cfg(feature = "rocksdb")]
 mod tables;

@@ -8,7 +8,7 @@ use crate::object_store::ObjectSettings;
 use crate::oracle::committed_only::CommittedOnly;
 use crate::oracle::leftovers::Leftovers;
 use crate::oracle::{decode, efficiency};
-use crate::scenario::{Expect, FaultSpec, MergeSpec, ResumeFrom, ResumeSpec, Scenario, StorageKind, When};
+use crate::scenario::{Expect, FaultSpec, JobKind, MergeSpec, ResumeFrom, ResumeSpec, Scenario, StorageKind, When};
 use crate::streams::Concern;
 use crate::trace::{lock, nothing_seen, SharedSeen, Signal, Witness};
 use crate::verdict::{Keep, Report};
@@ -34,6 +34,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
+mod arrivals;
 mod backend;
 mod delivery;
 mod judge;
@@ -155,6 +156,8 @@ struct Run {
     seen: SharedSeen,
     keep: Keep,
     logs: Vec<Log>,
+    /// When each file of a folder appears, and when the folder is done.
+    arrivals: (Vec<u64>, u64),
     storage: NodeIndex,
     ended: Option<Ended>,
     retained: BTreeSet<CheckpointId>,
@@ -201,7 +204,9 @@ const FIRST_JOB: JobPlace = JobPlace { name: "job", root: ROOT, objects: OBJECT_
 
 impl Run {
     fn new(world: World, scenario: Scenario, seen: SharedSeen, keep: Keep) -> Self {
-        let logs = workload::logs(&scenario.job, &mut world.streams().stream(Concern::Workload));
+        let rng = &mut world.streams().stream(Concern::Workload);
+        let logs = workload::logs(&scenario.job, rng);
+        let arrivals = if scenario.job.kind == JobKind::Arrivals { workload::arrivals(&scenario.job, rng) } else { (Vec::new(), 0) };
         let (retained, restoring, leftovers) = (BTreeSet::new(), BTreeMap::new(), Leftovers::default());
         let (savepoints, job) = (BTreeMap::new(), FIRST_JOB);
         Self {
@@ -210,6 +215,7 @@ impl Run {
             seen,
             keep,
             logs,
+            arrivals,
             storage: NodeIndex(0),
             ended: None,
             retained,
@@ -384,6 +390,10 @@ impl Run {
         self.world.mount("/shared", self.storage);
         let on_storage = self.world.storage(self.storage);
         on_storage.create_folders_now("/shared/checkpoints");
+        if self.scenario.job.kind == JobKind::Arrivals {
+            self.fill_folder();
+            return;
+        }
         for (path, lines) in self.logs.iter().flat_map(|log| &log.partitions) {
             let text: String = lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
             on_storage.write_now(path, text.as_bytes()).expect("a fresh disk takes the input");
@@ -424,6 +434,7 @@ impl Run {
             checkpoints: checkpoints.settings().validated().expect("a checked scenario has settings in range"),
             restart: self.scenario.restart.clone(),
             hooks: !graph.hooks.is_empty(),
+            enumerators: !graph.enumerators.is_empty(),
             origin: self.job.origin.clone(),
             local_recovery: cluster.local_recovery,
             heartbeat_timeout: heartbeats.timeout,

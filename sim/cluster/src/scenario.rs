@@ -109,6 +109,8 @@ pub enum JobKind {
     Hops,
     /// Every record is one line of the output, published when a checkpoint is complete.
     Delivery,
+    /// Words, as the first one, of files that appear in a folder while the job runs.
+    Arrivals,
 }
 
 impl JobKind {
@@ -148,6 +150,9 @@ pub struct JobSpec {
     /// How long the sink takes for each record, in microseconds.
     #[serde(skip_serializing_if = "is_none")]
     pub sink_us: u64,
+    /// Files of a folder appear over so long; for arrivals.
+    #[serde(skip_serializing_if = "is_none")]
+    pub arrive_ms: u64,
 }
 
 impl Default for JobSpec {
@@ -165,6 +170,7 @@ impl Default for JobSpec {
             hook_fails_every: 0,
             schema: 1,
             sink_us: 0,
+            arrive_ms: 0,
         }
     }
 }

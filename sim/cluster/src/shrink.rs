@@ -175,6 +175,7 @@ const PLAINER: &[fn(&mut Scenario)] = &[
     |it| it.job.backlog_bytes = 0,
     |it| it.job.hook_fails_every = 0,
     |it| it.job.sink_us = 0,
+    |it| it.job.arrive_ms = 0,
     |it| it.job.schema = 1,
     |it| it.job.chunk_bytes = JobSpec::default().chunk_bytes,
     |it| {

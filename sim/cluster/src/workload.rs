@@ -38,6 +38,8 @@ pub fn group_of(key: &str) -> String {
 
 /// Where the logs are.
 pub const INPUT: &str = "/shared/input";
+/// Where files appear while the job runs.
+pub const ARRIVALS: &str = "/shared/input/files";
 
 /// Draws a key: low ones are much more frequent, as words are.
 fn key(rng: &mut ChaCha8Rng, keys: u32) -> u32 {
@@ -47,7 +49,7 @@ fn key(rng: &mut ChaCha8Rng, keys: u32) -> u32 {
 
 fn line(kind: JobKind, source: &str, (partition, index): (u32, u32), keys: u32, rng: &mut ChaCha8Rng) -> String {
     match kind {
-        JobKind::WordCount => {
+        JobKind::WordCount | JobKind::Arrivals => {
             let words = rng.gen_range(1..=4);
             (0..words).map(|_| format!("w{}", key(rng, keys))).collect::<Vec<_>>().join(" ")
         }
@@ -73,9 +75,19 @@ pub fn logs(spec: &JobSpec, rng: &mut ChaCha8Rng) -> Vec<Log> {
             // Unequal parts: some partitions end early.
             let lines = spec.lines / 2 + rng.gen_range(0..=spec.lines / 2);
             let lines = (0..lines).map(|number| line(spec.kind, source, (index, number), spec.keys, rng)).collect();
-            (format!("{INPUT}/{source}-{index}"), lines)
+            let path = if spec.kind == JobKind::Arrivals { format!("{ARRIVALS}/{index}") } else { format!("{INPUT}/{source}-{index}") };
+            (path, lines)
         };
         Log { source, partitions: (0..spec.partitions).map(|index| partition(index, rng)).collect() }
     };
     sources(spec.kind).iter().map(|source| log(source, rng)).collect()
+}
+
+/// When each file of a folder appears, and when the folder is done, in milliseconds.
+#[must_use]
+pub fn arrivals(spec: &JobSpec, rng: &mut ChaCha8Rng) -> (Vec<u64>, u64) {
+    let at = |rng: &mut ChaCha8Rng| if rng.gen_bool(0.3) { 0 } else { rng.gen_range(0..=spec.arrive_ms) };
+    let times: Vec<u64> = (0..spec.partitions).map(|_| at(rng)).collect();
+    let last = times.iter().copied().max().unwrap_or(0);
+    (times, last + rng.gen_range(0..300))
 }

@@ -69,6 +69,7 @@ pub fn parts(world: &World, rescaled: &Rescaled, records: u8) -> Result<BTreeMap
         attempt: ATTEMPT,
         kind: SnapshotKind::Checkpoint,
         hooks: Vec::new(),
+        enumerators: Vec::new(),
         operators: vec![
             operator("count", rescaled.parallelism, (0..rescaled.parallelism).map(SubtaskIndex).map(count).collect()),
             operator("source", rescaled.read.len() as u32, (0..).zip(rescaled.read).map(position).collect()),

@@ -107,6 +107,7 @@ impl World {
             },
             restart: RestartStrategy::FixedDelay { attempts: 1000, delay: second },
             hooks: false,
+            enumerators: false,
             origin: None,
             local_recovery: false,
             heartbeat_timeout: second,

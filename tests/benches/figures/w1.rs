@@ -230,6 +230,7 @@ async fn cluster(env: &RealEnv, row: &Row, graph: Arc<JobGraph<RealEnv>>, folder
         checkpoints: checkpoints.validated().expect("in range"),
         restart: RestartStrategy::None,
         hooks: false,
+        enumerators: false,
         origin: None,
         local_recovery: false,
         heartbeat_timeout: heartbeats.timeout,

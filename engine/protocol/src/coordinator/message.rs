@@ -25,6 +25,8 @@ pub struct Plan {
     pub restart: RestartStrategy,
     /// Whether the coordinator has hooks of its own to call before tasks are triggered (Flink: `MasterHooks`).
     pub hooks: bool,
+    /// Whether some operators have a part of their own at the coordinator, which is in the cut with their tasks.
+    pub enumerators: bool,
     /// What a job without any checkpoint of its own begins from.
     pub origin: Option<Origin>,
     /// Whether workers keep copies of state (`execution.state-recovery.from-local`): then a subtask goes where it was before, if it can.
@@ -299,6 +301,8 @@ pub enum Input<S> {
     LocationReady(CheckpointId),
     /// The answer to [`Output::CreateLocation`].
     LocationFailed(CheckpointId),
+    /// The answer to [`Output::SnapshotEnumerators`]. Where the checkpoint is given up before, there is none.
+    EnumeratorsReady(CheckpointId),
     /// The answer to [`Output::CallHooks`].
     HooksReady(CheckpointId),
     /// The answer to [`Output::CallHooks`].
@@ -364,6 +368,9 @@ pub enum Output<S> {
     Write(Journal),
     /// Make the place for the files of a checkpoint durable; answered.
     CreateLocation(CheckpointId, Kind),
+    /// Take what the enumerators have for this checkpoint, let through nothing that they say from now on, and answer when all that they
+    /// said before has been taken in by the tasks; see [`gateway`](crate::gateway).
+    SnapshotEnumerators(CheckpointId),
     /// Call the hooks, each of which may add to the checkpoint; answered.
     CallHooks(CheckpointId),
     /// Inject barriers at these sources.
@@ -390,14 +397,15 @@ pub enum Output<S> {
         /// What the tasks acknowledged with.
         snapshots: BTreeMap<TaskId, S>,
     },
-    /// Tell every task of the attempt.
+    /// Tell every task of the attempt, and the enumerators.
     NotifyComplete {
         /// Of which attempt.
         attempt: AttemptId,
         /// Which checkpoint.
         checkpoint: CheckpointId,
     },
-    /// Tell every task of the attempt. One that missed the completion of `latest_completed` commits that first.
+    /// Tell every task of the attempt. One that missed the completion of `latest_completed` commits that first. Enumerators that have
+    /// closed their gateways for it open them.
     NotifyAbort {
         /// Of which attempt.
         attempt: AttemptId,

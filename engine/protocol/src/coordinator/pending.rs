@@ -1,9 +1,9 @@
 //! A checkpoint from its number to its last acknowledgement.
 //!
 //! ```text
-//! Locating --location--> [Hooking --hooks-->] Collecting --last ack--> Publishing --metadata--> Queued --entry out--> Storing --durable--> complete
-//!     |                      |                        |                      |                      |
-//!     +----------------------+----- aborted ----------+----------------------+      only the answer decides
+//! Locating --location--> [Enumerating --> Hooking -->] Collecting --last ack--> Publishing --metadata--> Queued --entry out--> Storing --durable--> complete
+//!     |                        |              |             |                      |                      |
+//!     +------------------------+--------------+-- aborted --+----------------------+      only the answer decides
 //! ```
 //!
 //! Before that a savepoint is `Naming` until the journal names it, and once its metadata is durable it is not pending any more:
@@ -30,6 +30,8 @@ pub(super) enum Stage {
     Naming,
     /// Its place is being made.
     Locating,
+    /// The enumerators have said what is theirs, and what they told their readers before is under way.
+    Enumerating,
     /// The coordinator's hooks are being called.
     Hooking,
     /// The sources were told; acknowledgements come in.
@@ -40,6 +42,16 @@ pub(super) enum Stage {
     Queued,
     /// Its journal entry is under way: nothing but the answer decides what becomes of it.
     Storing,
+}
+
+impl Stage {
+    /// Whether something is being written that only its answer says the end of.
+    fn writes(self) -> bool {
+        match self {
+            Self::Locating | Self::Hooking | Self::Publishing => true,
+            Self::Naming | Self::Enumerating | Self::Collecting | Self::Queued | Self::Storing => false,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -102,13 +114,30 @@ impl<S: Acknowledged> Coordinator<S> {
 
     pub(super) fn location_ready(&mut self, checkpoint: CheckpointId, out: &mut Vec<Output<S>>) {
         match self.pending.get_mut(&checkpoint) {
-            Some(pending) if pending.stage == Stage::Locating && self.plan.hooks => {
-                pending.stage = Stage::Hooking;
-                out.push(Output::CallHooks(checkpoint));
+            Some(pending) if pending.stage == Stage::Locating && self.plan.enumerators => {
+                pending.stage = Stage::Enumerating;
+                out.push(Output::SnapshotEnumerators(checkpoint));
             }
-            Some(pending) if pending.stage == Stage::Locating => self.trigger(checkpoint, out),
+            Some(pending) if pending.stage == Stage::Locating => self.call_hooks(checkpoint, out),
+            // Why nothing else: enumerators that close their gateways for what is given up would never open them.
             Some(_) | None => self.answered_too_late(checkpoint, Stage::Locating, out),
         }
+    }
+
+    pub(super) fn enumerators_ready(&mut self, checkpoint: CheckpointId, out: &mut Vec<Output<S>>) {
+        match self.pending.get(&checkpoint) {
+            Some(pending) if pending.stage == Stage::Enumerating => self.call_hooks(checkpoint, out),
+            Some(_) | None => out.push(Output::Ignored("nobody waits for this answer")),
+        }
+    }
+
+    fn call_hooks(&mut self, checkpoint: CheckpointId, out: &mut Vec<Output<S>>) {
+        if !self.plan.hooks {
+            self.trigger(checkpoint, out);
+            return;
+        }
+        self.pending.get_mut(&checkpoint).expect("hooks are called for a pending checkpoint").stage = Stage::Hooking;
+        out.push(Output::CallHooks(checkpoint));
     }
 
     /// The hooks come before the tasks, so that what they prepare is there when barriers flow.
@@ -224,7 +253,15 @@ impl<S: Acknowledged> Coordinator<S> {
     pub(super) fn checkpoint_expired(&mut self, checkpoint: CheckpointId, out: &mut Vec<Output<S>>) {
         match self.pending.get(&checkpoint).map(|pending| pending.stage) {
             Some(_) if matches!(self.job, Job::Stopping(_)) => out.push(Output::Ignored("the job has stopped with it")),
-            Some(Stage::Naming | Stage::Locating | Stage::Hooking | Stage::Collecting | Stage::Publishing | Stage::Queued) => {
+            Some(
+                Stage::Naming
+                | Stage::Locating
+                | Stage::Enumerating
+                | Stage::Hooking
+                | Stage::Collecting
+                | Stage::Publishing
+                | Stage::Queued,
+            ) => {
                 self.abort(checkpoint, FailureReason::Expired, By::Coordinator, out);
             }
             Some(Stage::Storing) => out.push(Output::Ignored("its journal entry is under way")),
@@ -239,7 +276,7 @@ impl<S: Acknowledged> Coordinator<S> {
         assert!(pending.stage != Stage::Storing, "{checkpoint} is aborted while its journal entry is under way");
         self.ledger.wanted.retain(|change| *change != Change::Complete(checkpoint) && *change != Change::Stop(checkpoint));
         self.tell_aborted(checkpoint, &pending, reason, out);
-        let waits = pending.stage <= Stage::Hooking || pending.stage == Stage::Publishing;
+        let waits = pending.stage.writes();
         if pending.stage == Stage::Naming {
             self.begun.remove(&checkpoint);
         } else if waits && by != By::Answer {
@@ -252,7 +289,8 @@ impl<S: Acknowledged> Coordinator<S> {
 
     pub(super) fn tell_aborted(&mut self, checkpoint: CheckpointId, pending: &Pending<S>, reason: FailureReason, out: &mut Vec<Output<S>>) {
         out.push(Output::Disarm(Timer::CheckpointDeadline(checkpoint)));
-        if pending.stage >= Stage::Collecting {
+        let told = if self.plan.enumerators { Stage::Enumerating } else { Stage::Collecting };
+        if pending.stage >= told {
             let latest_completed = self.latest_completed();
             out.push(Output::NotifyAbort { attempt: self.attempt, checkpoint, latest_completed });
         }

@@ -135,6 +135,7 @@ impl<S> fmt::Display for Output<S> {
             Self::Disarm(timer) => write!(f, "disarm {timer}"),
             Self::Write(entry) => write!(f, "write {entry}"),
             Self::CreateLocation(checkpoint, kind) => write!(f, "create-location {checkpoint} {kind}"),
+            Self::SnapshotEnumerators(checkpoint) => write!(f, "snapshot-enumerators {checkpoint}"),
             Self::CallHooks(checkpoint) => write!(f, "call-hooks {checkpoint}"),
             Self::Trigger { attempt, checkpoint, kind, full, tasks } => {
                 let full = if *full { " full" } else { "" };

@@ -62,6 +62,7 @@ fn sample() -> CheckpointMetadata {
         attempt: ATTEMPT,
         kind: SnapshotKind::Savepoint,
         hooks: vec![HookState { name: "hook".into(), bytes: vec![9] }],
+        enumerators: Vec::new(),
         operators: vec![
             OperatorState {
                 uid: "count".into(),
@@ -148,14 +149,50 @@ fn what_is_in_flight_is_part_of_everything_that_is_said_of_a_checkpoint() {
     assert!(!only.is_empty(), "a subtask without other state has some then");
 }
 
+fn sample_with_enumerators() -> CheckpointMetadata {
+    let enumerators = vec![EnumeratorState { uid: "source".into(), bytes: vec![4, 2] }];
+    CheckpointMetadata { enumerators, ..sample_in_flight() }
+}
+
+#[test]
+fn metadata_with_enumerators_has_the_bytes_of_version_3() {
+    let (without, with) = (sample_in_flight().encode(), sample_with_enumerators().encode());
+    // Right behind the hooks: a count, a name, and what the enumerator has.
+    let hooks = [&b"hook"[..], &[1, 0, 0, 0, 9]].concat();
+    let at = without.windows(hooks.len()).position(|bytes| bytes == hooks).expect("the hook is there") + hooks.len();
+    let own = [&[1, 0, 0, 0, 6, 0, 0, 0][..], b"source", &[2, 0, 0, 0, 4, 2]].concat();
+    assert_eq!(with, [&without[..at], &own, &without[at..]].concat());
+    assert_eq!(sample_with_enumerators().to_file()[8..10], [3, 0]);
+    assert_eq!(CheckpointMetadata::from_file(&sample_with_enumerators().to_file()), Ok(sample_with_enumerators()));
+}
+
+#[test]
+fn enumerators_out_of_order_are_an_error() {
+    let one = |uid: &str| EnumeratorState { uid: uid.into(), bytes: Vec::new() };
+    for uids in [["b", "a"], ["a", "a"]] {
+        let metadata = CheckpointMetadata { enumerators: uids.map(one).into(), ..sample() };
+        assert!(matches!(CheckpointMetadata::from_file(&metadata.to_file()), Err(StoredError::Invalid { .. })), "{uids:?}");
+    }
+}
+
 #[test]
 fn nothing_is_said_in_another_version_than_its_own() {
-    for (metadata, other) in [(sample(), 2), (sample_in_flight(), 1), (sample(), 3), (sample(), 0)] {
+    let cases = [
+        (sample(), 2),
+        (sample_in_flight(), 1),
+        (sample(), 3),
+        (sample_in_flight(), 3),
+        (sample_with_enumerators(), 2),
+        (sample_with_enumerators(), 1),
+        (sample(), 4),
+        (sample(), 0),
+    ];
+    for (metadata, other) in cases {
         let file = frame_as(FileKind::Metadata, other, &metadata.encode());
         assert!(CheckpointMetadata::from_file(&file).is_err(), "{} as {other}", metadata.version());
     }
-    let later = frame_as(FileKind::Metadata, 3, &sample().encode());
-    assert_eq!(CheckpointMetadata::from_file(&later), Err(StoredError::Version { found: 3, newest: 2 }));
+    let later = frame_as(FileKind::Metadata, 4, &sample().encode());
+    assert_eq!(CheckpointMetadata::from_file(&later), Err(StoredError::Version { found: 4, newest: 3 }));
     // With room for it, and nothing in it.
     let mut encoding = sample().encode();
     encoding.truncate(encoding.len() - 4);
@@ -166,6 +203,7 @@ fn nothing_is_said_in_another_version_than_its_own() {
 fn every_damage_is_an_error() {
     every_damage_of(&sample());
     every_damage_of(&sample_in_flight());
+    every_damage_of(&sample_with_enumerators());
 }
 
 fn every_damage_of(metadata: &CheckpointMetadata) {
@@ -184,7 +222,7 @@ fn every_damage_of(metadata: &CheckpointMetadata) {
 /// Behind a good checksum, as a bug or a malicious writer would produce it.
 #[test]
 fn every_truncated_encoding_is_an_error() {
-    for metadata in [sample(), sample_in_flight()] {
+    for metadata in [sample(), sample_in_flight(), sample_with_enumerators()] {
         let (version, encoding) = (metadata.version(), metadata.encode());
         for length in 0..encoding.len() {
             assert!(CheckpointMetadata::decode(version, &encoding[..length]).is_err(), "cut to {length}");
@@ -326,17 +364,21 @@ fn metadata() -> impl Strategy<Value = CheckpointMetadata> {
     let ids = (any::<u64>(), any::<u64>(), any::<u32>(), 0..3_usize);
     let hooks = prop::collection::btree_map(".{0,4}", prop::collection::vec(any::<u8>(), 0..5), 0..3);
     let operators = prop::collection::vec(operator(), 0..4);
-    (".{0,8}", ids, hooks, operators).prop_map(|(job, (checkpoint, epoch, number, kind), hooks, operators)| {
-        let operators: BTreeMap<String, OperatorState> = operators.into_iter().map(|state| (state.uid.clone(), state)).collect();
-        CheckpointMetadata {
-            job,
-            checkpoint: CheckpointId(checkpoint),
-            attempt: AttemptId { epoch: Epoch(epoch), number },
-            kind: [SnapshotKind::Checkpoint, SnapshotKind::Savepoint, SnapshotKind::Drained][kind],
-            hooks: hooks.into_iter().map(|(name, bytes)| HookState { name, bytes }).collect(),
-            operators: operators.into_values().collect(),
-        }
-    })
+    let enumerators = prop::collection::btree_map(".{0,4}", prop::collection::vec(any::<u8>(), 0..5), 0..3);
+    (".{0,8}", ids, (hooks, enumerators), operators).prop_map(
+        |(job, (checkpoint, epoch, number, kind), (hooks, enumerators), operators)| {
+            let operators: BTreeMap<String, OperatorState> = operators.into_iter().map(|state| (state.uid.clone(), state)).collect();
+            CheckpointMetadata {
+                job,
+                checkpoint: CheckpointId(checkpoint),
+                attempt: AttemptId { epoch: Epoch(epoch), number },
+                kind: [SnapshotKind::Checkpoint, SnapshotKind::Savepoint, SnapshotKind::Drained][kind],
+                hooks: hooks.into_iter().map(|(name, bytes)| HookState { name, bytes }).collect(),
+                enumerators: enumerators.into_iter().map(|(uid, bytes)| EnumeratorState { uid, bytes }).collect(),
+                operators: operators.into_values().collect(),
+            }
+        },
+    )
 }
 
 proptest! {

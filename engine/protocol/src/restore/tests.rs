@@ -49,7 +49,15 @@ fn state(uid: &str, parallelism: u32, groups: u32, lists: impl Fn(u32) -> Vec<Li
 
 fn metadata(operators: Vec<OperatorState>) -> CheckpointMetadata {
     let (job, attempt) = (String::from("j"), AttemptId::default());
-    CheckpointMetadata { job, checkpoint: CheckpointId(7), attempt, kind: SnapshotKind::Checkpoint, hooks: Vec::new(), operators }
+    CheckpointMetadata {
+        job,
+        checkpoint: CheckpointId(7),
+        attempt,
+        kind: SnapshotKind::Checkpoint,
+        hooks: Vec::new(),
+        enumerators: Vec::new(),
+        operators,
+    }
 }
 
 fn no_lists(_: u32) -> Vec<ListState> {

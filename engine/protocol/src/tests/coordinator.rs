@@ -50,6 +50,7 @@ pub fn plan(vertices: &[u32]) -> Plan {
         checkpoints: CheckpointSettings::default(),
         restart: RestartStrategy::FixedDelay { attempts: 3, delay: Duration::from_secs(1) },
         hooks: false,
+        enumerators: false,
         origin: None,
         local_recovery: false,
         heartbeat_timeout: Duration::from_secs(50),
@@ -203,6 +204,7 @@ impl Talk {
             }
             ["location-ready", c] => one(Input::LocationReady(checkpoint(c))),
             ["location-failed", c] => one(Input::LocationFailed(checkpoint(c))),
+            ["enumerators-ready", c] => one(Input::EnumeratorsReady(checkpoint(c))),
             ["hooks-ready", c] => one(Input::HooksReady(checkpoint(c))),
             ["hooks-failed", c] => one(Input::HooksFailed(checkpoint(c))),
             ["behind", a, t] => one(Input::Backlog { attempt: attempt(a), task: task(t), behind: true }),
@@ -329,6 +331,7 @@ fn job(words: &[&str]) -> (Plan, Journal) {
             }
             "committers" => built.committers = value.split(',').map(task).collect(),
             "local-recovery" => built.local_recovery = value == "yes",
+            "enumerators" => built.enumerators = value == "yes",
             "hooks" => built.hooks = value == "yes",
             "origin" => {
                 let (c, claim) = value.split_once(',').expect("origin=c7,claim or origin=c7,no-claim");

@@ -201,6 +201,7 @@ impl World {
                         self.answers.push(Input::Acknowledged { attempt, checkpoint, task, snapshot });
                     }
                 }
+                Output::SnapshotEnumerators(checkpoint) => self.answers.push(Input::EnumeratorsReady(checkpoint)),
                 Output::CallHooks(checkpoint) => self.answers.push(Input::HooksReady(checkpoint)),
                 Output::ListShared { checkpoints, origin } => {
                     let used = |checkpoint: &CheckpointId| {

@@ -3,9 +3,11 @@
 //! * here: the process, and what comes in.
 //! * `serving`: connections of workers and users.
 //! * `performing`: what the machine wants done.
+//! * `enumerators`: what sources have here to find what their readers read.
 //! * `savepoints`: what users are told of theirs.
 //! * `leftovers`: what is cleaned up outside of the job's own folder.
 
+mod enumerators;
 mod leftovers;
 mod performing;
 mod savepoints;
@@ -16,17 +18,18 @@ use super::message::{Command, CommandAnswer, ToCoordinator, ToWorker};
 use super::statistics::Statistics;
 use super::Heartbeats;
 use crate::alarm::Alarm;
+use crate::connector::split::AnyFound;
 use crate::env::Env;
 use crate::job::JobGraph;
 use crate::observe::{Actor, Detail, Event, Moment};
 use crate::storage::{CheckpointStorage, CheckpointStore, JournalKeeper, StorageError};
 use crate::task::{TaskControl, TaskReport};
-use cofferdam_protocol::coordinator::{Coordinator, Ended, Input, Journal, Output, Plan, Standing, Written};
+use cofferdam_protocol::coordinator::{Coordinator, Ended, FailureKind, Input, Journal, Output, Plan, Standing, Status, Written};
 use cofferdam_protocol::local::Taken;
-use cofferdam_protocol::metadata::HookState;
+use cofferdam_protocol::metadata::{EnumeratorState, HookState};
 use cofferdam_protocol::restore::{TaskRestore, UnclaimedState};
 use cofferdam_protocol::snapshot::TaskSnapshot;
-use cofferdam_protocol::{AttemptId, CheckpointId, Epoch, Incarnation, Machine, TaskId, Timer, WorkerId};
+use cofferdam_protocol::{AttemptId, CheckpointId, Epoch, Incarnation, Machine, TaskId, Timer, VertexId, WorkerId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
@@ -37,6 +40,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub use performing::DRAINED;
 pub use savepoints::savepoint_folder;
 
+use enumerators::Enumerators;
 use savepoints::Savepoints;
 use serving::accept;
 
@@ -114,7 +118,8 @@ enum Inbox {
     Command(Command, oneshot::Sender<CommandAnswer>),
     Alarm,
     Answer(Input<TaskSnapshot>),
-    Planned(AttemptId, BTreeMap<TaskId, WorkerId>, Option<Taken>, BTreeMap<TaskId, TaskRestore>),
+    Planned(AttemptId, BTreeMap<TaskId, WorkerId>, Option<Taken>, BTreeMap<TaskId, TaskRestore>, Vec<EnumeratorState>),
+    Looked(AttemptId, VertexId, Result<AnyFound, String>),
     SweepDone,
     Hooked(CheckpointId, Result<Vec<HookState>, String>),
 }
@@ -173,6 +178,7 @@ pub async fn run<E: Env>(
         discarding: BTreeSet::new(),
         savepoints: Savepoints::default(),
         hook_states: BTreeMap::new(),
+        enumerators: Enumerators::default(),
         unanswered: BTreeSet::new(),
         ended: None,
     };
@@ -259,6 +265,7 @@ struct Driver<E: Env> {
     savepoints: Savepoints,
     /// What the hooks put into checkpoints that are under way.
     hook_states: BTreeMap<CheckpointId, Vec<HookState>>,
+    enumerators: Enumerators<E>,
     /// Checkpoints that something is being written of by this process.
     unanswered: BTreeSet<CheckpointId>,
     ended: Option<Ended>,
@@ -367,10 +374,17 @@ impl<E: Env> Driver<E> {
                 }
                 self.step(input)
             }
-            Inbox::Planned(attempt, placement, from, restores) => {
-                self.deploy(attempt, &placement, from, restores);
+            Inbox::Planned(attempt, placement, from, restores, enumerators) => {
+                if self.machine.status() == Some(&Status::Deploying(attempt)) {
+                    if let Err(cause) = self.reset_enumerators(attempt, &enumerators) {
+                        return self.step(Input::RestoreFailed { attempt, cause, kind: FailureKind::NonRecoverable });
+                    }
+                    self.deploy(attempt, &placement, from, restores);
+                    self.look_for_splits();
+                }
                 self.step(Input::Deployed { attempt })
             }
+            Inbox::Looked(attempt, vertex, found) => self.looked(attempt, vertex, found),
             Inbox::Hooked(checkpoint, Ok(states)) => {
                 self.hook_states.insert(checkpoint, states);
                 self.step(Input::HooksReady(checkpoint))
@@ -414,6 +428,7 @@ impl<E: Env> Driver<E> {
                     self.progress.send_modify(|progress| progress.statistics.restored_subtask(from));
                     Ok(())
                 }
+                TaskReport::Reader(report) => self.reader_says(attempt, task, report),
                 TaskReport::Progress(_) => Ok(()),
             },
         }

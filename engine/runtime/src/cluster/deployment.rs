@@ -4,6 +4,7 @@ use super::ioqueue::IoQueue;
 use super::message::{DataHello, DataReply};
 use crate::channel::{AnyEnd, ChannelId, EdgeType};
 use crate::codec;
+use crate::connector::split::ReaderEvent;
 use crate::env::Env;
 use crate::job::JobGraph;
 use crate::local::LocalState;
@@ -11,6 +12,7 @@ use crate::storage::streams::Sharers;
 use crate::storage::{CheckpointStorage, SmallState, SnapshotStreams};
 use crate::task::{OutputEnds, StateBackend, TaskContext, TaskControl, TaskReport};
 use cofferdam_protocol::coordinator::FailureKind;
+use cofferdam_protocol::gateway::EventNumber;
 use cofferdam_protocol::local::Taken;
 use cofferdam_protocol::restore::TaskRestore;
 use cofferdam_protocol::{AttemptId, Mode, TaskId, WorkerId};
@@ -99,6 +101,7 @@ pub struct Deployment<E: Env> {
     /// Which attempt.
     pub attempt: AttemptId,
     controls: BTreeMap<TaskId, mpsc::UnboundedSender<TaskControl>>,
+    events: BTreeMap<TaskId, mpsc::UnboundedSender<(EventNumber, ReaderEvent)>>,
     _tasks: Vec<E::Task>,
     _pumps: IoQueue<E>,
     streams: SnapshotStreams<E>,
@@ -202,7 +205,7 @@ impl<E: Env> Deployment<E> {
         plane.expect(attempt, expected);
         let streams =
             SnapshotStreams::new(env, taking.storage, taking.small, Sharers { worker: taking.worker, attempt, tasks: own.len() as u64 });
-        let mut controls = BTreeMap::new();
+        let (mut controls, mut told) = (BTreeMap::new(), BTreeMap::new());
         let mut running = Vec::new();
         for (task, restore) in own {
             let vertex = graph.vertex(task.vertex);
@@ -225,6 +228,8 @@ impl<E: Env> Deployment<E> {
             let outputs = outputs.collect();
             let (control_sender, control) = mpsc::unbounded_channel();
             controls.insert(task, control_sender);
+            let (event_sender, events) = mpsc::unbounded_channel();
+            told.insert(task, event_sender);
             let context = TaskContext {
                 env: env.clone(),
                 graph: graph.clone(),
@@ -240,6 +245,7 @@ impl<E: Env> Deployment<E> {
                 local: taking.local.map(|(local, from)| local.of(task, attempt, from)),
                 restore,
                 control,
+                events,
                 reports: reports.clone(),
             };
             let (graph, reports) = (graph.clone(), reports.clone());
@@ -251,7 +257,12 @@ impl<E: Env> Deployment<E> {
                 }
             }));
         }
-        Self { attempt, controls, _tasks: running, _pumps: pumps, streams }
+        Self { attempt, controls, events: told, _tasks: running, _pumps: pumps, streams }
+    }
+
+    /// Tells a reader of splits something. Whether it may get there: a task that is over hears nothing.
+    pub fn event(&self, task: TaskId, number: EventNumber, event: ReaderEvent) -> bool {
+        self.events.get(&task).is_some_and(|events| events.send((number, event)).is_ok())
     }
 
     /// Tells the named tasks, or all where none is named.

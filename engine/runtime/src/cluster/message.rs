@@ -1,9 +1,11 @@
 //! What coordinator and workers say to each other.
 
 use crate::channel::ChannelId;
+use crate::connector::split::ReaderEvent;
 use crate::record::{SavepointFormat, Stop};
 use crate::task::{TaskControl, TaskReport};
 use cofferdam_protocol::coordinator::FailureReason;
+use cofferdam_protocol::gateway::EventNumber;
 use cofferdam_protocol::local::Taken;
 use cofferdam_protocol::restore::TaskRestore;
 use cofferdam_protocol::{AttemptId, Epoch, TaskId, WorkerId};
@@ -119,6 +121,17 @@ pub enum ToWorker {
         tasks: Vec<TaskId>,
         /// What.
         control: TaskControl,
+    },
+    /// For a reader of splits, from its enumerator.
+    Event {
+        /// Of this attempt only.
+        attempt: AttemptId,
+        /// Which.
+        task: TaskId,
+        /// Names it in the answer.
+        number: EventNumber,
+        /// What.
+        event: ReaderEvent,
     },
     /// Stop the tasks of this attempt and of older ones.
     Stop {

@@ -10,7 +10,7 @@ use crate::job::JobGraph;
 use crate::local::LocalState;
 use crate::observe::{Actor, Detail, Event, Moment};
 use crate::storage::{CheckpointStorage, SmallState};
-use crate::task::{StateBackend, TaskReport};
+use crate::task::{ReaderReport, StateBackend, TaskReport};
 use cofferdam_protocol::local::Taken;
 use cofferdam_protocol::{AttemptId, Epoch, Mode, TaskId, WorkerId};
 use std::io;
@@ -225,7 +225,8 @@ impl<E: Env> Session<'_, E> {
             | TaskReport::Declined(..)
             | TaskReport::Committed(_)
             | TaskReport::Backlog(_)
-            | TaskReport::Restored(_) => {
+            | TaskReport::Restored(_)
+            | TaskReport::Reader(_) => {
                 let _ = outbox.send(ToCoordinator::Report { task, attempt, report });
             }
         }
@@ -266,6 +267,12 @@ impl<E: Env> Session<'_, E> {
             ToWorker::Control { attempt, tasks, control } => {
                 if let Some(running) = deployment.as_ref().filter(|running| running.attempt == attempt) {
                     running.control(&tasks, &control);
+                }
+            }
+            ToWorker::Event { attempt, task, number, event } => {
+                let running = deployment.as_ref().filter(|running| running.attempt == attempt);
+                if running.is_some_and(|running| !running.event(task, number, event)) {
+                    let _ = outbox.send(ToCoordinator::Report { task, attempt, report: TaskReport::Reader(ReaderReport::Lost(number)) });
                 }
             }
             ToWorker::Stop { attempt } => {

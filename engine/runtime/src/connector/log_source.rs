@@ -86,16 +86,44 @@ pub struct LogSource {
 }
 
 /// A read on its way, in a task of its own.
-struct Coming {
+pub(super) struct Coming {
     /// Ends the read when dropped.
     _task: Box<dyn Any + Send + Sync>,
     chunk: oneshot::Receiver<Result<Fetched, ConnectorError>>,
 }
 
 /// The file, now open, and what was read from it.
-struct Fetched {
-    file: Arc<dyn Any + Send + Sync>,
-    chunk: Chunk,
+pub(super) struct Fetched {
+    pub(super) file: Arc<dyn Any + Send + Sync>,
+    pub(super) chunk: Chunk,
+}
+
+impl Coming {
+    /// Begins to read a chunk of a partition, of a file that may be open already.
+    pub(super) fn begin<E: Env>(
+        env: &E,
+        file: Option<Arc<dyn Any + Send + Sync>>,
+        partition: Partition,
+        offset: u64,
+        chunk_bytes: usize,
+    ) -> Self {
+        let (sender, chunk) = oneshot::channel();
+        let reader = env.clone();
+        let task = env.spawn("read log", async move {
+            // The source is gone: nobody to tell.
+            let _ = sender.send(fetch(&reader, file, &partition, offset, chunk_bytes).await);
+        });
+        Self { _task: Box::new(task), chunk }
+    }
+
+    /// What was read. Loses nothing when dropped before.
+    pub(super) async fn fetched(&mut self) -> Result<Fetched, ConnectorError> {
+        match (&mut self.chunk).await {
+            Ok(fetched) => fetched,
+            // The task answers before it ends, unless the whole process is being stopped: nothing will come any more.
+            Err(_) => std::future::pending().await,
+        }
+    }
 }
 
 impl LogSource {
@@ -108,14 +136,7 @@ impl LogSource {
     /// Begins to read the next chunk of the partition whose turn it is.
     fn fetch<E: Env>(&self, env: &E, turn: usize) -> Coming {
         let Reading { partition, offset, file, .. } = &self.reading[turn];
-        let (partition, offset, file, chunk_bytes) = (partition.clone(), *offset, file.clone(), self.settings.chunk_bytes);
-        let (sender, chunk) = oneshot::channel();
-        let reader = env.clone();
-        let task = env.spawn("read log", async move {
-            // The source is gone: nobody to tell.
-            let _ = sender.send(fetch(&reader, file, &partition, offset, chunk_bytes).await);
-        });
-        Coming { _task: Box::new(task), chunk }
+        Coming::begin(env, file.clone(), partition.clone(), *offset, self.settings.chunk_bytes)
     }
 }
 
@@ -191,11 +212,7 @@ impl Source for LogSource {
         if self.coming.is_none() {
             self.coming = Some(self.fetch(env, turn));
         }
-        let coming = &mut self.coming.as_mut().expect("begun just now, or earlier").chunk;
-        let Ok(fetched) = coming.await else {
-            // The task answers before it ends, unless the whole process is being stopped: nothing will come any more.
-            return std::future::pending().await;
-        };
+        let fetched = self.coming.as_mut().expect("begun just now, or earlier").fetched().await;
         // From here on nothing waits: records and positions advance together.
         self.coming = None;
         self.due = None;
@@ -205,14 +222,7 @@ impl Source for LogSource {
         let before = out.len();
         reading.offset = chunk.next_offset;
         reading.done = chunk.next_offset >= reading.partition.end || chunk.at_end_of_file;
-        let text = chunk.text;
-        let mut start = 0;
-        while start < text.len() {
-            let end = memchr(&text[start..]).map_or(text.len(), |at| start + at);
-            let line = if end > start && text[end - 1] == b'\r' { text.slice(start..end - 1) } else { text.slice(start..end) };
-            out.push(line);
-            start = end + 1;
-        }
+        cut_lines(&chunk.text, out);
         if let Some(times) = self.settings.event_times {
             for line in &out[before..] {
                 reading.newest = reading.newest.max((times.of_line)(line));
@@ -245,10 +255,22 @@ impl Source for LogSource {
     }
 }
 
-struct Chunk {
-    text: Bytes,
-    next_offset: u64,
-    at_end_of_file: bool,
+/// Whole lines.
+pub(super) struct Chunk {
+    pub(super) text: Bytes,
+    pub(super) next_offset: u64,
+    pub(super) at_end_of_file: bool,
+}
+
+/// Appends the lines of a text without their line ends.
+pub(super) fn cut_lines(text: &Bytes, out: &mut Vec<Bytes>) {
+    let mut start = 0;
+    while start < text.len() {
+        let end = memchr(&text[start..]).map_or(text.len(), |at| start + at);
+        let line = if end > start && text[end - 1] == b'\r' { text.slice(start..end - 1) } else { text.slice(start..end) };
+        out.push(line);
+        start = end + 1;
+    }
 }
 
 fn memchr(bytes: &[u8]) -> Option<usize> {

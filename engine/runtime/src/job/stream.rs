@@ -5,13 +5,14 @@ use crate::channel::gate::GroupOf;
 use crate::channel::{
     AnyEnd, BoxFuture, Broadcast, Carrying, EdgeType, Exchange, Forward, Gate, Hash, Inlet, Plain, Rebalance, Route, Side,
 };
+use crate::connector::split::SplitReader;
 use crate::connector::{Sink, Source};
 use crate::env::Env;
 use crate::operator::{
     CoProcess, Filter, FlatMap, Identity, KeyedOperator, KeyedProcess, KeyedStates, Map, Operator, Selector, Stateful, Then, TwoInputs,
 };
 use crate::record::{Either, Record};
-use crate::task::{Input, Outputs, SinkTail, SourceHead, TaskContext, TaskError};
+use crate::task::{Input, Outputs, ReaderHead, SinkTail, SourceHead, TaskContext, TaskError};
 use crate::{channel, task};
 use cofferdam_protocol::metadata::DeclaredState;
 use cofferdam_protocol::{EdgeId, VertexId};
@@ -70,6 +71,23 @@ impl<E: Env, S: Source> HeadSpec<E> for SourceSpec<S> {
 
     fn close(self) -> (MakeInput<E, SourceHead<E, S>>, Vec<ClosedEdge<E>>) {
         let make: MakeInput<E, _> = Arc::new(move |context| SourceHead::new(context.env.clone(), self.uid.clone(), (self.source)()));
+        (make, Vec::new())
+    }
+}
+
+/// A chain that begins with a reader of splits.
+pub struct ReaderSpec<R> {
+    pub(super) uid: String,
+    pub(super) reader: Arc<dyn Fn() -> R + Send + Sync>,
+}
+
+impl<E: Env, R: SplitReader> HeadSpec<E> for ReaderSpec<R> {
+    type Out = R::Out;
+    type Input = ReaderHead<E, R>;
+    const IS_SOURCE: bool = true;
+
+    fn close(self) -> (MakeInput<E, ReaderHead<E, R>>, Vec<ClosedEdge<E>>) {
+        let make: MakeInput<E, _> = Arc::new(move |context| ReaderHead::new(context, self.uid.clone(), (self.reader)()));
         (make, Vec::new())
     }
 }

@@ -28,6 +28,10 @@ pub trait Input: Send + 'static {
     fn announced(&mut self) -> impl Future<Output = Arrival<Self::Out>> + Send {
         std::future::pending()
     }
+    /// Its part of the checkpoint has just been taken.
+    fn cut(&mut self, checkpoint: CheckpointId) {
+        let _ = checkpoint;
+    }
     /// Logs every channel whose barrier was not read, until the barrier arrives.
     fn log(&mut self, checkpoint: CheckpointId) {
         let _ = checkpoint;

@@ -480,6 +480,7 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
         };
         self.input.stateful(&mut take);
         self.operator.stateful(&mut take);
+        self.input.cut(checkpoint);
         let flush = self.tail.flush(&env, checkpoint);
         if let Some((uid, lists)) = self.tail.state() {
             parts.push(Part { uid: uid.to_owned(), states: Vec::new(), keyed: None, lists });

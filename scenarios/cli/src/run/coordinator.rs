@@ -55,6 +55,7 @@ pub fn process(arguments: &CoordinatorArguments) -> Result<Outcome, Failure> {
         checkpoints: arguments.job.overtaking.settings(checkpoints).validated()?,
         restart: RESTART,
         hooks: !graph.hooks.is_empty(),
+        enumerators: !graph.enumerators.is_empty(),
         origin,
         local_recovery: arguments.job.local_recovery.is_some(),
         heartbeat_timeout: heartbeats.timeout,

@@ -163,6 +163,8 @@ fn job_arguments(job: &JobArguments) -> Vec<String> {
     let mut arguments: Vec<String> = pairs.into_iter().flat_map(|(name, value)| [name.to_owned(), value]).collect();
     arguments.extend(job.small.passed_on());
     arguments.extend(job.overtaking.passed_on());
+    arguments.extend(job.folder.then(|| "--folder".to_owned()));
+    arguments.extend(job.watch.passed_on());
     if job.full_checkpoints {
         arguments.push("--full-checkpoints".into());
     }

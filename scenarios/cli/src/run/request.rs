@@ -92,7 +92,11 @@ impl Request {
             CheckpointStorage::FileSystem { root: String::new() }
         };
         arguments.small.small().validated(&storage).map_err(|error| Failure::Usage(error.to_string()))?;
-        let input_size_bytes = readable_size(&arguments.input)?;
+        let folder = arguments.input.is_dir();
+        let input_size_bytes = if folder { readable_folder(&arguments.input)? } else { readable_size(&arguments.input)? };
+        if arguments.watch.watch.is_some() && !folder {
+            return Err(Failure::Usage("--watch needs a folder as the input".into()));
+        }
         let from = arguments.from.as_deref().map(|from| Snapshot::of(from, arguments.allow_drained)).transpose()?;
         let address = free_address(arguments.port)?;
         let input = absolute(&arguments.input)?;
@@ -135,6 +139,8 @@ impl Request {
                 job,
                 input,
                 input_size_bytes,
+                folder,
+                watch: arguments.watch,
                 output,
                 root,
                 address,
@@ -178,6 +184,12 @@ fn readable_size(path: &Path) -> Result<u64, Failure> {
         Ok(metadata.len())
     };
     read().map_err(path_failure("read", path))
+}
+
+/// A folder has no size: what is in it is found while the job runs.
+fn readable_folder(path: &Path) -> Result<u64, Failure> {
+    std::fs::read_dir(path).map_err(path_failure("read", path))?;
+    Ok(0)
 }
 
 fn must_be_empty(path: &Path) -> Result<(), Failure> {

@@ -4,11 +4,12 @@
 //! as blanks and punctuation do.
 
 use bytes::Bytes;
+use cofferdam_engine::connector::folder::{FolderEnumerator, FolderReader, FolderSettings};
 use cofferdam_engine::connector::log_source::{LogSettings, LogSource, Partition};
 use cofferdam_engine::connector::upsert_sink::UpsertSink;
 use cofferdam_engine::env::Env;
-use cofferdam_engine::job::{Job, JobError, JobGraph};
-use cofferdam_engine::operator::{Context, Firing, KeyedProcess};
+use cofferdam_engine::job::{HeadSpec, Job, JobError, JobGraph, ReaderSpec, Stream};
+use cofferdam_engine::operator::{Context, Firing, Identity, KeyedProcess};
 use cofferdam_engine::record::{Collect, END_OF_TIME};
 use cofferdam_engine::state::backend::StateVisitor;
 use cofferdam_engine::state::key::Key;
@@ -30,12 +31,17 @@ const CHUNK_BYTES: usize = 64 << 10;
 /// The same where each chunk is waited for: short waits, because a barrier makes the source begin the wait anew.
 const PACED_CHUNK_BYTES: usize = 16 << 10;
 
+/// Larger files of a folder are cut.
+const SPLIT_BYTES: u64 = 4 << 20;
+
 /// The job's parameters. All processes must have the same.
 pub struct WordCount {
     /// The text file.
     pub input: String,
     /// How much of it counts.
     pub input_size_bytes: u64,
+    /// It is a folder: how often to look for new files, or only once.
+    pub folder: Option<Option<Duration>>,
     /// The folder for the table.
     pub output: String,
     /// Subtasks per operator.
@@ -50,13 +56,14 @@ impl WordCount {
     /// # Errors
     /// The parallelism is over [`MAX_PARALLELISM`].
     pub fn graph<E: Env>(self) -> Result<JobGraph<E>, JobError> {
-        let (settings, max) = (self.log(), Self::max());
-        let job = Job::<E>::new("wordcount", self.parallelism, max);
-        job.source("lines", move || LogSource::new(settings.clone()))
-            .flat_map(Words::of)
-            .key_by(|word: &Text| word.clone())
-            .process("count", Count::default)
-            .sink(COUNTS, move || UpsertSink::new(&self.output, COUNTS));
+        let job = Job::<E>::new("wordcount", self.parallelism, Self::max());
+        match self.files(&job) {
+            Some(files) => count(files, self.output),
+            None => {
+                let settings = self.log();
+                count(job.source("lines", move || LogSource::new(settings.clone())), self.output);
+            }
+        }
         job.build()
     }
 
@@ -65,19 +72,60 @@ impl WordCount {
     /// # Errors
     /// As [`graph`](Self::graph).
     pub fn copy<E: Env>(self) -> Result<JobGraph<E>, JobError> {
-        let settings = self.log();
-        super::copy::graph(settings, self.output, self.parallelism, Self::max())
+        let job = Job::<E>::new("copy", self.parallelism, Self::max());
+        match self.files(&job) {
+            Some(files) => super::copy::copy(files, self.output),
+            None => {
+                let settings = self.log();
+                super::copy::copy(job.source("input", move || LogSource::new(settings.clone())), self.output);
+            }
+        }
+        job.build()
     }
 
     fn log(&self) -> LogSettings {
         let partitions = Partition::cut(&self.input, self.input_size_bytes, PARTITIONS);
-        let chunk_bytes = if self.pace.is_some() { PACED_CHUNK_BYTES } else { CHUNK_BYTES };
-        LogSettings { partitions: Arc::new(partitions), chunk_bytes, pace: self.pace, event_times: None, backlog_bytes: None }
+        LogSettings {
+            partitions: Arc::new(partitions),
+            chunk_bytes: self.chunk_bytes(),
+            pace: self.pace,
+            event_times: None,
+            backlog_bytes: None,
+        }
+    }
+
+    /// Where the input is a folder.
+    fn files<E: Env>(&self, job: &Job<E>) -> Option<Stream<E, ReaderSpec<FolderReader>, Identity<Bytes>>> {
+        let settings = FolderSettings {
+            folder: self.input.clone(),
+            watch: self.folder?,
+            split_bytes: SPLIT_BYTES,
+            chunk_bytes: self.chunk_bytes(),
+            pace: self.pace,
+        };
+        let of_readers = settings.clone();
+        Some(job.dynamic_source("files", move || FolderEnumerator::new(settings.clone()), move || FolderReader::new(of_readers.clone())))
+    }
+
+    fn chunk_bytes(&self) -> usize {
+        if self.pace.is_some() {
+            PACED_CHUNK_BYTES
+        } else {
+            CHUNK_BYTES
+        }
     }
 
     fn max() -> MaxParallelism {
         MaxParallelism::new(MAX_PARALLELISM).expect("128 is between 1 and 32768")
     }
+}
+
+fn count<E: Env, H: HeadSpec<E, Out = Bytes>>(lines: Stream<E, H, Identity<Bytes>>, output: String) {
+    lines
+        .flat_map(Words::of)
+        .key_by(|word: &Text| word.clone())
+        .process("count", Count::default)
+        .sink(COUNTS, move || UpsertSink::new(&output, COUNTS));
 }
 
 /// Counts each word.
@@ -209,8 +257,11 @@ mod tests {
 
     #[test]
     fn the_job_can_be_built() {
-        let wordcount = WordCount { input: "/in".into(), input_size_bytes: 10, output: "/out".into(), parallelism: 128, pace: None };
-        let graph: JobGraph<RealEnv> = wordcount.graph().expect("a valid job");
-        assert_eq!(graph.vertices.len(), 2);
+        for (folder, enumerators) in [(None, 0), (Some(None), 1)] {
+            let (input, output) = ("/in".into(), "/out".into());
+            let wordcount = WordCount { input, input_size_bytes: 10, folder, output, parallelism: 128, pace: None };
+            let graph: JobGraph<RealEnv> = wordcount.graph().expect("a valid job");
+            assert_eq!((graph.vertices.len(), graph.enumerators.len()), (2, enumerators));
+        }
     }
 }

@@ -12,8 +12,9 @@ use cofferdam_engine::record::Collect;
 use cofferdam_engine::state::{Key, StateVisitor, Text, ValueState};
 use cofferdam_protocol::MaxParallelism;
 
+/// How often each word came.
 #[derive(Default)]
-struct Count {
+pub(super) struct Count {
     count: ValueState<Text, u64>,
 }
 

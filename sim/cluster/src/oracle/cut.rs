@@ -4,7 +4,7 @@
 use super::decode::{Checkpoint, State, Value};
 use super::expiry::{self, Clocks};
 use super::reference::{self, Prefix};
-use super::{in_flight, rules};
+use super::{in_flight, rules, splits};
 use crate::jobs::{sources, Log};
 use crate::scenario::JobKind;
 use crate::workload::{DISORDER_MS, LATENESS_MS, WINDOW_MS};
@@ -28,6 +28,10 @@ pub(crate) fn lines_before(lines: &[String], offset: u64) -> Option<usize> {
 
 /// The lines before a checkpoint's positions, and the watermark that they can have raised at most.
 fn prefix<'a>(kind: JobKind, logs: &'a [Log], checkpoint: &Checkpoint) -> Result<(Prefix<'a>, i64), Contradiction> {
+    if kind == JobKind::Arrivals {
+        let read = splits::read(sources(kind)[0], &logs[0], checkpoint)?;
+        return Ok((Prefix::from([(sources(kind)[0], read)]), i64::MIN));
+    }
     let (mut prefix, mut watermark) = (Prefix::new(), i64::MAX);
     for (log, source) in logs.iter().zip(sources(kind)) {
         let positions = checkpoint.positions.get(*source).ok_or_else(|| format!("no positions of source {source}"))?;
@@ -71,7 +75,7 @@ pub fn judge(kind: JobKind, mode: Mode, logs: &[Log], checkpoint: &Checkpoint, c
     let nothing = State::new();
     let actual = checkpoint.keyed.get(reference::keyed_operator(kind)).unwrap_or(&nothing);
     match kind {
-        JobKind::WordCount | JobKind::Delivery => same(mode, &expected, actual, &["count"]),
+        JobKind::WordCount | JobKind::Delivery | JobKind::Arrivals => same(mode, &expected, actual, &["count"]),
         JobKind::Windows => windows(&expected, actual, watermark),
         JobKind::Sessions | JobKind::Hops => spans(&expected, actual, watermark),
         JobKind::Ledger => {

@@ -1,6 +1,13 @@
 //! Our own reader of checkpoints, written from the documented layouts and from nothing else.
 
+use super::splits::{self, Split};
+use framed::versioned;
 use std::collections::BTreeMap;
+
+mod framed;
+
+pub use framed::blocks;
+pub(super) use framed::Bytes;
 
 /// What a checkpoint says, as far as a model can know it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -11,6 +18,10 @@ pub struct Checkpoint {
     pub drained: bool,
     /// For each source: partition, offset of the next line.
     pub positions: BTreeMap<String, BTreeMap<u32, u64>>,
+    /// Splits that are not read to their ends, and whose they are.
+    pub splits: Vec<Split>,
+    /// For each source that finds its input: what it has at the coordinator.
+    pub enumerators: BTreeMap<String, Vec<u8>>,
     /// For each keyed operator: state name, key, value.
     pub keyed: BTreeMap<String, State>,
     /// For each operator and subtask: how many entries of keyed state and items of lists it put in.
@@ -128,109 +139,6 @@ const BROADCAST: u64 = 2;
 
 /// Bytes that cannot be read, and where.
 pub type Broken = String;
-
-struct Bytes<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Bytes<'a> {
-    fn take(&mut self, count: usize) -> Result<&'a [u8], Broken> {
-        let end = self.at.checked_add(count).filter(|end| *end <= self.bytes.len());
-        let Some(end) = end else { return Err(format!("ends before {count} bytes at {}", self.at)) };
-        let taken = &self.bytes[self.at..end];
-        self.at = end;
-        Ok(taken)
-    }
-
-    fn number(&mut self, size: usize) -> Result<u64, Broken> {
-        Ok(self.take(size)?.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)))
-    }
-
-    fn u32(&mut self) -> Result<u32, Broken> {
-        u32::try_from(self.number(4)?).map_err(|_| "four bytes are a u32".to_owned())
-    }
-
-    fn signed(&mut self) -> Result<i64, Broken> {
-        Ok(self.number(8)?.cast_signed())
-    }
-
-    fn count(&mut self) -> Result<usize, Broken> {
-        usize::try_from(self.number(4)?).map_err(|_| "a count that does not fit".to_owned())
-    }
-
-    fn text(&mut self) -> Result<String, Broken> {
-        let length = self.count()?;
-        String::from_utf8(self.take(length)?.to_vec()).map_err(|_| "text that is not UTF-8".to_owned())
-    }
-
-    fn is_empty(&self) -> bool {
-        self.at == self.bytes.len()
-    }
-}
-
-/// The CRC-32 of IEEE 802.3, byte by byte.
-fn crc32(parts: &[&[u8]]) -> u32 {
-    const BITWISE: [u32; 256] = {
-        let mut table = [0; 256];
-        let mut byte = 0;
-        while byte < 256 {
-            let (mut crc, mut bit) = (byte as u32, 0);
-            while bit < 8 {
-                crc = if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 };
-                bit += 1;
-            }
-            table[byte] = crc;
-            byte += 1;
-        }
-        table
-    };
-    let bytes = parts.iter().flat_map(|part| part.iter());
-    !bytes.fold(u32::MAX, |crc, byte| crc >> 8 ^ BITWISE[usize::from(crc.to_le_bytes()[0] ^ byte)])
-}
-
-/// The payloads of a framed file.
-///
-/// # Errors
-/// Whatever contradicts the layout.
-pub fn blocks(magic: &[u8; 8], file: &[u8]) -> Result<Vec<Vec<u8>>, Broken> {
-    match versioned(magic, file)? {
-        (1, payloads) => Ok(payloads),
-        (version, _) => Err(format!("version {version} of what has only one")),
-    }
-}
-
-/// The same of any version, and which one.
-fn versioned(magic: &[u8; 8], file: &[u8]) -> Result<(u8, Vec<Vec<u8>>), Broken> {
-    let mut bytes = Bytes { bytes: file, at: 0 };
-    let head = bytes.take(12)?;
-    let version = head[8];
-    if !head.starts_with(magic) || head[9..12] != [0, 0, 0] {
-        return Err("another magic or version".into());
-    }
-    if bytes.number(4)? != u64::from(crc32(&[head])) {
-        return Err("the header's checksum is wrong".into());
-    }
-    let (mut payloads, mut total) = (Vec::new(), 0);
-    loop {
-        let size = bytes.take(4)?;
-        let (length, crc) = (u32::from_le_bytes([size[0], size[1], size[2], size[3]]), bytes.number(4)?);
-        if length == 0 {
-            let written = bytes.take(8)?;
-            let total_is = u64::try_from(total).unwrap_or(u64::MAX).to_le_bytes();
-            if crc != u64::from(crc32(&[size, written])) || *written != total_is || !bytes.is_empty() {
-                return Err(format!("a wrong end at {}", bytes.at));
-            }
-            return Ok((version, payloads));
-        }
-        let payload = bytes.take(length as usize)?;
-        if crc != u64::from(crc32(&[size, payload])) {
-            return Err(format!("the checksum of the block before {} is wrong", bytes.at));
-        }
-        total += payload.len();
-        payloads.push(payload.to_vec());
-    }
-}
 
 fn value(shape: Shape, bytes: &mut Bytes<'_>) -> Result<Value, Broken> {
     Ok(match shape {
@@ -490,7 +398,7 @@ pub fn snapshot(
 ) -> Result<Checkpoint, Broken> {
     let named = |broken: Broken| format!("{path}: {broken}");
     let (version, encoded) = versioned(b"CFDMETA\0", &read(path)?).map_err(named)?;
-    if !(1..=2).contains(&version) {
+    if !(1..=3).contains(&version) {
         return Err(named(format!("version {version} is not known")));
     }
     let encoded = encoded.concat();
@@ -517,6 +425,10 @@ fn metadata(
     for _ in 0..bytes.count()? {
         let (_hook, length) = (bytes.text()?, bytes.count()?);
         bytes.take(length)?;
+    }
+    for _ in 0..if version > 2 { bytes.count()? } else { 0 } {
+        let (uid, length) = (bytes.text()?, bytes.count()?);
+        checkpoint.enumerators.insert(uid, bytes.take(length)?.to_vec());
     }
     for _ in 0..bytes.count()? {
         let uid = bytes.text()?;
@@ -563,6 +475,9 @@ fn metadata(
                         if copy.insert(key.clone(), value).is_some() {
                             return Err(format!("{uid} {subtask} has {key} twice in its broadcast state"));
                         }
+                    }
+                    if name == "splits" {
+                        checkpoint.splits.push(splits::split(&mut item, Some(subtask))?);
                     }
                     if name == "positions" {
                         let (partition, offset, _newest) = (item.u32()?, item.number(8)?, item.signed()?);

@@ -67,7 +67,7 @@ fn origins(kind: JobKind, edge: &str) -> Vec<&'static str> {
 /// As much of a line as its records have: lines may become several, or be cut.
 fn as_records(kind: JobKind, source: &str, line: &str) -> Vec<String> {
     match (kind, source) {
-        (JobKind::WordCount, _) => line.split(' ').filter(|word| !word.is_empty()).map(ToOwned::to_owned).collect(),
+        (JobKind::WordCount | JobKind::Arrivals, _) => line.split(' ').filter(|word| !word.is_empty()).map(ToOwned::to_owned).collect(),
         (JobKind::Rules, "records") => vec![line.split(' ').next().unwrap_or("").to_owned()],
         _ => vec![line.to_owned()],
     }

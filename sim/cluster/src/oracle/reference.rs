@@ -19,7 +19,7 @@ pub fn everything(logs: &[Log]) -> Prefix<'_> {
 #[must_use]
 pub fn keyed_operator(kind: JobKind) -> &'static str {
     match kind {
-        JobKind::WordCount => "count",
+        JobKind::WordCount | JobKind::Arrivals => "count",
         JobKind::Windows => "windows",
         JobKind::Ledger => "ledger",
         JobKind::Expiring => "expiring",
@@ -42,6 +42,7 @@ pub fn vertices(kind: JobKind) -> &'static [&'static [&'static str]] {
         JobKind::Visits => &[&["log"], &["visits", "table"]],
         JobKind::Sessions | JobKind::Hops => &[&["events"], &[], &["spans", "table"]],
         JobKind::Delivery => &[&["parcels"], &["deliver", "out"]],
+        JobKind::Arrivals => &[&["files"], &["count", "table"]],
     }
 }
 
@@ -49,7 +50,7 @@ pub fn vertices(kind: JobKind) -> &'static [&'static [&'static str]] {
 #[must_use]
 pub fn shape(kind: JobKind, stored: &Stored<'_>) -> Option<Shape> {
     Some(match (kind, stored.state) {
-        (JobKind::Delivery, "count") => Shape::Number,
+        (JobKind::Delivery | JobKind::Arrivals, "count") => Shape::Number,
         (JobKind::WordCount, "count") | (JobKind::Ledger, "ordered" | "due") => Shape::Number,
         (JobKind::Windows, "sums") | (JobKind::Ledger, "amounts") => Shape::Map,
         (JobKind::Ledger, "paid") => Shape::Pair,
@@ -108,8 +109,8 @@ pub fn state(kind: JobKind, prefix: &Prefix<'_>) -> State {
         }
     };
     match kind {
-        JobKind::WordCount => {
-            for word in prefix["lines"].iter().flat_map(|line| line.split(' ')) {
+        JobKind::WordCount | JobKind::Arrivals => {
+            for word in prefix.values().flatten().flat_map(|line| line.split(' ')) {
                 at("count", word, Value::Number(0), &mut |value| add(value, 1));
             }
         }
@@ -234,7 +235,7 @@ pub fn table(kind: JobKind, logs: &[Log]) -> BTreeMap<String, String> {
     match kind {
         // Its output is no table.
         JobKind::Delivery => BTreeMap::new(),
-        JobKind::WordCount | JobKind::Expiring => rows("count"),
+        JobKind::WordCount | JobKind::Expiring | JobKind::Arrivals => rows("count"),
         JobKind::Rules => rows("total"),
         JobKind::Visits => rows("tally"),
         JobKind::Sessions | JobKind::Hops => {

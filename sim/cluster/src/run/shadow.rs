@@ -9,7 +9,7 @@ use crate::clock::EPOCH_MS;
 use crate::disk::View;
 use crate::jobs::OUTPUT;
 use crate::oracle::decode;
-use crate::scenario::{BackendKind, ClockSpec, DiskSpec, Expect, FaultSpec, NetworkSpec, Scenario, StorageKind, What, When};
+use crate::scenario::{BackendKind, ClockSpec, DiskSpec, Expect, FaultSpec, JobKind, NetworkSpec, Scenario, StorageKind, What, When};
 use crate::trace::{lock, nothing_seen, StableHasher};
 use crate::verdict::{Keep, Violation};
 use crate::world::{self, World};
@@ -82,6 +82,8 @@ impl Run {
             scenario: self.scenario.clone(),
             read: decode::Checkpoint {
                 positions: read.positions.clone(),
+                splits: read.splits.clone(),
+                enumerators: read.enumerators.clone(),
                 in_flight: read.in_flight.clone(),
                 ..decode::Checkpoint::default()
             },
@@ -178,6 +180,10 @@ impl Run {
 
     /// More in each part of the input, that is never read: sources do not come to their end.
     pub(super) fn never_end(&self) {
+        if self.scenario.job.kind == JobKind::Arrivals {
+            // Nobody has said that the folder is done.
+            return;
+        }
         let disk = self.world.storage(self.storage);
         for (path, _) in self.logs.iter().flat_map(|log| &log.partitions) {
             let mut text = disk.read_now(View::Durable, path).expect("the input is there");

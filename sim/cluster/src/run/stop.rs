@@ -62,7 +62,7 @@ impl Run {
             (false, JobKind::WordCount) => self.judge_segments(&read),
             (true, JobKind::WordCount | JobKind::Windows | JobKind::Sessions | JobKind::Hops) => self.judge_drained(&read),
             (_, JobKind::Windows | JobKind::Sessions | JobKind::Hops | JobKind::Ledger | JobKind::Expiring) => Ok(()),
-            (_, JobKind::Rules | JobKind::Visits | JobKind::Delivery) => Ok(()),
+            (_, JobKind::Rules | JobKind::Visits | JobKind::Delivery | JobKind::Arrivals) => Ok(()),
         });
         if let Err(witness) = judged {
             self.violated("exactly-once-output", format!("the job has stopped with {checkpoint}: {witness}"));

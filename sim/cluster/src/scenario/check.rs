@@ -142,6 +142,7 @@ impl Scenario {
         within("job.pace_ms", job.pace_ms, 0, 60_000)?;
         within("job.schema", job.schema.into(), 1, 2)?;
         within("job.sink_us", job.sink_us, 0, 60_000_000)?;
+        within("job.arrive_ms", job.arrive_ms, 0, MOST_TIME_MS)?;
         let cluster = &self.cluster;
         if self.uses_rocksdb() && !cfg!(feature = "rocksdb") {
             return Err(ScenarioError::NoRocksDb);

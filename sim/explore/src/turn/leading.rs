@@ -134,6 +134,7 @@ impl Turn<'_> {
                 }
             }
             Output::CreateLocation(checkpoint, _) => self.ask(which, slow.location, Question::Location(checkpoint), answers),
+            Output::SnapshotEnumerators(checkpoint) => answers.push_back(Input::EnumeratorsReady(checkpoint)),
             Output::CallHooks(checkpoint) => answers.push_back(Input::HooksReady(checkpoint)),
             Output::Trigger { attempt, checkpoint, tasks, .. } => self.notify(which, attempt, &tasks, Notice::Trigger(checkpoint)),
             Output::WriteMetadata { attempt, checkpoint, snapshots, .. } => {

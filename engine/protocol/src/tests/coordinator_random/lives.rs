@@ -19,6 +19,7 @@ fn any_plan() -> impl Strategy<Value = Plan> {
         plan.checkpoints.retained = retained;
         plan.checkpoints.interval_during_backlog = hooks.then_some(Duration::ZERO);
         plan.hooks = hooks;
+        plan.enumerators = hooks && commits;
         plan.origin = origin.map(|claimed| {
             let claim = if claimed { ClaimMode::Claim } else { ClaimMode::NoClaim };
             Origin { path: "/s".into(), checkpoint: CheckpointId(5), claim }

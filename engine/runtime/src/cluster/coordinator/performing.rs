@@ -1,6 +1,7 @@
 //! What the machine wants done, done.
 
 use super::super::message::ToWorker;
+use super::enumerators::claimed;
 use super::{retry, CoordinatorError, Driver, Inbox, Published};
 use crate::env::Env;
 use crate::job::JobGraph;
@@ -59,6 +60,7 @@ impl<E: Env> Driver<E> {
                     })
                 });
             }
+            Output::SnapshotEnumerators(checkpoint) => self.snapshot_enumerators(checkpoint)?,
             Output::CallHooks(checkpoint) => self.call_hooks(checkpoint),
             Output::Trigger { attempt, checkpoint, kind: _, full, tasks } => {
                 let request = self.savepoints.request(checkpoint).unwrap_or(self.checkpoint_request(full));
@@ -68,9 +70,11 @@ impl<E: Env> Driver<E> {
             Output::NotifyComplete { attempt, checkpoint } => {
                 self.tell_tasks(attempt, &BTreeSet::new(), &TaskControl::Completed(checkpoint));
                 self.observe(Moment::CompletionNotified, Some(attempt), Some(checkpoint), Detail::None);
+                self.tell_enumerators_completed(checkpoint)?;
             }
             Output::NotifyAbort { attempt, checkpoint, latest_completed } => {
                 self.tell_tasks(attempt, &BTreeSet::new(), &TaskControl::Aborted { checkpoint, latest_completed });
+                self.tell_enumerators_aborted(checkpoint)?;
             }
             Output::Discard(checkpoint) => {
                 self.observe(Moment::Discarding, None, Some(checkpoint), Detail::None);
@@ -260,6 +264,7 @@ impl<E: Env> Driver<E> {
                 return;
             }
         };
+        metadata.enumerators = self.enumerators.take_states(checkpoint);
         metadata.hooks = self.hook_states.remove(&checkpoint).unwrap_or_default();
         let (env, store, epoch) = (self.env.clone(), self.store.clone(), self.epoch);
         self.ask("write metadata", async move {
@@ -313,10 +318,14 @@ impl<E: Env> Driver<E> {
             if let Err((cause, kind)) = restore_hooks(&env, &graph, metadata.as_ref(), unclaimed).await {
                 return failed(cause, kind);
             }
-            let Some(metadata) = metadata else { return Inbox::Planned(attempt, placement, None, BTreeMap::new()) };
+            let Some(metadata) = metadata else { return Inbox::Planned(attempt, placement, None, BTreeMap::new(), Vec::new()) };
+            let enumerators = match claimed(&graph, &metadata, unclaimed) {
+                Ok(states) => states,
+                Err((cause, kind)) => return failed(cause, kind),
+            };
             let taken = Taken { checkpoint: metadata.checkpoint, attempt: metadata.attempt };
             match restore::plan(&metadata, &graph.shapes(), unclaimed) {
-                Ok(restores) => Inbox::Planned(attempt, placement, Some(taken), restores),
+                Ok(restores) => Inbox::Planned(attempt, placement, Some(taken), restores, enumerators),
                 Err(error) => failed(error.to_string(), FailureKind::NonRecoverable),
             }
         });
@@ -329,10 +338,6 @@ impl<E: Env> Driver<E> {
         from: Option<Taken>,
         mut restores: BTreeMap<TaskId, TaskRestore>,
     ) {
-        if self.machine.status() != Some(&Status::Deploying(attempt)) {
-            // It failed while its restore was planned.
-            return;
-        }
         let restored = !restores.is_empty();
         let address =
             |worker: &WorkerId| self.latest.get(worker).and_then(|incarnation| self.connections.get(incarnation)).map(|c| c.data_address);

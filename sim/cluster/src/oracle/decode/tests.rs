@@ -29,6 +29,7 @@ fn metadata(in_flight: Vec<InFlightHandle>) -> CheckpointMetadata {
         attempt: AttemptId::default(),
         kind: SnapshotKind::Checkpoint,
         hooks: Vec::new(),
+        enumerators: Vec::new(),
         operators: vec![operator],
     }
 }

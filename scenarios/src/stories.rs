@@ -128,7 +128,7 @@ pub(crate) trait Tale: Sized + Into<Scenario> {
 #[must_use]
 pub fn all() -> Vec<Story> {
     let told = [told(), state::told(), local::told(), small_state::told(), windows::told(), transactions::told(), unaligned::told()];
-    told.into_iter().chain([restore::told(), leftovers::told(), arrivals::told()]).flatten().collect()
+    told.into_iter().chain([restore::told(), leftovers::told(), arrivals::told(), stop::told()]).flatten().collect()
 }
 
 macro_rules! stories {
@@ -153,6 +153,7 @@ mod local;
 mod restore;
 mod small_state;
 mod state;
+mod stop;
 mod transactions;
 mod unaligned;
 mod windows;
@@ -292,6 +293,16 @@ stories! {
                 from: "worker-1".into(), to: "worker-2".into(), latency_ms: 100, bandwidth_bytes_per_s: 0, for_ms: 7000,
             })
             .chaos(1500, &["crash", "reset"])
+    };
+    "no-checkpoints", "Without checkpoints nothing is kept: a job whose worker dies begins at the beginning, and its table is right only in the end." => |tale| {
+        tale.with(|scenario| scenario.checkpoints.interval_ms = 0).when(When::AtMs(1500), crash("worker-1", 500))
+    };
+    "no-checkpoints-and-a-stop", "Without checkpoints a job can be stopped with a savepoint all the same, and another one goes on from there." => |tale| {
+        tale.job(JobKind::Ledger)
+            .with(|scenario| scenario.checkpoints.interval_ms = 0)
+            .when(When::AtMs(1500), What::Stop { drain: false, native: false, insist: true })
+            .resume(ResumeFrom::Savepoint, false, 3, BackendKind::HashMap)
+            .with(|scenario| scenario.expect = Expect::Stopped)
     };
     "concurrent-checkpoints", "Three checkpoints at once over slow links, and a worker that crashes." => |tale| {
         tale.with(|scenario| {

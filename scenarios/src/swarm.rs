@@ -4,8 +4,8 @@ use crate::Story;
 use cofferdam_protocol::settings::{Mode, RestartStrategy, Retention};
 use cofferdam_sim::fault::{KINDS, LOCAL_KINDS, OBJECT_KINDS};
 use cofferdam_sim::scenario::{
-    BackendKind, ChaosSpec, CheckpointSpec, ClockSpec, ClusterSpec, DiskSpec, Expect, JobKind, JobSpec, MergeSpec, NetworkSpec, ObjectSpec,
-    Scenario, StorageKind,
+    BackendKind, ChaosSpec, CheckpointSpec, ClockSpec, ClusterSpec, DiskSpec, Expect, FaultSpec, JobKind, JobSpec, MergeSpec, NetworkSpec,
+    ObjectSpec, ResumeFrom, ResumeSpec, Scenario, StorageKind, What, When,
 };
 use cofferdam_sim::{Concern, Streams};
 use rand::seq::SliceRandom;
@@ -138,6 +138,17 @@ fn expand(seed: u64) -> Scenario {
         checkpoints.aligned_timeout_ms = if rng.gen_bool(0.5) { 0 } else { rng.gen_range(1..=300) };
         job.sink_us = if rng.gen_bool(0.7) { rng.gen_range(100..=1500) } else { 0 };
     }
+    let (mut faults, mut expect, mut resume) = (Vec::new(), Expect::Finished, None);
+    if !in_memory && rng.gen_bool(0.12) {
+        let when = When::Moment { moment: "checkpoint-completed".into(), checkpoint: None, nth: rng.gen_range(1..=5) };
+        let native = cluster.backend != BackendKind::HashMap && rng.gen_bool(0.4);
+        faults.push(FaultSpec { when, what: What::Stop { drain: false, native, insist: true } });
+        expect = Expect::StoppedOrFinished;
+        let backend = if native || rng.gen_bool(0.6) { cluster.backend } else { BackendKind::SortedRuns };
+        let parallelism = rng.gen_range(1..=job.max_parallelism.min(parallelism + 1));
+        let (from, claim, schema) = (ResumeFrom::Savepoint, rng.gen_bool(0.3), job.schema);
+        resume = Some(ResumeSpec { from, claim, parallelism, backend, schema, expect: Expect::Finished, faults: Vec::new() });
+    }
     Scenario {
         name: "swarm".into(),
         story: TEXT.into(),
@@ -149,12 +160,12 @@ fn expand(seed: u64) -> Scenario {
         disk: DiskSpec { latency_min_us, latency_max_us },
         objects: ObjectSpec::default(),
         clocks,
-        faults: Vec::new(),
+        faults,
         chaos,
         calm_after_ms,
         liveness_bound_ms: 120_000,
-        expect: Expect::Finished,
-        resume: None,
+        expect,
+        resume,
     }
 }
 

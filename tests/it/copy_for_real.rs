@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 /// Numbered, so that one that is lost or doubled is told by its name.
-fn input(lines: usize) -> String {
+pub fn input(lines: usize) -> String {
     (0..lines).fold(String::new(), |mut text, number| {
         writeln!(text, "line {number:06} {}", "x".repeat(number % 50)).expect("writing to a String does not fail");
         text

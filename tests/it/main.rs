@@ -21,5 +21,6 @@ mod s3_server;
 mod savepoints;
 mod scenario_files;
 mod shrinking;
+mod stop_for_real;
 mod sweep;
 mod text;

@@ -29,6 +29,11 @@ impl Jobs {
         Self { folder, text }
     }
 
+    /// Where everything is.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// A job's folder, with the text in it, and checkpoints and output to be.
     fn job(&self, name: &str) -> PathBuf {
         let folder = self.folder.path().join(name);
@@ -37,7 +42,7 @@ impl Jobs {
         folder
     }
 
-    fn start(&self, name: &str, extra: &[&str]) -> Launcher {
+    pub fn start(&self, name: &str, extra: &[&str]) -> Launcher {
         let folder = self.job(name);
         let checkpoints = path(&folder.join("checkpoints")).to_owned();
         Launcher::start_with(&folder, &checkpoints, extra, &[])
@@ -75,7 +80,7 @@ impl Jobs {
     }
 
     /// A job that begins from a snapshot, and gives all counts though it does not read all of the text.
-    fn finishes_from(&self, name: &str, snapshot: &Path, extra: &[&str]) {
+    pub fn finishes_from(&self, name: &str, snapshot: &Path, extra: &[&str]) {
         let (status, stdout, log) = self.start(name, &[&["--from", path(snapshot)], extra].concat()).finish();
         assert!(status.success(), "{status}:\n{log}");
         assert_same(&output(&self.folder.path().join(name).join("out")), &text::count(&self.text), &log);

@@ -57,8 +57,8 @@ impl FileKind {
         match self {
             // Since 2: data in flight. Since 3: what operators have at the coordinator.
             Self::Metadata => 3,
-            // Since 2: what is begun and what is being deleted.
-            Self::Journal => 2,
+            // Since 2: what is begun and what is being deleted. Since 3: the savepoint that the job was stopped with.
+            Self::Journal => 3,
             Self::State | Self::LocalCopy => VERSION,
         }
     }

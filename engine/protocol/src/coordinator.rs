@@ -12,6 +12,8 @@
 //!                              Restarting <--all stopped-- Failing <+
 //!                                                             |
 //!              Ended <--journal says so-- Ending <------------+  (also from anywhere: cancelled; from Committing: finished)
+//!
+//!   Running --the journal is told that the job stops with a savepoint--> Stopping --all published, or some task failed--> Ended
 //! ```
 //!
 //! * `lifecycle`: workers, deployment, failure, restart, end.
@@ -21,21 +23,25 @@
 //! * `journal`: one unanswered entry at a time, and what an unknown outcome means.
 //! * `failures`: which failed checkpoint counts, and which failed attempt is followed by another.
 //! * `retention`: which completed checkpoints stay, and whose files go.
+//! * `stopping`: the savepoint that a job stops with, from the request to the end.
 //! * `leftovers`: what nobody else would clean up after a coordinator that dies: savepoints, and a claimed snapshot.
 
 mod admission;
 mod completion;
 mod failures;
 mod journal;
+mod kind;
 mod leftovers;
 mod lifecycle;
 mod message;
 mod pending;
 mod retention;
 mod show;
+mod stopping;
 
+pub use kind::{Kind, RequestNumber};
 pub use message::{
-    ClaimMode, Ended, FailureKind, FailureReason, Input, Journal, Kind, Origin, Output, Plan, RequestNumber, RestorePoint, Status, Written,
+    ClaimMode, Ended, FailureKind, FailureReason, Input, Journal, Origin, Output, Plan, RestorePoint, Status, StoppedWith, Written,
 };
 
 use crate::ids::{AttemptId, CheckpointId, Epoch, TaskId, WorkerId};
@@ -320,6 +326,7 @@ impl<S: Acknowledged> Coordinator<S> {
         self.check_ledger();
         self.check_job();
         self.check_leftovers();
+        self.check_stopping();
     }
 
     /// How many checkpoints the sources have not been told of yet.

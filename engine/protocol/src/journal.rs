@@ -3,7 +3,7 @@
 //! Lives here: an entry's bytes. Never here: files, and how entries follow each other (the runtime's `storage::journal`).
 
 use crate::block::{frame_as, unframe_any, FileKind, VERSION};
-use crate::coordinator::{ClaimMode, Ended, Journal, Origin};
+use crate::coordinator::{ClaimMode, Ended, Journal, Origin, StoppedWith};
 use crate::ids::{CheckpointId, Epoch};
 use crate::stored::{Reader, Stored, StoredError};
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -50,16 +50,24 @@ impl JournalEntry {
 /// Since this version savepoints that were begun, and a snapshot that is being deleted, stand behind the rest. An entry without them is
 /// written as before.
 const WITH_LEFTOVERS: u16 = 2;
+/// Since this version a job may have been stopped with a savepoint. An entry of a job that was not is written as before.
+const WITH_STOP: u16 = 3;
 /// A number and an empty text.
 const BEGUN_LEAST_SIZE: usize = 12;
 
 impl Journal {
     /// The version of its stored format: the oldest that can say all of it.
     fn version(&self) -> u16 {
-        if self.begun.is_empty() && self.discarding.is_none() {
-            VERSION
-        } else {
-            WITH_LEFTOVERS
+        match &self.ended {
+            Some(Ended::Stopped(_)) => WITH_STOP,
+            Some(Ended::Finished | Ended::Failed(_) | Ended::Cancelled) | None => {
+                let leftovers = !self.begun.is_empty() || self.discarding.is_some();
+                if leftovers {
+                    WITH_LEFTOVERS
+                } else {
+                    VERSION
+                }
+            }
         }
     }
 
@@ -101,9 +109,9 @@ impl Journal {
         let mut journal = Self { epoch, reserved, completed, origin, ended, ..Self::default() };
         if version >= WITH_LEFTOVERS {
             (journal.begun, journal.discarding) = (read_begun(input)?, Option::read(input)?);
-            if journal.version() != version {
-                return Err(StoredError::Invalid { offset: 0, what: "this entry says nothing that is new in its version".into() });
-            }
+        }
+        if journal.version() != version {
+            return Err(StoredError::Invalid { offset: 0, what: "this entry does not say what is new in its version, or more".into() });
         }
         Ok(journal)
     }
@@ -150,6 +158,9 @@ impl Stored for Origin {
 const TAG_FINISHED: u8 = 0;
 const TAG_FAILED: u8 = 1;
 const TAG_CANCELLED: u8 = 2;
+const TAG_STOPPED: u8 = 3;
+const SUSPENDED: u8 = 0;
+const DRAINED: u8 = 1;
 
 impl Stored for Ended {
     fn write(&self, out: &mut Vec<u8>) {
@@ -160,6 +171,10 @@ impl Stored for Ended {
                 cause.write(out);
             }
             Self::Cancelled => TAG_CANCELLED.write(out),
+            Self::Stopped(with) => {
+                TAG_STOPPED.write(out);
+                with.write(out);
+            }
         }
     }
 
@@ -169,8 +184,28 @@ impl Stored for Ended {
             TAG_FINISHED => Ok(Self::Finished),
             TAG_FAILED => Ok(Self::Failed(String::read(input)?)),
             TAG_CANCELLED => Ok(Self::Cancelled),
+            TAG_STOPPED => Ok(Self::Stopped(StoppedWith::read(input)?)),
             other => Err(StoredError::Invalid { offset, what: alloc::format!("{other} is not a way to end") }),
         }
+    }
+}
+
+impl Stored for StoppedWith {
+    fn write(&self, out: &mut Vec<u8>) {
+        let Self { checkpoint, target, drained } = self;
+        checkpoint.0.write(out);
+        target.write(out);
+        if *drained { DRAINED } else { SUSPENDED }.write(out);
+    }
+
+    fn read(input: &mut Reader<'_>) -> Result<Self, StoredError> {
+        let (checkpoint, target, offset) = (CheckpointId(u64::read(input)?), String::read(input)?, input.offset());
+        let drained = match u8::read(input)? {
+            SUSPENDED => false,
+            DRAINED => true,
+            other => return Err(StoredError::Invalid { offset, what: alloc::format!("{other} is not a way to stop") }),
+        };
+        Ok(Self { checkpoint, target, drained })
     }
 }
 

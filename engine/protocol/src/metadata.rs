@@ -74,6 +74,17 @@ pub enum SnapshotKind {
     Checkpoint,
     /// The user's: never deleted by us. All its files stand in its own folder, so that it can be moved.
     Savepoint,
+    /// As a savepoint, of a job that gave out all that it held before it stopped: what was open is closed, so that no job can go on from
+    /// it as if nothing had happened.
+    Drained,
+}
+
+impl SnapshotKind {
+    /// Whether it is the user's, with all its files in its own folder.
+    #[must_use]
+    pub fn is_savepoint(self) -> bool {
+        matches!(self, Self::Savepoint | Self::Drained)
+    }
 }
 
 /// The whole of one completed checkpoint.
@@ -288,7 +299,7 @@ impl CheckpointMetadata {
                 let unexpected = || CollectError::UnexpectedState { task, uid: part.uid.clone() };
                 let place = operators.get_mut(part.uid.as_str()).filter(|(vertex, _)| *vertex == task.vertex);
                 let (_, operator) = place.filter(|_| seen.insert(&part.uid)).ok_or_else(unexpected)?;
-                if kind == SnapshotKind::Savepoint && !part.in_flight.is_empty() {
+                if kind.is_savepoint() && !part.in_flight.is_empty() {
                     return Err(CollectError::InFlightInSavepoint { task, uid: part.uid.clone() });
                 }
                 if operator.states.is_empty() {
@@ -411,6 +422,7 @@ impl CheckpointMetadata {
         match self.kind {
             SnapshotKind::Checkpoint => KIND_CHECKPOINT.write(out),
             SnapshotKind::Savepoint => KIND_SAVEPOINT.write(out),
+            SnapshotKind::Drained => KIND_DRAINED.write(out),
         }
         self.hooks.write(out);
         if !self.enumerators.is_empty() {
@@ -428,6 +440,7 @@ impl CheckpointMetadata {
         let kind = match u8::read(input)? {
             KIND_CHECKPOINT => SnapshotKind::Checkpoint,
             KIND_SAVEPOINT => SnapshotKind::Savepoint,
+            KIND_DRAINED => SnapshotKind::Drained,
             other => return Err(invalid(offset, alloc::format!("{other} is not a kind of snapshot"))),
         };
         let offset = input.offset();
@@ -572,6 +585,7 @@ impl Stored for ListState {
 
 const KIND_CHECKPOINT: u8 = 0;
 const KIND_SAVEPOINT: u8 = 1;
+const KIND_DRAINED: u8 = 2;
 const SPLIT: u8 = 0;
 const UNION: u8 = 1;
 const BROADCAST: u8 = 2;

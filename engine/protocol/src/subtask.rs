@@ -26,6 +26,13 @@ pub enum Input {
         /// Whether it overtakes from the beginning: an aligned timeout of zero, and no savepoint.
         urgent: bool,
     },
+    /// This checkpoint is the savepoint that the job stops with: said before its trigger and before each of its barriers.
+    Stops {
+        /// Which.
+        checkpoint: CheckpointId,
+        /// Whether the input ends at its barrier.
+        drain: bool,
+    },
     /// A barrier has arrived in a channel's queue. What is ahead of it has not been processed.
     Announced {
         /// On which channel.
@@ -99,6 +106,13 @@ pub enum Output {
     Commit(CheckpointId),
     /// Give up the asynchronous part, and delete what it wrote.
     Forget(CheckpointId),
+    /// The input of a source ends here, as far as it has come: what follows from that comes before the barrier that is forwarded next.
+    EndInput(CheckpointId),
+    /// Process nothing more, neither records nor timers: the job stops with this savepoint. What was taken in now, and published by
+    /// whatever way, would be taken in again by the job that goes on from there.
+    Suspend(CheckpointId),
+    /// The job goes on after all.
+    Resume(CheckpointId),
     /// The input came too late to matter.
     Ignored(&'static str),
 }
@@ -120,6 +134,9 @@ impl fmt::Display for Output {
             Self::Decline(checkpoint, reason) => write!(f, "decline {checkpoint} {reason}"),
             Self::Commit(checkpoint) => write!(f, "commit {checkpoint}"),
             Self::Forget(checkpoint) => write!(f, "forget {checkpoint}"),
+            Self::EndInput(checkpoint) => write!(f, "end-input {checkpoint}"),
+            Self::Suspend(checkpoint) => write!(f, "suspend {checkpoint}"),
+            Self::Resume(checkpoint) => write!(f, "resume {checkpoint}"),
             Self::Ignored(why) => write!(f, "ignored: {why}"),
         }
     }
@@ -168,6 +185,10 @@ pub struct Subtask {
     writing: BTreeSet<CheckpointId>,
     /// The newest that it was told to be complete.
     committed: CheckpointId,
+    /// The savepoint that the job is to stop with, until its cut, and whether the input ends there.
+    stops: Option<(CheckpointId, bool)>,
+    /// The one whose cut was the last thing that happened here.
+    suspended: Option<CheckpointId>,
 }
 
 impl Machine for Subtask {
@@ -184,6 +205,7 @@ impl Machine for Subtask {
     fn step(&mut self, input: Input, out: &mut Vec<Output>) {
         match input {
             Input::Triggered { checkpoint, urgent } => self.triggered(checkpoint, urgent, out),
+            Input::Stops { checkpoint, drain } => self.stops(checkpoint, drain, out),
             Input::Announced { channel, checkpoint, urgent } => self.announced(channel, checkpoint, urgent, out),
             Input::TimedOut(checkpoint) => self.timed_out(checkpoint, out),
             Input::Barrier { channel, checkpoint } => self.barrier(channel, checkpoint, out),
@@ -215,7 +237,7 @@ impl Subtask {
             (Mode::AtLeastOnce, _) => Barriers::Tracked(Tracker::new(channels)),
         };
         let (aborted, writing) = (BTreeSet::new(), BTreeSet::new());
-        Self { channels, barriers, waiting: None, aborted, writing, committed: CheckpointId::NONE }
+        Self { channels, barriers, waiting: None, aborted, writing, committed: CheckpointId::NONE, stops: None, suspended: None }
     }
 
     /// The newest checkpoint that a trigger, announcement, barrier or marker was about.
@@ -271,6 +293,21 @@ impl Subtask {
         self.committed
     }
 
+    /// The savepoint for which nothing is processed any more.
+    #[must_use]
+    pub fn suspended(&self) -> Option<CheckpointId> {
+        self.suspended
+    }
+
+    fn stops(&mut self, checkpoint: CheckpointId, drain: bool, out: &mut Vec<Output>) {
+        let passed = checkpoint < self.newest() || self.writing.contains(&checkpoint) || self.suspended.is_some();
+        if passed {
+            out.push(Output::Ignored("its barrier has passed, or nothing is processed any more"));
+        } else {
+            self.stops = Some((checkpoint, drain));
+        }
+    }
+
     fn triggered(&mut self, checkpoint: CheckpointId, urgent: bool, out: &mut Vec<Output>) {
         let Barriers::Triggered { newest, overtaking } = &mut self.barriers else {
             out.push(Output::Ignored("only sources are triggered"));
@@ -284,6 +321,9 @@ impl Subtask {
         let overtaking = *overtaking;
         let skip = self.aborted.contains(&checkpoint);
         self.forget_passed();
+        if !skip && self.stops == Some((checkpoint, true)) {
+            out.push(Output::EndInput(checkpoint));
+        }
         let effects = match (skip, overtaking, urgent) {
             (true, _, _) => alloc::vec![Effect::Cancelled(checkpoint)],
             (false, false, _) => alloc::vec![Effect::Complete(checkpoint)],
@@ -370,6 +410,7 @@ impl Subtask {
         let newest = self.newest();
         self.aborted.retain(|&aborted| aborted > newest);
         self.waiting = self.waiting.filter(|waiting| *waiting == newest);
+        self.stops = self.stops.filter(|(stops, _)| *stops >= newest);
     }
 
     /// What has become of it is known: hurry changes nothing.
@@ -425,6 +466,10 @@ impl Subtask {
     fn cut(&mut self, checkpoint: CheckpointId, out: &mut Vec<Output>) {
         self.writing.insert(checkpoint);
         out.extend([Output::Forward(checkpoint), Output::Snapshot(checkpoint)]);
+        if self.stops.is_some_and(|(stops, _)| stops == checkpoint) {
+            (self.stops, self.suspended) = (None, Some(checkpoint));
+            out.push(Output::Suspend(checkpoint));
+        }
     }
 
     fn durable(&mut self, checkpoint: CheckpointId, out: &mut Vec<Output>) {
@@ -474,6 +519,9 @@ impl Subtask {
         if self.waiting == Some(checkpoint) {
             self.waiting = None;
         }
+        if self.suspended.take_if(|suspended| *suspended == checkpoint).is_some() {
+            out.push(Output::Resume(checkpoint));
+        }
         if self.collects(checkpoint) {
             self.cancel(checkpoint, out);
         } else if self.writing.remove(&checkpoint) {
@@ -516,6 +564,9 @@ impl Subtask {
         }
         if let Some(waiting) = self.waiting {
             assert!(waiting == newest && self.overtakes(), "{waiting} is not the newest, or nothing overtakes here");
+        }
+        if let Some(suspended) = self.suspended {
+            assert!(suspended <= newest, "{suspended} has suspended everything though its barrier has not come");
         }
         for writing in &self.writing {
             assert!(*writing <= newest, "{writing} is written though its barrier has not come");

@@ -97,7 +97,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         deploy_timeout: Duration::from_secs(60),
         stop_timeout: Duration::from_secs(10),
     };
-    let settings = CoordinatorSettings { job: "clicks".into(), address, heartbeats, root, plan, unclaimed: UnclaimedState::Refuse };
+    let settings = CoordinatorSettings {
+        job: "clicks".into(),
+        address,
+        heartbeats,
+        root,
+        plan,
+        unclaimed: UnclaimedState::Refuse,
+        allow_drained: false,
+    };
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
         for id in 1..=2 {
             let settings = WorkerSettings {

@@ -254,6 +254,14 @@ moments! {
     EnumeratorsTaken = "enumerators-taken",
     /// Task: what its enumerator has told it is part of its state; the count is the number of the event.
     EventTakenIn = "event-taken-in",
+    /// Task: processes nothing more, as the job stops with a savepoint.
+    TaskSuspended = "task-suspended",
+    /// Task: goes on, as the savepoint was given up.
+    TaskResumed = "task-resumed",
+    /// Coordinator: the journal says that the job has stopped; nobody has been told.
+    JobStopping = "job-stopping",
+    /// Coordinator: who asked the job to stop is told that it has; the text says why it is not known that all was published.
+    StopAnswered = "stop-answered",
 }
 
 impl fmt::Display for Event {

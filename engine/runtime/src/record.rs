@@ -47,7 +47,18 @@ pub enum SnapshotRequest {
         folder: String,
         /// As what.
         format: SavepointFormat,
+        /// Whether the job stops with it.
+        stop: Option<Stop>,
     },
+}
+
+/// How a job stops with a savepoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Stop {
+    /// In the middle of its input: another job goes on from there as if nothing had happened.
+    Suspend,
+    /// As if the input ended there: what is held back is given out first (Flink: `--drain`).
+    Drain,
 }
 
 /// Whether a barrier waits for the records ahead of it (Flink: `CheckpointOptions.AlignmentType`).
@@ -76,6 +87,15 @@ impl SnapshotRequest {
     #[must_use]
     pub fn may_overtake(&self) -> bool {
         matches!(self, Self::Checkpoint { alignment: Alignment::Overtaking | Alignment::Within { .. }, .. })
+    }
+
+    /// Whether the job stops with it.
+    #[must_use]
+    pub fn stop(&self) -> Option<Stop> {
+        match self {
+            Self::Checkpoint { .. } => None,
+            Self::Savepoint { stop, .. } => *stop,
+        }
     }
 
     /// From now on its barrier overtakes (Flink: `CheckpointBarrier.asUnaligned`).

@@ -3,12 +3,14 @@
 mod explore;
 mod overtaking;
 mod small_state;
+mod stop;
 mod values;
 mod watch;
 
 pub use explore::ExploreArguments;
 pub use overtaking::OvertakingArguments;
 pub use small_state::SmallStateArguments;
+pub use stop::StopArguments;
 pub use values::SeedRange;
 pub use watch::WatchArguments;
 
@@ -25,7 +27,7 @@ use std::time::Duration;
 
 /// What a script can tell an end by.
 const EXIT_CODES: &str = "Exit codes: 0 all is well; 1 an invariant does not hold, or a job failed; 2 the request makes no sense, and \
-one line on stderr says why; 3 the job was cancelled; 130 interrupted.";
+one line on stderr says why; 3 the job was cancelled; 4 the job was stopped with a savepoint; 130 interrupted.";
 
 /// Checkpointing for streams, and the deterministic testbed that proves it.
 #[derive(Debug, Parser)]
@@ -59,6 +61,8 @@ pub enum Command {
     Checkpoint(AddressArguments),
     /// Take a savepoint of a job that runs, and say where it is once it is complete.
     Savepoint(SavepointArguments),
+    /// Take a savepoint of a job that runs and end it there, to go on from it later: its `run` ends with exit code 4.
+    Stop(StopArguments),
     /// Show what a checkpoint or savepoint consists of, or find files that no snapshot needs.
     Inspect(InspectArguments),
     /// Delete a savepoint or a retained checkpoint, with the files that are its own.
@@ -275,6 +279,9 @@ pub struct WordcountArguments {
     /// Drop state of operators that the job does not have any more.
     #[arg(long, requires = "from")]
     pub allow_non_restored: bool,
+    /// Begin also from a savepoint of a job that was drained, to have published what it had not.
+    #[arg(long, requires = "from")]
+    pub allow_drained: bool,
     /// What state is kept in.
     #[arg(long, value_enum, default_value_t = BackendName::HashMap)]
     pub backend: BackendName,
@@ -485,6 +492,9 @@ pub struct CoordinatorArguments {
     /// Drop state that no operator claims.
     #[arg(long)]
     pub allow_non_restored: bool,
+    /// Begin from a drained job's savepoint.
+    #[arg(long)]
+    pub allow_drained: bool,
     /// Milliseconds between two checkpoints.
     #[arg(long)]
     pub interval: u64,
@@ -539,7 +549,7 @@ impl Arguments {
                     Ok(None)
                 }
                 ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => Err(Failure::Usage(
-                    "a command is missing: scenarios, sweep, replay, run, cancel, checkpoint, savepoint, inspect, dispose or planted; see --help".into(),
+                    "a command is missing: scenarios, sweep, replay, run, cancel, checkpoint, savepoint, stop, inspect, dispose or planted; see --help".into(),
                 )),
                 _ => Err(Failure::Usage(first_paragraph(&error.to_string()))),
             },

@@ -1,6 +1,6 @@
-//! `cofferdam cancel`, `checkpoint` and `savepoint`: a user's word to the coordinator of a running job.
+//! `cofferdam cancel`, `checkpoint`, `savepoint` and `stop`: a user's word to the coordinator of a running job.
 
-use crate::args::{AddressArguments, SavepointArguments, SavepointAs};
+use crate::args::{AddressArguments, SavepointArguments, SavepointAs, StopArguments};
 use crate::console;
 use crate::failure::{Failure, Outcome};
 use crate::place::Place;
@@ -8,7 +8,7 @@ use cofferdam_engine::cluster::client;
 use cofferdam_engine::cluster::message::{Command, CommandAnswer};
 use cofferdam_engine::codec::CodecError;
 use cofferdam_engine::env::real::RealEnv;
-use cofferdam_engine::record::SavepointFormat;
+use cofferdam_engine::record::{SavepointFormat, Stop};
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
@@ -45,19 +45,52 @@ pub fn checkpoint(arguments: &AddressArguments) -> Result<Outcome, Failure> {
 /// No coordinator takes the command, or there is no savepoint.
 pub fn savepoint(arguments: &SavepointArguments) -> Result<Outcome, Failure> {
     let target = Place::of(&arguments.target)?.path().to_owned();
-    let format = match arguments.format {
-        SavepointAs::Canonical => SavepointFormat::Canonical,
-        SavepointAs::Native => SavepointFormat::Native,
-    };
+    let format = format_of(arguments.format);
     let (address, answer) = give(&arguments.address, &Command::Savepoint { target, format }, SAVEPOINT_PATIENCE)?;
     match answer {
         CommandAnswer::Savepoint { folder } => {
             console::say(folder);
             Ok(Outcome::Green)
         }
-        CommandAnswer::Taken => Err(Failure::NoSavepoint { address, why: "the coordinator is of another release".into() }),
+        CommandAnswer::Taken | CommandAnswer::Stopped { .. } => {
+            Err(Failure::NoSavepoint { address, why: "the coordinator is of another release".into() })
+        }
         CommandAnswer::Failed(reason) => Err(Failure::NoSavepoint { address, why: reason.to_string() }),
     }
+}
+
+/// Takes a savepoint, ends the job with it, and says where it is once both is done.
+///
+/// # Errors
+/// The job goes on, or it is not known whether it does; or it has stopped, and not all is published.
+pub fn stop(arguments: &StopArguments) -> Result<Outcome, Failure> {
+    let target = Place::of(&arguments.target)?.path().to_owned();
+    let how = if arguments.drain { Stop::Drain } else { Stop::Suspend };
+    let command = Command::Stop { target, format: format_of(arguments.format), how };
+    let (address, answer) = give(&arguments.address, &command, SAVEPOINT_PATIENCE)?;
+    match answer {
+        CommandAnswer::Stopped { folder, unpublished } => {
+            console::say(&folder);
+            unpublished.map_or(Ok(Outcome::Green), |why| Err(Failure::Unpublished { folder, why }))
+        }
+        CommandAnswer::Taken | CommandAnswer::Savepoint { .. } => {
+            Err(Failure::NotStopped { address, why: "the coordinator is of another release".into() })
+        }
+        CommandAnswer::Failed(reason) => Err(Failure::NotStopped { address, why: reason.to_string() }),
+    }
+}
+
+fn format_of(named: SavepointAs) -> SavepointFormat {
+    match named {
+        SavepointAs::Canonical => SavepointFormat::Canonical,
+        SavepointAs::Native => SavepointFormat::Native,
+    }
+}
+
+/// Whether the command may have been taken though there is no answer.
+fn may_be_taken(error: &CodecError) -> bool {
+    let gone = [io::ErrorKind::UnexpectedEof, io::ErrorKind::ConnectionReset, io::ErrorKind::ConnectionAborted, io::ErrorKind::BrokenPipe];
+    matches!(error, CodecError::Io(error) if gone.contains(&error.kind()))
 }
 
 fn give(text: &str, command: &Command, patience: Duration) -> Result<(SocketAddr, CommandAnswer), Failure> {
@@ -74,9 +107,15 @@ fn give(text: &str, command: &Command, patience: Duration) -> Result<(SocketAddr
             Ok(Ok(answer)) => return Ok((address, answer)),
             // A name may stand for several addresses, of which one is listened at.
             Ok(Err(CodecError::Io(error))) if error.kind() == io::ErrorKind::ConnectionRefused => why = "nobody listens there".into(),
+            Ok(Err(error)) if matches!(command, Command::Stop { .. }) && may_be_taken(&error) => {
+                return Err(Failure::AnswerLost { address: text.to_owned(), why: reason(error) });
+            }
             Ok(Err(error)) => return Err(Failure::NoCoordinator { address: text.to_owned(), why: reason(error) }),
             Err(_) => {
                 let why = format!("no answer within {} s", patience.as_secs());
+                if matches!(command, Command::Stop { .. }) {
+                    return Err(Failure::AnswerLost { address: text.to_owned(), why });
+                }
                 return Err(Failure::NoCoordinator { address: text.to_owned(), why });
             }
         }

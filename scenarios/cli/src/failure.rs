@@ -1,6 +1,6 @@
 //! How a command ends, other than well.
 
-use cofferdam_engine::cluster::coordinator::CoordinatorError;
+use cofferdam_engine::cluster::coordinator::{CoordinatorError, DRAINED};
 use cofferdam_engine::job::JobError;
 use cofferdam_protocol::settings::SettingsError;
 use cofferdam_scenarios::file::FileError;
@@ -183,6 +183,48 @@ pub enum Failure {
         /// Why not.
         why: String,
     },
+    /// The coordinator was asked to stop the job, which goes on.
+    #[error("the job at {address} was not stopped: {why}")]
+    NotStopped {
+        /// Of the coordinator.
+        address: std::net::SocketAddr,
+        /// Why not.
+        why: String,
+    },
+    /// The coordinator was asked to stop the job, and what came of it is not known.
+    #[error("no answer came from {address}: {why}; the job may have stopped with a savepoint or be running on, which its `run` says")]
+    AnswerLost {
+        /// Where.
+        address: String,
+        /// What happened instead.
+        why: String,
+    },
+    /// The job has stopped, and some of its output is still in the savepoint.
+    #[error(
+        "the job has stopped with {folder}, but not all is published that waited for it: {why}; a job that begins from there does that"
+    )]
+    Unpublished {
+        /// The savepoint.
+        folder: String,
+        /// Why.
+        why: String,
+    },
+    /// The user has stopped the job with a savepoint.
+    #[error("the job was {}stopped with the savepoint {folder}{}; the output is that of the input so far", if *.drained { "drained and " } else { "" }, rest(.published))]
+    JobStopped {
+        /// The savepoint.
+        folder: String,
+        /// Whether it gave out all that it held.
+        drained: bool,
+        /// Whether all is published that waited for it.
+        published: bool,
+    },
+    /// What was to be begun from is no place to go on from.
+    #[error("cannot begin from {path}: {DRAINED}; --allow-drained does it all the same")]
+    Drained {
+        /// The savepoint.
+        path: String,
+    },
     /// A snapshot cannot be read, or is not whole.
     #[error("{0}")]
     Snapshot(String),
@@ -216,7 +258,7 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// 2 where the user can correct the request, 1 where something went wrong while it was carried out, 3 where the user ended it.
+    /// 2 where the user can correct the request, 1 where something went wrong while it was carried out, 3 and 4 where the user ended it.
     pub fn code(&self) -> u8 {
         match self {
             Self::Usage(_)
@@ -240,19 +282,32 @@ impl Failure {
             | Self::BadAddress { .. }
             | Self::NoCoordinator { .. }
             | Self::NoSavepoint { .. }
+            | Self::NotStopped { .. }
+            | Self::Drained { .. }
             | Self::Snapshot(_)
             | Self::UnknownPlanted { .. } => 2,
             Self::Job(_)
             | Self::Coordinator(_)
             | Self::Worker(_)
             | Self::JobFailed { .. }
+            | Self::AnswerLost { .. }
+            | Self::Unpublished { .. }
             | Self::DoesNotStayUp { .. }
             | Self::System { .. }
             | Self::Child { .. } => 1,
             Self::JobCancelled => 3,
+            Self::JobStopped { .. } => 4,
             // As a shell says of a process that SIGINT ended.
             Self::Interrupted => 130,
         }
+    }
+}
+
+fn rest(published: &bool) -> &'static str {
+    if *published {
+        ""
+    } else {
+        ", and some of its output may still be in there until a job begins from it"
     }
 }
 

@@ -258,6 +258,7 @@ async fn show(env: &RealEnv, place: &Place, metadata: &CheckpointMetadata) -> Re
         kind: match metadata.kind {
             SnapshotKind::Checkpoint => "checkpoint",
             SnapshotKind::Savepoint => "savepoint",
+            SnapshotKind::Drained => "savepoint of a drained job",
         },
         attempt: metadata.attempt.to_string(),
         size_bytes: everything(metadata).map(|location| location.size_bytes()).sum(),

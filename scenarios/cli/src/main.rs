@@ -11,7 +11,7 @@
 //! * [`target`]: what a name, a glob or a file on the command line stands for.
 //! * [`failure`], [`console`]: how commands end, and how they speak.
 //!
-//! Exit codes: 0 all is well, 1 it ran and something is wrong, 2 it could not be run as asked, 3 the job was cancelled.
+//! Exit codes: 0 all is well, 1 it ran and something is wrong, 2 it could not be run as asked, 3 the job was cancelled, 4 it was stopped with a savepoint.
 
 mod args;
 mod command;
@@ -60,6 +60,7 @@ fn perform(command: Command) -> Result<Outcome, Failure> {
         Command::Explore(arguments) => explore::explore(&arguments),
         Command::Run(arguments) => run::run(arguments),
         Command::Savepoint(arguments) => command::savepoint(&arguments),
+        Command::Stop(arguments) => command::stop(&arguments),
         Command::Inspect(arguments) => inspect::inspect(&arguments),
         Command::Dispose(arguments) => inspect::dispose(&arguments),
         Command::Cancel(arguments) => command::cancel(&arguments),

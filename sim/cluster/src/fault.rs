@@ -9,7 +9,7 @@ use crate::scenario::What;
 use crate::streams::Concern;
 use crate::world::{Crash, NodeIndex, World};
 use cofferdam_engine::cluster::message::Command;
-use cofferdam_engine::record::SavepointFormat;
+use cofferdam_engine::record::{SavepointFormat, Stop};
 use rand::seq::SliceRandom;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
@@ -44,6 +44,15 @@ fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
+/// What the user wants.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    /// What is asked for, until it is answered.
+    pub command: Command,
+    /// Whether it is asked for again when the answer is no.
+    pub insist: bool,
+}
+
 /// Injects faults, and repairs what they did.
 pub struct Injector {
     world: World,
@@ -54,7 +63,7 @@ pub struct Injector {
     disk: DiskSettings,
     objects: ObjectSettings,
     repairs: Vec<SimTask>,
-    user: mpsc::UnboundedSender<Command>,
+    user: mpsc::UnboundedSender<Wish>,
     savepoints: &'static str,
 }
 
@@ -67,7 +76,7 @@ impl Injector {
         storage: NodeIndex,
         workers: Vec<NodeIndex>,
         disk: DiskSettings,
-        user: mpsc::UnboundedSender<Command>,
+        user: mpsc::UnboundedSender<Wish>,
     ) -> Self {
         let rng = world.streams().stream(Concern::Faults);
         let objects = world.objects().settings();
@@ -212,11 +221,16 @@ impl Injector {
             }
             What::ObjectsUnavailable { for_ms } => self.objects(*for_ms, |store| store.unavailable = true),
             // Not faults: the user's wishes go through the user's node.
-            What::Cancel {} => self.ask(Command::Cancel),
-            What::Checkpoint {} => self.ask(Command::Checkpoint),
+            What::Cancel {} => self.ask(Command::Cancel, false),
+            What::Checkpoint {} => self.ask(Command::Checkpoint, false),
             What::Savepoint { native } => {
                 let format = if *native { SavepointFormat::Native } else { SavepointFormat::Canonical };
-                self.ask(Command::Savepoint { target: self.savepoints.into(), format });
+                self.ask(Command::Savepoint { target: self.savepoints.into(), format }, false);
+            }
+            What::Stop { drain, native, insist } => {
+                let format = if *native { SavepointFormat::Native } else { SavepointFormat::Canonical };
+                let how = if *drain { Stop::Drain } else { Stop::Suspend };
+                self.ask(Command::Stop { target: self.savepoints.into(), format, how }, *insist);
             }
             What::ClockJump { node, by_ms } => {
                 let node = self.node(node, acting);
@@ -225,9 +239,9 @@ impl Injector {
         }
     }
 
-    fn ask(&mut self, command: Command) {
+    fn ask(&mut self, command: Command, insist: bool) {
         // The user's node asks until it is answered; it lives as long as the world.
-        let _ = self.user.send(command);
+        let _ = self.user.send(Wish { command, insist });
     }
 
     fn cut(&mut self, a: &[NodeIndex], b: &[NodeIndex], one_way: bool, for_ms: u64) {

@@ -12,6 +12,7 @@ mod max_concurrent;
 mod min_pause;
 mod no_unreferenced_files;
 mod one_live_attempt;
+mod stopped_is_over;
 #[cfg(test)]
 mod tests;
 mod timeout;
@@ -69,6 +70,7 @@ pub fn all(setting: &Setting<'_>) -> Vec<Box<dyn Invariant>> {
         Box::new(written_once::WrittenOnce::default()),
         Box::new(local_copies_pruned::LocalCopiesPruned::default()),
         Box::new(local_copies_optional::LocalCopiesOptional::default()),
+        Box::new(stopped_is_over::StoppedIsOver::default()),
     ]
 }
 

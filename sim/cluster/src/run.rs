@@ -1,21 +1,21 @@
 //! One run: build the world, let things go wrong, repair them, wait for the job to end, and judge.
 
 use crate::disk::DiskSettings;
-use crate::fault::Injector;
+use crate::fault::{Injector, Wish};
 use crate::jobs::{Log, OUTPUT};
 use crate::network::LinkSettings;
 use crate::object_store::ObjectSettings;
 use crate::oracle::committed_only::CommittedOnly;
 use crate::oracle::leftovers::Leftovers;
 use crate::oracle::{decode, efficiency};
-use crate::scenario::{FaultSpec, JobKind, MergeSpec, ResumeFrom, ResumeSpec, Scenario, StorageKind, When};
+use crate::scenario::{Expect, FaultSpec, JobKind, MergeSpec, ResumeFrom, ResumeSpec, Scenario, StorageKind, When};
 use crate::streams::Concern;
 use crate::trace::{lock, nothing_seen, SharedSeen, Signal, Witness};
 use crate::verdict::{Keep, Report};
 use crate::world::{NodeIndex, World};
 use crate::{invariant, jobs, local_copies, workload, world, SimEnv};
 use cofferdam_engine::cluster::coordinator::{CoordinatorError, CoordinatorSettings};
-use cofferdam_engine::cluster::message::Command;
+use cofferdam_engine::cluster::message::{Command, CommandAnswer};
 use cofferdam_engine::cluster::worker::WorkerSettings;
 use cofferdam_engine::cluster::{client, coordinator, worker, Heartbeats};
 use cofferdam_engine::env::Env;
@@ -47,6 +47,7 @@ mod rocksdb;
 #[cfg(feature = "rocksdb")]
 pub(crate) mod scratch;
 mod shadow;
+mod stop;
 
 use backend::Backends;
 
@@ -137,6 +138,18 @@ fn gave_way(world: &World, env: &SimEnv, root: &str, begun: Duration) -> bool {
     late
 }
 
+/// Until the user is content.
+async fn ask(env: SimEnv, coordinator: SocketAddr, Wish { command, insist }: Wish) {
+    loop {
+        match client::command(&env, coordinator, command.clone()).await {
+            Ok(CommandAnswer::Failed(_)) if insist => {}
+            Ok(_) => return,
+            Err(_) => {}
+        }
+        env.sleep(Duration::from_millis(100)).await;
+    }
+}
+
 struct Run {
     world: World,
     scenario: Scenario,
@@ -157,6 +170,8 @@ struct Run {
     savepoints: BTreeMap<CheckpointId, String>,
     /// Savepoints whose metadata is durable: they are their users', also if nobody was told.
     written: BTreeSet<CheckpointId>,
+    /// Whether who asked the job to stop was told that all is published.
+    published_at_the_stop: Option<bool>,
     /// What the claimed snapshot consists of that the job began from, or has not claimed.
     origin_files: Vec<String>,
     job: JobPlace,
@@ -209,6 +224,7 @@ impl Run {
             restored_tasks: 0,
             savepoints,
             written: BTreeSet::new(),
+            published_at_the_stop: None,
             origin_files: Vec::new(),
             job,
             account: efficiency::Account::default(),
@@ -233,7 +249,11 @@ impl Run {
 
     /// The next job begins from what the last one left.
     fn begin_again(&mut self, resume: &ResumeSpec) -> bool {
+        if self.ended == Some(Ended::Finished) && self.scenario.expect == Expect::StoppedOrFinished {
+            return false;
+        }
         let newest = match resume.from {
+            ResumeFrom::Savepoint if self.stopped_with().is_some() => self.stopped_with(),
             ResumeFrom::Savepoint => self.savepoints.last_key_value().map(|(checkpoint, folder)| (*checkpoint, folder.clone())),
             ResumeFrom::Checkpoint => self.retained.last().map(|checkpoint| (*checkpoint, format!("{}/chk-{}", self.root(), checkpoint.0))),
         };
@@ -313,6 +333,8 @@ impl Run {
                         self.written.remove(&checkpoint);
                     }
                     Signal::Origin => self.judge_parting(),
+                    Signal::Stopping(checkpoint) => self.judge_stop(checkpoint),
+                    Signal::StopAnswered { published } => self.published_at_the_stop = Some(published),
                     Signal::Restoring(attempt, checkpoint) => self.judge_restore(attempt, checkpoint),
                     Signal::Restored(attempt, task, held) => {
                         self.restored_tasks += 1;
@@ -333,6 +355,7 @@ impl Run {
                     Signal::Fault(..) => {}
                     Signal::Ended(ended) => {
                         self.ended = Some(ended);
+                        self.judge_stopped();
                     }
                     Signal::Exited(node) => coordinator_done = node == coordinator && self.ended.is_some(),
                     Signal::Violated => break,
@@ -425,6 +448,7 @@ impl Run {
             root: root.into(),
             plan,
             unclaimed: UnclaimedState::Refuse,
+            allow_drained: false,
         };
         let (of_graph, of_storage, seen) = (graph.clone(), storage.clone(), self.seen.clone());
         let world = self.world.clone();
@@ -493,15 +517,19 @@ impl Run {
         Injector::new(self.world.clone(), coordinator, self.storage, workers, healthy, user).saving_to(savepoints)
     }
 
-    /// A node from which the user gives commands, each until it is taken.
-    fn add_user(&self, address: IpAddr, coordinator: SocketAddr, wishes: mpsc::UnboundedReceiver<Command>) {
+    /// A node from which the user gives commands, each until it is taken, or until it is not refused any more. Nothing waits for a job
+    /// to stop.
+    fn add_user(&self, address: IpAddr, coordinator: SocketAddr, wishes: mpsc::UnboundedReceiver<Wish>) {
         let wishes = Arc::new(tokio::sync::Mutex::new(wishes));
         self.world.add_node("user", address, move |env| {
             let wishes = wishes.clone();
             async move {
-                while let Some(command) = wishes.lock().await.recv().await {
-                    while client::command(&env, coordinator, command.clone()).await.is_err() {
-                        env.sleep(Duration::from_millis(100)).await;
+                let mut stopping = Vec::new();
+                while let Some(wish) = wishes.lock().await.recv().await {
+                    if let Command::Stop { .. } = wish.command {
+                        stopping.push(env.spawn("stop", ask(env.clone(), coordinator, wish)));
+                    } else {
+                        ask(env.clone(), coordinator, wish).await;
                     }
                 }
             }

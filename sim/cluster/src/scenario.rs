@@ -78,6 +78,10 @@ pub enum Expect {
     Failed,
     /// By its user.
     Cancelled,
+    /// By its user, with a savepoint.
+    Stopped,
+    /// As stopped, unless all input is processed before.
+    StoppedOrFinished,
     /// With its types not being able to read what it is to begin from, before any task starts.
     Refused,
 }
@@ -256,7 +260,7 @@ impl Default for ClusterSpec {
     }
 }
 
-/// A job that begins from what another one left, once that has been cancelled. Nothing goes wrong but what is said here.
+/// A job that begins from what another one left, once that has been cancelled or stopped. Nothing goes wrong but what is said here.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ResumeSpec {
@@ -287,7 +291,7 @@ fn first_schema() -> u32 {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ResumeFrom {
-    /// The last savepoint.
+    /// That which it was stopped with, or the last one.
     Savepoint,
     /// The newest retained checkpoint.
     Checkpoint,
@@ -324,7 +328,7 @@ pub enum StorageKind {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CheckpointSpec {
-    /// Between periodic triggers.
+    /// Between periodic triggers; 0: there are none, and the job keeps no promise but that of its user's savepoints.
     pub interval_ms: u64,
     /// The same while a source is behind; 0: none then. Not set: as always.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -453,7 +457,7 @@ impl CheckpointSpec {
     #[must_use]
     pub fn settings(&self) -> CheckpointSettings {
         CheckpointSettings {
-            interval: Some(Duration::from_millis(self.interval_ms)),
+            interval: (self.interval_ms > 0).then(|| Duration::from_millis(self.interval_ms)),
             interval_during_backlog: self.interval_during_backlog_ms.map(Duration::from_millis),
             mode: self.mode,
             timeout: Duration::from_millis(self.timeout_ms),
@@ -471,7 +475,7 @@ impl CheckpointSpec {
     #[must_use]
     pub fn keeps_after(&self, end: Expect) -> bool {
         match end {
-            Expect::Finished | Expect::Refused => false,
+            Expect::Finished | Expect::Refused | Expect::Stopped | Expect::StoppedOrFinished => false,
             Expect::Failed => self.retention != Retention::Never,
             Expect::Cancelled => self.retention == Retention::RetainOnCancellation,
         }

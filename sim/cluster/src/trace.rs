@@ -28,6 +28,13 @@ pub enum Signal {
     Withdrawn(CheckpointId),
     /// Something has happened to the claimed snapshot that the job began from, or to who deletes it.
     Origin,
+    /// The journal says that the job has stopped with this savepoint.
+    Stopping(CheckpointId),
+    /// Who asked for that was told.
+    StopAnswered {
+        /// That all is published.
+        published: bool,
+    },
     /// The job is deployed from a checkpoint.
     Restoring(AttemptId, CheckpointId),
     /// A subtask has taken its state in, and holds so many entries.
@@ -178,6 +185,7 @@ const LOOKS: &[Moment] = &[
     Moment::JobFailing,
     Moment::RestoreDone,
     Moment::JobCommitting,
+    Moment::JobStopping,
     Moment::JobEnded,
 ];
 
@@ -264,7 +272,8 @@ impl Witness {
                 self.savepoints.insert(checkpoint);
             }
             Moment::MetadataDurable if self.savepoints.contains(&checkpoint) => self.signal(Signal::Written(checkpoint)),
-            Moment::CheckpointAborted if self.savepoints.contains(&checkpoint) => self.signal(Signal::Withdrawn(checkpoint)),
+            // Its metadata may become durable yet: that is nobody's then.
+            Moment::CheckpointAborted if self.savepoints.remove(&checkpoint) => self.signal(Signal::Withdrawn(checkpoint)),
             _ => {}
         }
     }
@@ -324,6 +333,8 @@ impl Watcher for Witness {
                     Some(Signal::Completed(checkpoint))
                 }
                 (Moment::SavepointCompleted, Some(checkpoint), Detail::Text(folder)) => Some(Signal::Savepoint(checkpoint, folder.clone())),
+                (Moment::JobStopping, Some(checkpoint), _) => Some(Signal::Stopping(checkpoint)),
+                (Moment::StopAnswered, ..) => Some(Signal::StopAnswered { published: event.detail == Detail::None }),
                 (Moment::CheckpointAborted, ..) => {
                     seen.aborted += 1;
                     None

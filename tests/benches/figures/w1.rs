@@ -255,7 +255,15 @@ async fn cluster(env: &RealEnv, row: &Row, graph: Arc<JobGraph<RealEnv>>, folder
             tokio::spawn(worker::run(env.clone(), settings, graph.clone()))
         })
         .collect();
-    let settings = CoordinatorSettings { job: "keyed-sum".into(), address, heartbeats, root, plan, unclaimed: UnclaimedState::Refuse };
+    let settings = CoordinatorSettings {
+        job: "keyed-sum".into(),
+        address,
+        heartbeats,
+        root,
+        plan,
+        unclaimed: UnclaimedState::Refuse,
+        allow_drained: false,
+    };
     let store = Arc::new(CheckpointStore::new(storage));
     let (progress_sender, progress) = watch::channel(Progress::default());
     let coordinating = tokio::spawn(coordinator::run(env.clone(), settings, store, graph, Some(progress_sender)));

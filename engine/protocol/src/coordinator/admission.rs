@@ -85,7 +85,7 @@ impl<S: Acknowledged> Coordinator<S> {
             return;
         }
         let news = if behind { self.behind.insert(task) } else { self.behind.remove(&task) };
-        if !news || self.job != Job::Running {
+        if !news || self.job != Job::Running || self.is_stopping() {
             return;
         }
         if let Some(after) = self.interval() {
@@ -94,7 +94,9 @@ impl<S: Acknowledged> Coordinator<S> {
     }
 
     pub(super) fn trigger_due(&mut self, attempt: AttemptId, out: &mut Vec<Output<S>>) {
-        if attempt == self.attempt && self.job == Job::Running {
+        if attempt == self.attempt && self.job == Job::Running && self.is_stopping() {
+            out.push(Output::Ignored("the job is being stopped"));
+        } else if attempt == self.attempt && self.job == Job::Running {
             if self.plan.checkpoints.interval.is_none() {
                 // Without periodic ones only a final checkpoint that failed is tried again.
                 self.end_of_input(out);
@@ -135,9 +137,34 @@ impl<S: Acknowledged> Coordinator<S> {
     pub(super) fn request(&mut self, kind: Kind, target: String, out: &mut Vec<Output<S>>) {
         if self.job != Job::Running {
             out.push(Output::Aborted { checkpoint: None, kind, reason: FailureReason::NotAllRequiredTasksRunning });
-        } else if let Some(Request { kind, .. }) = self.scheduler.enqueue(kind, target) {
+            return;
+        }
+        if self.is_stopping() {
+            out.push(Output::Aborted { checkpoint: None, kind, reason: FailureReason::Stopping });
+            return;
+        }
+        if let Some(Request { kind, .. }) = self.scheduler.enqueue(kind, target) {
             out.push(Output::Aborted { checkpoint: None, kind, reason: FailureReason::TooManyRequests });
         }
+        if self.is_stopping() {
+            self.nothing_else_is_begun(out);
+        }
+    }
+
+    /// Drops what waits and is neither a savepoint nor a stop, and forgets what was to be triggered after a pause.
+    pub(super) fn refuse_ordinary(&mut self, out: &mut Vec<Output<S>>) {
+        self.scheduler.refused = false;
+        let (kept, refused) = core::mem::take(&mut self.scheduler.queue).into_iter().partition(|request| request.kind.is_savepoint());
+        self.scheduler.queue = kept;
+        let refused: BTreeSet<Request> = refused;
+        for Request { kind, .. } in refused {
+            out.push(Output::Aborted { checkpoint: None, kind, reason: FailureReason::CoordinatorSuspend });
+        }
+    }
+
+    /// The request to stop that waits.
+    pub(super) fn stop_waits(&self) -> bool {
+        self.scheduler.queue.iter().any(|request| request.kind.stops())
     }
 
     /// Begins what may begin now. Called after every input, as any may have made room.
@@ -147,7 +174,7 @@ impl<S: Acknowledged> Coordinator<S> {
             assert!(self.job == Job::Running, "requests wait only while the job runs");
             // Where barriers overtake, none of another checkpoint may come in between (Flink: a savepoint is forced only if unaligned is off).
             let forced = first.kind.is_savepoint() && !self.plan.checkpoints.unaligned;
-            let crowded = self.pending.len() >= most && !forced;
+            let crowded = if first.kind.stops() { !self.pending.is_empty() } else { self.pending.len() >= most && !forced };
             if self.on_their_way() > 0 || crowded || self.cleaning.len() > most {
                 return;
             }

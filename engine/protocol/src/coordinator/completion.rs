@@ -25,7 +25,10 @@ impl<S: Acknowledged> Coordinator<S> {
     pub(super) fn metadata_durable(&mut self, checkpoint: CheckpointId, out: &mut Vec<Output<S>>) {
         match self.pending.get_mut(&checkpoint) {
             Some(pending) if pending.stage == Stage::Publishing => {
-                if pending.kind.is_savepoint() {
+                if pending.kind.stops() {
+                    pending.stage = Stage::Queued;
+                    self.ledger.wanted.push_back(Change::Stop(checkpoint));
+                } else if pending.kind.is_savepoint() {
                     self.savepoint_written(checkpoint, out);
                 } else {
                     pending.stage = Stage::Queued;
@@ -111,6 +114,7 @@ impl<S: Acknowledged> Coordinator<S> {
                     self.end(Ended::Finished, out);
                 }
             }
+            Job::Stopping(_) => self.published_at_the_stop(attempt, checkpoint, task, out),
             Job::TakingOver { .. } | Job::Waiting { .. } | Job::Deploying { .. } | Job::Running | Job::Committing { .. } => {
                 out.push(Output::Ignored("nobody waits for what it published"));
             }

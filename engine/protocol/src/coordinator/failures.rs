@@ -147,6 +147,7 @@ impl<S: Acknowledged> Coordinator<S> {
                 *known = cause;
                 *verdict = Verdict::Over;
             }
+            Job::Stopping(_) => self.stop_is_broken(cause, out),
             Job::Restarting | Job::Waiting { .. } if for_good => self.end(Ended::Failed(cause), out),
             Job::TakingOver { .. } | Job::Waiting { .. } | Job::Failing { .. } | Job::Restarting => {
                 out.push(Output::Ignored("the attempt does not run"));

@@ -28,6 +28,8 @@ pub(super) enum Change {
     Complete(CheckpointId),
     /// Nothing but what each entry says anyway: it decides what an earlier one of unknown outcome left open, and names savepoints.
     Settle,
+    /// The job has stopped with this savepoint.
+    Stop(CheckpointId),
     /// The job is over.
     End(Ended),
 }
@@ -76,11 +78,14 @@ impl<S: Acknowledged> Coordinator<S> {
         }
         let settle = self.has_something_to_settle().then_some(Change::Settle);
         let Some(change) = self.ledger.wanted.pop_front().or(settle) else { return };
-        if let Change::Complete(checkpoint) = change {
+        if let Change::Complete(checkpoint) | Change::Stop(checkpoint) = change {
             let pending = self.pending.get_mut(&checkpoint).expect("an aborted checkpoint leaves the queue of the journal");
             pending.stage = Stage::Storing;
         }
         let entry = self.entry(&change);
+        if let Change::Stop(checkpoint) = change {
+            self.no_way_back(checkpoint, out);
+        }
         self.ledger.writing = Some(Writing { change, entry: entry.clone() });
         out.push(Output::Write(entry));
     }
@@ -108,6 +113,7 @@ impl<S: Acknowledged> Coordinator<S> {
                 super::retention::subsume_origin(&mut entry, self.plan.checkpoints.retained);
             }
             Change::Settle => {}
+            Change::Stop(checkpoint) => self.stop_entry(*checkpoint, &mut entry),
             Change::End(ended) => {
                 let keeps = super::retention::keeps_at_end(ended, self.plan.checkpoints.retention);
                 if !keeps {
@@ -145,6 +151,7 @@ impl<S: Acknowledged> Coordinator<S> {
             Change::TakeOver => self.taken_over(before.reserved, out),
             Change::Reserve | Change::Settle => self.discard_all(unneeded, out),
             Change::Complete(checkpoint) => self.stored(checkpoint, unneeded, out),
+            Change::Stop(checkpoint) => self.stop_durable(checkpoint, unneeded, out),
             Change::End(ended) => self.end_durable(ended, unneeded, out),
         }
         self.leftovers_are_named(out);
@@ -159,6 +166,12 @@ impl<S: Acknowledged> Coordinator<S> {
         out.push(Output::Arm { timer: Timer::JournalRetry, from: RETRY, to: RETRY });
         match change {
             Change::TakeOver | Change::Reserve | Change::End(_) => self.ledger.wanted.push_front(change),
+            Change::Stop(checkpoint) => {
+                let pending = self.pending.get_mut(&checkpoint).expect("a savepoint is pending until its entry is answered");
+                pending.stage = Stage::Queued;
+                // Why not given up: whoever takes over may find that the job has stopped.
+                self.ledger.wanted.push_front(change);
+            }
             // Settling is asked for anew as long as there is something to settle.
             Change::Settle => {}
             Change::Complete(checkpoint) => {
@@ -188,12 +201,13 @@ impl<S: Acknowledged> Coordinator<S> {
             assert!(!self.let_go(*checkpoint), "{checkpoint} is given up and named by an entry under way");
         }
         let expected: &[CheckpointId] = match &writing.change {
-            Change::Complete(checkpoint) => core::slice::from_ref(checkpoint),
+            Change::Complete(checkpoint) | Change::Stop(checkpoint) => core::slice::from_ref(checkpoint),
             Change::TakeOver | Change::Reserve | Change::Settle | Change::End(_) => &[],
         };
         assert_eq!(storing, expected, "only what is being written is being stored");
         for checkpoint in &storing {
-            assert!(!self.pending[checkpoint].kind.is_savepoint(), "a savepoint is never in the journal");
+            let kind = self.pending[checkpoint].kind;
+            assert!(!kind.is_savepoint() || kind.stops(), "a savepoint is in the journal only if the job stops with it");
         }
     }
 }

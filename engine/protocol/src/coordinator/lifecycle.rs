@@ -3,6 +3,7 @@
 use super::failures::Delay;
 use super::journal::Change;
 use super::pending::Stage;
+use super::stopping::Stopping;
 use super::{ClaimMode, Coordinator, Ended, FailureReason, Journal, Output, Status};
 use crate::ids::{AttemptId, CheckpointId, Incarnation, TaskId, WorkerId};
 use crate::settings::RestartStrategy;
@@ -33,6 +34,8 @@ pub(super) enum Job {
     Running,
     /// The final checkpoint is complete; these tasks have not published what waited for it.
     Committing { checkpoint: CheckpointId, missing: BTreeSet<TaskId> },
+    /// The journal is told, or says, that the job has stopped with a savepoint: there is no way back.
+    Stopping(Stopping),
     /// Some workers have not stopped their tasks yet.
     Failing { cause: String, verdict: Verdict, stopping: BTreeSet<WorkerId> },
     /// The delay runs.
@@ -120,6 +123,11 @@ impl<S: Acknowledged> Coordinator<S> {
                     self.all_stopped(out);
                 }
             }
+            Job::Stopping(_) => {
+                if self.placement.values().any(|&used| used == worker) {
+                    self.stop_is_broken(format!("worker {worker} {how}"), out);
+                }
+            }
             Job::TakingOver { .. } | Job::Waiting { .. } | Job::Restarting | Job::Ending | Job::Ended | Job::SteppedDown => {}
         }
     }
@@ -197,7 +205,7 @@ impl<S: Acknowledged> Coordinator<S> {
         let live = match self.job {
             Job::Deploying { .. } | Job::Running | Job::Committing { .. } => true,
             Job::TakingOver { .. } | Job::Waiting { .. } | Job::Failing { .. } | Job::Restarting => false,
-            Job::Ending | Job::Ended | Job::SteppedDown => false,
+            Job::Stopping(_) | Job::Ending | Job::Ended | Job::SteppedDown => false,
         };
         live && attempt == self.attempt
     }
@@ -208,7 +216,7 @@ impl<S: Acknowledged> Coordinator<S> {
             Job::TakingOver { .. } | Job::Waiting { .. } | Job::Deploying { .. } | Job::Running | Job::Failing { .. } => {
                 out.push(Output::Ignored("that attempt is not being deployed"));
             }
-            Job::Committing { .. } | Job::Restarting | Job::Ending | Job::Ended | Job::SteppedDown => {
+            Job::Committing { .. } | Job::Stopping(_) | Job::Restarting | Job::Ending | Job::Ended | Job::SteppedDown => {
                 out.push(Output::Ignored("that attempt is not being deployed"));
             }
         }
@@ -226,7 +234,9 @@ impl<S: Acknowledged> Coordinator<S> {
             Job::TakingOver { .. } | Job::Waiting { .. } | Job::Failing { .. } | Job::Restarting | Job::Ending => {
                 out.push(Output::Ignored("the attempt is not being deployed"));
             }
-            Job::Committing { .. } | Job::Ended | Job::SteppedDown => out.push(Output::Ignored("the attempt is not being deployed")),
+            Job::Committing { .. } | Job::Stopping(_) | Job::Ended | Job::SteppedDown => {
+                out.push(Output::Ignored("the attempt is not being deployed"));
+            }
         }
     }
 
@@ -236,7 +246,7 @@ impl<S: Acknowledged> Coordinator<S> {
             Job::TakingOver { .. } | Job::Waiting { .. } | Job::Deploying { .. } | Job::Running | Job::Failing { .. } => {
                 out.push(Output::Ignored("the task is not being started"));
             }
-            Job::Committing { .. } | Job::Restarting | Job::Ending | Job::Ended | Job::SteppedDown => {
+            Job::Committing { .. } | Job::Stopping(_) | Job::Restarting | Job::Ending | Job::Ended | Job::SteppedDown => {
                 out.push(Output::Ignored("the task is not being started"));
             }
         }
@@ -254,6 +264,7 @@ impl<S: Acknowledged> Coordinator<S> {
     pub(super) fn task_drained(&mut self, attempt: AttemptId, task: TaskId, out: &mut Vec<Output<S>>) {
         let news = self.is_live(attempt) && self.plan.tasks.contains(&task) && self.drained.insert(task);
         if news {
+            self.drained_for_the_stop(out);
             self.end_of_input(out);
         } else {
             out.push(Output::Ignored("the attempt does not run, or the task was drained before"));
@@ -262,7 +273,7 @@ impl<S: Acknowledged> Coordinator<S> {
 
     /// Once all tasks are drained: the final checkpoint, or the end at once where there are no checkpoints.
     pub(super) fn end_of_input(&mut self, out: &mut Vec<Output<S>>) {
-        if self.job != Job::Running || self.drained != self.plan.tasks {
+        if self.job != Job::Running || self.drained != self.plan.tasks || self.is_stopping() {
             return;
         }
         if self.takes_a_final_checkpoint() {
@@ -287,7 +298,7 @@ impl<S: Acknowledged> Coordinator<S> {
             Job::Deploying { .. } | Job::Running | Job::TakingOver { .. } | Job::Waiting { .. } | Job::Failing { .. } => {
                 out.push(Output::Ignored("that attempt is not being deployed"));
             }
-            Job::Committing { .. } | Job::Restarting | Job::Ending | Job::Ended | Job::SteppedDown => {
+            Job::Committing { .. } | Job::Stopping(_) | Job::Restarting | Job::Ending | Job::Ended | Job::SteppedDown => {
                 out.push(Output::Ignored("that attempt is not being deployed"));
             }
         }
@@ -323,7 +334,7 @@ impl<S: Acknowledged> Coordinator<S> {
             Job::Failing { .. } | Job::TakingOver { .. } | Job::Waiting { .. } | Job::Deploying { .. } | Job::Running => {
                 out.push(Output::Ignored("nobody waits for it to stop"));
             }
-            Job::Committing { .. } | Job::Restarting | Job::Ending | Job::Ended | Job::SteppedDown => {
+            Job::Committing { .. } | Job::Stopping(_) | Job::Restarting | Job::Ending | Job::Ended | Job::SteppedDown => {
                 out.push(Output::Ignored("nobody waits for it to stop"));
             }
         }
@@ -373,6 +384,7 @@ impl<S: Acknowledged> Coordinator<S> {
             Job::Waiting { .. } | Job::Deploying { .. } | Job::Running | Job::Committing { .. } | Job::Failing { .. } | Job::Restarting => {
                 self.end(Ended::Cancelled, out);
             }
+            Job::Stopping(_) => out.push(Output::Ignored("the job is being stopped")),
             Job::Ending | Job::Ended | Job::SteppedDown => out.push(Output::Ignored("the job is over")),
         }
     }
@@ -405,7 +417,7 @@ impl<S: Acknowledged> Coordinator<S> {
             }
             Job::Failing { .. } => out.push(Output::Disarm(Timer::StopDeadline(attempt))),
             Job::Restarting => out.push(Output::Disarm(Timer::Restart(attempt))),
-            Job::Ending | Job::Ended | Job::SteppedDown => unreachable!("a job ends once"),
+            Job::Stopping(_) | Job::Ending | Job::Ended | Job::SteppedDown => unreachable!("a job ends once"),
         }
     }
 
@@ -434,9 +446,10 @@ impl<S: Acknowledged> Coordinator<S> {
         let over = self.ledger.durable.ended.is_some();
         let taking_over = matches!(self.job, Job::TakingOver { .. });
         // Why: a takeover would deploy what is over, or never deploy what is not.
-        assert!(over == (self.job == Job::Ended) || taking_over, "the job is over exactly when the journal says so");
+        let stopping = matches!(self.job, Job::Stopping(_));
+        assert!(over == (self.job == Job::Ended) || taking_over || stopping, "the job is over exactly when the journal says so");
         let only_storing = self.pending.values().all(|pending| pending.stage == Stage::Storing);
-        assert!(only_storing || self.job == Job::Running, "checkpoints are open only while all tasks run");
+        assert!(only_storing || self.job == Job::Running || stopping, "checkpoints are open only while all tasks run");
         assert!(self.drained.is_subset(&self.plan.tasks), "only tasks of the job are drained");
         if self.is_live(self.attempt) {
             let lost = self.placement.values().find(|worker| !self.workers.contains_key(worker));

@@ -1,5 +1,6 @@
 //! What the coordinator is told, what it wants done, and what it keeps.
 
+use super::kind::{Kind, RequestNumber};
 use crate::ids::{AttemptId, CheckpointId, Epoch, Incarnation, TaskId, WorkerId};
 use crate::settings::{CheckpointSettings, RestartStrategy};
 use crate::shared_files::FileId;
@@ -80,9 +81,16 @@ pub enum ClaimMode {
     Claim,
 }
 
-/// Which of the user's requests; the driver numbers them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct RequestNumber(pub u64);
+/// The savepoint that a job was stopped with.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct StoppedWith {
+    /// Its number.
+    pub checkpoint: CheckpointId,
+    /// Where its folder is. Never opened here.
+    pub target: String,
+    /// Whether all that operators held back was given out before: then no job goes on from it.
+    pub drained: bool,
+}
 
 /// How a job ended.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -93,6 +101,9 @@ pub enum Ended {
     Failed(String),
     /// The user asked for it.
     Cancelled,
+    /// The user asked for it, and another job can go on from where it was. What its tasks had not published by then is published by
+    /// whoever begins from the savepoint.
+    Stopped(StoppedWith),
 }
 
 /// Whether another attempt can do better (Flink: `ThrowableType`).
@@ -113,29 +124,6 @@ pub enum Written {
     Unknown,
     /// Another coordinator has taken over: this one must stop, and touch nothing any more.
     Fenced,
-}
-
-/// Why a checkpoint is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
-    /// A savepoint: first in the queue, exempt from min-pause, and from max-concurrent unless checkpoints are unaligned, never stored, never
-    /// subsumed, never notified (FLINK-25191).
-    Savepoint(RequestNumber),
-    /// A user's request for an ordinary checkpoint.
-    Requested,
-    /// The timer's.
-    Periodic,
-}
-
-impl Kind {
-    /// Whether it is the user's.
-    #[must_use]
-    pub fn is_savepoint(self) -> bool {
-        match self {
-            Self::Savepoint(_) => true,
-            Self::Requested | Self::Periodic => false,
-        }
-    }
 }
 
 /// Why a checkpoint failed or was never begun (Flink: `CheckpointFailureReason`). [`counted`](Self::counted) ones work
@@ -172,6 +160,8 @@ pub enum FailureReason {
     CoordinatorSuspend,
     /// The job ended.
     CoordinatorShutdown,
+    /// The job is being stopped with a savepoint: nothing else is begun.
+    Stopping,
 }
 
 impl FailureReason {
@@ -189,7 +179,8 @@ impl FailureReason {
             | Self::TriggerFailure
             | Self::TaskFailure
             | Self::CoordinatorSuspend
-            | Self::CoordinatorShutdown => false,
+            | Self::CoordinatorShutdown
+            | Self::Stopping => false,
         }
     }
 }
@@ -506,6 +497,15 @@ pub enum Output<S> {
         /// Why.
         reason: FailureReason,
     },
+    /// The answer to a request to stop that came to its end; one that did not is [`Aborted`](Self::Aborted).
+    Stopped {
+        /// Which request.
+        request: RequestNumber,
+        /// The savepoint.
+        checkpoint: CheckpointId,
+        /// Why it is not known that all was published, if it is not (Flink: `StopWithSavepointStoppingException`).
+        unpublished: Option<String>,
+    },
     /// For people and tests: what the job does now.
     Status(Status),
     /// Another coordinator has taken over: stop this process.
@@ -548,6 +548,13 @@ pub enum Status {
     Running(AttemptId),
     /// The final checkpoint is complete, and some tasks have not published yet what waited for it.
     Committing(AttemptId),
+    /// The journal says that the job has stopped with a savepoint, and some tasks have not published yet what waited for that.
+    Stopping {
+        /// Whose tasks publish.
+        attempt: AttemptId,
+        /// The savepoint.
+        checkpoint: CheckpointId,
+    },
     /// The attempt has failed and its tasks are being stopped.
     Failing {
         /// Of which attempt.

@@ -79,7 +79,9 @@ impl<S> Pending<S> {
     pub(super) fn check(&self, checkpoint: CheckpointId, plan: &Plan) {
         let complete = self.stage >= Stage::Publishing;
         // Why: a cut with a missing piece would silently lose that task's records on restore.
-        assert_eq!(self.missing.is_empty(), complete, "{checkpoint} is {:?} without {:?}", self.stage, self.missing);
+        // A savepoint that drains waits for more than acknowledgements.
+        let whole = self.missing.is_empty() && (complete || !self.kind.drains());
+        assert_eq!(whole, complete, "{checkpoint} is {:?} without {:?}", self.stage, self.missing);
         let known = self.missing.len() + self.snapshots.len();
         assert!(complete || known == plan.tasks.len(), "every task's part of {checkpoint} is here or missing");
         assert!(!complete || self.snapshots.is_empty(), "the parts of {checkpoint} went into its metadata");
@@ -215,7 +217,7 @@ impl<S: Acknowledged> Coordinator<S> {
             self.refuse(checkpoint, snapshot, "the task was not asked", out);
         } else if pending.missing.remove(&task) {
             pending.snapshots.insert(task, snapshot);
-            if pending.missing.is_empty() {
+            if pending.missing.is_empty() && (!pending.kind.drains() || self.drained == self.plan.tasks) {
                 self.publish(checkpoint, out);
             }
         } else {
@@ -250,6 +252,7 @@ impl<S: Acknowledged> Coordinator<S> {
 
     pub(super) fn checkpoint_expired(&mut self, checkpoint: CheckpointId, out: &mut Vec<Output<S>>) {
         match self.pending.get(&checkpoint).map(|pending| pending.stage) {
+            Some(_) if matches!(self.job, Job::Stopping(_)) => out.push(Output::Ignored("the job has stopped with it")),
             Some(
                 Stage::Naming
                 | Stage::Locating
@@ -271,7 +274,7 @@ impl<S: Acknowledged> Coordinator<S> {
         let pending = self.pending.remove(&checkpoint).expect("only a pending checkpoint is aborted");
         // Why: the entry may become durable, and the files of a restore point must stay.
         assert!(pending.stage != Stage::Storing, "{checkpoint} is aborted while its journal entry is under way");
-        self.ledger.wanted.retain(|change| *change != Change::Complete(checkpoint));
+        self.ledger.wanted.retain(|change| *change != Change::Complete(checkpoint) && *change != Change::Stop(checkpoint));
         self.tell_aborted(checkpoint, &pending, reason, out);
         let waits = pending.stage.writes();
         if pending.stage == Stage::Naming {
@@ -302,11 +305,14 @@ impl<S: Acknowledged> Coordinator<S> {
         by: By,
         out: &mut Vec<Output<S>>,
     ) {
-        if pending.is_final && self.job == Job::Running {
+        if pending.is_final && self.job == Job::Running && !self.is_stopping() {
             let again = self.plan.checkpoints.interval.unwrap_or(LEAST_RETRY).max(LEAST_RETRY);
             out.push(Output::Arm { timer: Timer::Trigger(self.attempt), from: again, to: again });
         }
         self.count_failure(checkpoint, reason, pending.kind.is_savepoint(), by, out);
+        if pending.kind.stops() {
+            self.stop_failed(pending, out);
+        }
     }
 
     /// All pending checkpoints whose fate is not the journal's already.

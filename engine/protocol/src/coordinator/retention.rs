@@ -27,7 +27,12 @@ pub(super) fn subsume_origin(entry: &mut Journal, retained: u32) {
 /// The job's last entry keeps nothing. A claimed snapshot goes with the job only if the job has taken it in: a checkpoint has been built
 /// upon it, or all input has gone through. Otherwise it may be the only thing that somebody can begin from.
 pub(super) fn keep_nothing(entry: &mut Journal, ended: &Ended) {
-    let taken_in = !entry.completed.is_empty() || *ended == Ended::Finished;
+    let taken_in = !entry.completed.is_empty()
+        || match ended {
+            // What the job stops with holds all that it was given.
+            Ended::Finished | Ended::Stopped(_) => true,
+            Ended::Failed(_) | Ended::Cancelled => false,
+        };
     entry.completed.clear();
     let origin = entry.origin.take().filter(|_| taken_in);
     let_go(entry, origin);
@@ -44,6 +49,7 @@ pub(super) fn let_go(entry: &mut Journal, origin: Option<Origin>) {
 pub(super) fn keeps_at_end(ended: &Ended, retention: Retention) -> bool {
     match (ended, retention) {
         (Ended::Finished, Retention::Never | Retention::DeleteOnCancellation | Retention::RetainOnCancellation) => false,
+        (Ended::Stopped(_), Retention::Never | Retention::DeleteOnCancellation | Retention::RetainOnCancellation) => false,
         (Ended::Failed(_), Retention::Never) => false,
         (Ended::Failed(_), Retention::DeleteOnCancellation | Retention::RetainOnCancellation) => true,
         (Ended::Cancelled, Retention::Never | Retention::DeleteOnCancellation) => false,

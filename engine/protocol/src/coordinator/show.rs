@@ -1,6 +1,6 @@
 //! How the coordinator's words print: short and on one line, for traces and scripts.
 
-use super::{ClaimMode, Ended, FailureReason, Journal, Kind, Origin, Output, RestorePoint, Status};
+use super::{ClaimMode, Ended, FailureReason, Journal, Kind, Origin, Output, RestorePoint, Status, StoppedWith};
 use crate::ids::CheckpointId;
 use alloc::collections::BTreeSet;
 use core::fmt;
@@ -36,6 +36,8 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Savepoint(_) => "savepoint",
+            Self::Stop { drain: false, .. } => "stop",
+            Self::Stop { drain: true, .. } => "drain",
             Self::Requested => "requested",
             Self::Periodic => "periodic",
         })
@@ -60,6 +62,7 @@ impl fmt::Display for FailureReason {
             Self::TaskFailure => "task-failure",
             Self::CoordinatorSuspend => "coordinator-suspend",
             Self::CoordinatorShutdown => "coordinator-shutdown",
+            Self::Stopping => "job-is-stopping",
         })
     }
 }
@@ -70,6 +73,10 @@ impl fmt::Display for Ended {
             Self::Finished => f.write_str("finished"),
             Self::Failed(cause) => write!(f, "failed: {cause}"),
             Self::Cancelled => f.write_str("cancelled"),
+            Self::Stopped(StoppedWith { checkpoint, target, drained }) => {
+                let drained = if *drained { ", drained," } else { "" };
+                write!(f, "stopped{drained} with savepoint {checkpoint} in {target}")
+            }
         }
     }
 }
@@ -81,6 +88,7 @@ impl fmt::Display for Status {
             Self::Deploying(attempt) => write!(f, "deploying {attempt}"),
             Self::Running(attempt) => write!(f, "running {attempt}"),
             Self::Committing(attempt) => write!(f, "committing {attempt}"),
+            Self::Stopping { attempt, checkpoint } => write!(f, "stopping {attempt} with {checkpoint}"),
             Self::Failing { attempt, cause } => write!(f, "failing {attempt}: {cause}"),
             Self::Restarting { after } => write!(f, "restarting after {after}"),
             Self::Ended(ended) => write!(f, "ended {ended}"),
@@ -168,6 +176,8 @@ impl<S> fmt::Display for Output<S> {
             Self::Triggered { checkpoint, kind } => write!(f, "triggered {checkpoint} {kind}"),
             Self::Completed { checkpoint, kind } => write!(f, "completed {checkpoint} {kind}"),
             Self::Aborted { checkpoint, reason, kind: _ } => write!(f, "aborted {} {reason}", Maybe(*checkpoint)),
+            Self::Stopped { checkpoint, unpublished: None, .. } => write!(f, "stopped {checkpoint}"),
+            Self::Stopped { checkpoint, unpublished: Some(cause), .. } => write!(f, "stopped {checkpoint} unpublished: {cause}"),
             Self::Status(status) => write!(f, "status: {status}"),
             Self::SteppedDown => f.write_str("stepped-down"),
             Self::Ignored(why) => write!(f, "ignored: {why}"),

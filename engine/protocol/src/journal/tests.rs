@@ -51,9 +51,42 @@ fn an_entry_with_leftovers_has_the_bytes_it_always_had() {
     );
 }
 
+/// With what is new in the third version.
+fn entry_with_stop() -> JournalEntry {
+    let mut entry = entry();
+    entry.journal.completed.clear();
+    let stopped = StoppedWith { checkpoint: CheckpointId(15), target: "/t".into(), drained: true };
+    entry.journal.ended = Some(Ended::Stopped(stopped));
+    entry
+}
+
+#[test]
+fn an_entry_of_a_stopped_job_has_the_bytes_it_always_had() {
+    let hex: String = entry_with_stop().to_file().iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(
+        hex,
+        concat!(
+            "4346444a524e4c0003000000e6c120b74a000000d0378410090000000000000088776655443322110300000000000000",
+            "10000000000000000000000001020000002f7303000000000000000101030f00000000000000020000002f7401000000",
+            "0000000000004a1888c34a00000000000000",
+        )
+    );
+}
+
+#[test]
+fn no_older_version_has_room_for_a_stop() {
+    let mut encoding = Vec::new();
+    (7_u64, 8_u64).write(&mut encoding);
+    entry_with_stop().journal.write(&mut encoding);
+    for version in [1, 2] {
+        let file = frame_as(FileKind::Journal, version, &encoding);
+        assert!(JournalEntry::from_file(&file).is_err(), "version {version}");
+    }
+}
+
 #[test]
 fn every_damage_is_an_error() {
-    for entry in [entry(), entry_with_leftovers()] {
+    for entry in [entry(), entry_with_leftovers(), entry_with_stop()] {
         damage(&entry);
     }
 }
@@ -77,6 +110,9 @@ fn ended() -> impl Strategy<Value = Option<Ended>> {
         Just(Some(Ended::Finished)),
         Just(Some(Ended::Cancelled)),
         ".{0,20}".prop_map(|cause| Some(Ended::Failed(cause))),
+        (any::<u64>(), ".{0,9}", any::<bool>()).prop_map(|(checkpoint, target, drained)| {
+            Some(Ended::Stopped(StoppedWith { checkpoint: CheckpointId(checkpoint), target, drained }))
+        }),
     ]
 }
 
@@ -104,7 +140,7 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_bytes_in_a_good_frame_are_never_a_panic(version in 1..=2_u16, encoding in prop::collection::vec(any::<u8>(), 0..80)) {
+    fn arbitrary_bytes_in_a_good_frame_are_never_a_panic(version in 1..=3_u16, encoding in prop::collection::vec(any::<u8>(), 0..80)) {
         let file = frame_as(FileKind::Journal, version, &encoding);
         if let Ok(entry) = JournalEntry::from_file(&file) {
             prop_assert_eq!(entry.to_file(), file);

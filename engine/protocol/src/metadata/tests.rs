@@ -361,18 +361,18 @@ fn operator() -> impl Strategy<Value = OperatorState> {
 }
 
 fn metadata() -> impl Strategy<Value = CheckpointMetadata> {
-    let ids = (any::<u64>(), any::<u64>(), any::<u32>(), any::<bool>());
+    let ids = (any::<u64>(), any::<u64>(), any::<u32>(), 0..3_usize);
     let hooks = prop::collection::btree_map(".{0,4}", prop::collection::vec(any::<u8>(), 0..5), 0..3);
     let operators = prop::collection::vec(operator(), 0..4);
     let enumerators = prop::collection::btree_map(".{0,4}", prop::collection::vec(any::<u8>(), 0..5), 0..3);
     (".{0,8}", ids, (hooks, enumerators), operators).prop_map(
-        |(job, (checkpoint, epoch, number, savepoint), (hooks, enumerators), operators)| {
+        |(job, (checkpoint, epoch, number, kind), (hooks, enumerators), operators)| {
             let operators: BTreeMap<String, OperatorState> = operators.into_iter().map(|state| (state.uid.clone(), state)).collect();
             CheckpointMetadata {
                 job,
                 checkpoint: CheckpointId(checkpoint),
                 attempt: AttemptId { epoch: Epoch(epoch), number },
-                kind: if savepoint { SnapshotKind::Savepoint } else { SnapshotKind::Checkpoint },
+                kind: [SnapshotKind::Checkpoint, SnapshotKind::Savepoint, SnapshotKind::Drained][kind],
                 hooks: hooks.into_iter().map(|(name, bytes)| HookState { name, bytes }).collect(),
                 enumerators: enumerators.into_iter().map(|(uid, bytes)| EnumeratorState { uid, bytes }).collect(),
                 operators: operators.into_values().collect(),

@@ -261,7 +261,8 @@ fn task(word: &str) -> TaskId {
 }
 
 fn kind(word: &str) -> Kind {
-    let all = [Kind::Savepoint(RequestNumber(0)), Kind::Requested, Kind::Periodic];
+    let stop = |drain| Kind::Stop { request: RequestNumber(0), drain };
+    let all = [Kind::Savepoint(RequestNumber(0)), stop(false), stop(true), Kind::Requested, Kind::Periodic];
     all.into_iter().find(|kind| kind.to_string() == word).unwrap_or_else(|| panic!("no such kind: {word:?}"))
 }
 

@@ -3,17 +3,14 @@
 use super::coordinator::{plan, requested, Part};
 use crate::coordinator::{
     ClaimMode, Coordinator, Ended, FailureKind, FailureReason, Input, Journal, Kind, Origin, Output, Plan, RequestNumber, RestorePoint,
-    Standing, Status, Written,
+    Standing, Status, StoppedWith, Written,
 };
 use crate::ids::{CheckpointId, Incarnation, TaskId, WorkerId};
 use crate::machine::Machine;
 use crate::segments::{Merging, Segments};
-use crate::settings::RestartStrategy;
 use crate::snapshot::{Segment, SharedFile};
 use crate::timer::Timer;
-use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 /// Everything around the coordinator: what could happen next, and what must not.
 struct World {
@@ -44,6 +41,10 @@ struct World {
     /// Whether the snapshot that the job was started from still looks like one, and whether anything is left of it.
     origin: (bool, bool),
     completions: usize,
+    /// Those of the current attempt that have given out what they held.
+    drained: BTreeSet<TaskId>,
+    /// How often a job was stopped with everything published, and how often not.
+    stopped: (usize, usize),
     stores: BTreeMap<TaskId, Store>,
     /// What each task handed over for each checkpoint: file numbers and the names that they were uploaded under.
     parts: BTreeMap<(CheckpointId, TaskId), Store>,
@@ -65,6 +66,13 @@ fn foreign(task: TaskId) -> SharedFile {
 const FILE_BYTES: u64 = 10;
 
 const MERGING: Merging = Merging { max_file_bytes: 45, across_checkpoints: true, max_space_amplification: 2 };
+
+fn stopped(journal: &Journal) -> Option<&StoppedWith> {
+    match &journal.ended {
+        Some(Ended::Stopped(with)) => Some(with),
+        Some(Ended::Finished | Ended::Failed(_) | Ended::Cancelled) | None => None,
+    }
+}
 
 impl World {
     fn new(plan: Plan, merging: bool) -> Self {
@@ -91,6 +99,8 @@ impl World {
             settled: (0, 0),
             origin: (true, true),
             completions: 0,
+            drained: BTreeSet::new(),
+            stopped: (0, 0),
             stores: BTreeMap::new(),
             parts: BTreeMap::new(),
             merging: merging.then(BTreeMap::new),
@@ -110,6 +120,11 @@ impl World {
         if let Input::Committed { attempt, checkpoint, task } = &input {
             if *attempt == self.job.attempt() {
                 self.published.insert(*task, *checkpoint);
+            }
+        }
+        if let Input::TaskDrained { attempt, task } = &input {
+            if *attempt == self.job.attempt() {
+                self.drained.insert(*task);
             }
         }
         // Answers of the process to itself come once.
@@ -141,6 +156,10 @@ impl World {
                 Output::Write(entry) => {
                     assert!(self.in_flight.is_none(), "one entry at a time");
                     assert!(entry.completed.is_disjoint(&self.gone), "no entry names what was deleted");
+                    assert!(self.truth.ended.is_none() || self.truth.ended == entry.ended, "a job ends once");
+                    if let Some(with) = stopped(&entry) {
+                        assert_eq!(self.folders.get(&with.checkpoint), Some(&true), "the savepoint is there before the job has stopped");
+                    }
                     if entry.ended == Some(Ended::Finished) && self.truth.ended.is_none() {
                         let newest = self.truth.completed.last();
                         let late = self.plan.committers.iter().find(|task| self.published.get(task) < newest);
@@ -172,8 +191,11 @@ impl World {
                     }
                     self.answers.push(Input::SavepointSettled(checkpoint));
                 }
-                Output::Trigger { attempt, checkpoint, tasks, .. } => {
+                Output::Trigger { attempt, checkpoint, tasks, kind, .. } => {
                     assert_eq!(tasks, self.plan.sources, "all sources are triggered");
+                    assert!(!self.may_have_stopped(), "a job that may have stopped takes no checkpoint");
+                    let drains = self.plan.tasks.iter().filter(|_| kind.drains());
+                    self.answers.extend(drains.map(|&task| Input::TaskDrained { attempt, task }));
                     for task in self.plan.tasks.clone() {
                         let snapshot = self.take_snapshot(checkpoint, task);
                         self.answers.push(Input::Acknowledged { attempt, checkpoint, task, snapshot });
@@ -208,7 +230,8 @@ impl World {
                     assert_eq!(origin.claim, ClaimMode::Claim, "what is the user's is deleted");
                     assert_eq!(self.truth.origin, None, "and nothing begins from it any more");
                     assert_eq!(self.truth.discarding, Some(origin), "whoever takes over knows of it");
-                    let taken_in = !self.ever.is_empty() || self.truth.ended == Some(Ended::Finished);
+                    let over = self.truth.ended == Some(Ended::Finished) || stopped(&self.truth).is_some();
+                    let taken_in = !self.ever.is_empty() || over;
                     assert!(taken_in, "what was never taken in is deleted");
                     self.origin.0 = false;
                     self.answers.push(Input::OriginDiscarded);
@@ -221,7 +244,9 @@ impl World {
                     self.assert_nothing_shared_is_missing();
                     self.answers.push(Input::OriginForgotten);
                 }
-                Output::WriteMetadata { checkpoint, snapshots, .. } => {
+                Output::WriteMetadata { checkpoint, kind, snapshots, .. } => {
+                    let late = self.plan.tasks.difference(&self.drained).next().filter(|_| kind.drains());
+                    assert_eq!(late, None, "{checkpoint} is said to be drained, and this task is not");
                     assert_eq!(self.acked.get(&checkpoint), Some(&self.plan.tasks), "{checkpoint} has the part of each task");
                     assert!(snapshots.keys().eq(self.plan.tasks.iter()), "and so has its metadata");
                     self.answers.push(Input::MetadataDurable(checkpoint));
@@ -229,6 +254,9 @@ impl World {
                 Output::Completed { checkpoint, kind } => {
                     assert_eq!(self.acked.get(&checkpoint), Some(&self.plan.tasks), "{checkpoint} completes after each ack");
                     self.completions += 1;
+                    if kind.stops() {
+                        assert_eq!(stopped(&self.truth).map(|with| with.checkpoint), Some(checkpoint), "the journal says so first");
+                    }
                     if kind.is_savepoint() {
                         assert_eq!(self.folders.get(&checkpoint), Some(&true), "a savepoint that its user is told of is there");
                         assert!(!self.truth.begun.contains_key(&checkpoint), "and nobody will take it for unfinished");
@@ -239,7 +267,9 @@ impl World {
                 }
                 Output::NotifyComplete { attempt, checkpoint } => {
                     self.answers.extend(self.plan.committers.iter().map(|&task| Input::Committed { attempt, checkpoint, task }));
-                    assert!(self.truth.completed.contains(&checkpoint), "{checkpoint} is committed without being durable");
+                    let with = stopped(&self.truth).map(|with| with.checkpoint);
+                    let durable = self.truth.completed.contains(&checkpoint) || with == Some(checkpoint);
+                    assert!(durable, "{checkpoint} is committed without being durable");
                     // The abort of a subsumed one may have told of it already.
                     assert!(self.committed <= Some(checkpoint), "commits go forward");
                     assert!(self.notified < Some(checkpoint), "and each is told of once");
@@ -257,6 +287,8 @@ impl World {
                     assert_eq!(lost, None, "a restore point is swept");
                 }
                 Output::Deploy { attempt, restore, placement } => {
+                    assert!(!self.may_have_stopped(), "a job that may have stopped is deployed");
+                    self.drained.clear();
                     let of = |entry: &Journal| {
                         let own = entry.completed.last().copied().map(RestorePoint::Own);
                         own.or_else(|| entry.origin.clone().map(RestorePoint::Origin))
@@ -288,10 +320,25 @@ impl World {
                     assert!(latest, "the abort of {checkpoint} commits what was never durable");
                     self.committed = self.committed.max(latest_completed);
                 }
+                Output::Stopped { checkpoint, unpublished, .. } => {
+                    assert_eq!(stopped(&self.truth).map(|with| with.checkpoint), Some(checkpoint), "the journal says so first");
+                    let late = self.plan.committers.iter().find(|task| self.published.get(task) < Some(&checkpoint));
+                    assert!(late.is_none() || unpublished.is_some(), "{late:?} has not published what waited for {checkpoint}");
+                    if unpublished.is_none() {
+                        self.stopped.0 += 1
+                    } else {
+                        self.stopped.1 += 1
+                    }
+                }
                 Output::ArmSooner { .. } | Output::Aborted { .. } | Output::Status(_) | Output::Ignored(_) => {}
                 Output::SteppedDown => panic!("nobody else has taken over"),
             }
         }
+    }
+
+    /// The journal says so, or may say so.
+    fn may_have_stopped(&self) -> bool {
+        stopped(&self.truth).is_some() || self.in_flight.as_ref().is_some_and(|entry| stopped(entry).is_some())
     }
 
     /// Whoever takes over must find out what is not finished.
@@ -363,7 +410,10 @@ impl World {
     fn assert_unneeded(&self, checkpoint: CheckpointId) {
         assert!(!self.truth.completed.contains(&checkpoint), "{checkpoint} is a restore point and is deleted");
         assert!(!self.savepoints.contains(&checkpoint), "{checkpoint} is a savepoint and is deleted");
-        let named = self.in_flight.as_ref().is_some_and(|entry| entry.completed.contains(&checkpoint));
+        let names =
+            |entry: &Journal| entry.completed.contains(&checkpoint) || stopped(entry).is_some_and(|with| with.checkpoint == checkpoint);
+        assert!(!names(&self.truth), "{checkpoint} is what the job was stopped with, and is deleted");
+        let named = self.in_flight.as_ref().is_some_and(names);
         assert!(!named, "{checkpoint} is deleted while an entry names it");
     }
 
@@ -464,6 +514,7 @@ impl World {
                 }
             }
             18 => self.take_over(odd),
+            24 if pick < 40 => self.step(requested(Kind::Stop { request: RequestNumber(1), drain: odd })),
             19 => self.step(Input::TaskFailed { attempt, task, cause: "power".into(), kind: FailureKind::Recoverable }),
             20 => self.step(Input::TaskDrained { attempt, task }),
             21 if pick == 0 => self.step(Input::CancelRequested),
@@ -494,93 +545,4 @@ impl World {
     }
 }
 
-fn any_plan() -> impl Strategy<Value = Plan> {
-    let flags = (any::<bool>(), any::<bool>(), prop::option::of(any::<bool>()), any::<bool>(), any::<bool>());
-    (1..4_u32, 0..4_u32, 0..3_u64, 1..3_u32, flags).prop_map(|(concurrent, tolerable, pause, retained, flags)| {
-        let (rate, hooks, origin, commits, unaligned) = flags;
-        let mut plan = plan(&[2, 2]);
-        plan.checkpoints.unaligned = unaligned && concurrent == 1;
-        plan.committers = (0..2).filter(|_| commits).map(|subtask| TaskId::new(1, subtask)).collect();
-        plan.checkpoints.interval = Some(Duration::from_secs(10));
-        plan.checkpoints.max_concurrent = concurrent;
-        plan.checkpoints.tolerable_failures = tolerable;
-        plan.checkpoints.min_pause = Duration::from_secs(pause);
-        plan.checkpoints.retained = retained;
-        plan.checkpoints.interval_during_backlog = hooks.then_some(Duration::ZERO);
-        plan.hooks = hooks;
-        plan.enumerators = hooks && commits;
-        plan.origin = origin.map(|claimed| {
-            let claim = if claimed { ClaimMode::Claim } else { ClaimMode::NoClaim };
-            Origin { path: "/s".into(), checkpoint: CheckpointId(5), claim }
-        });
-        let delay = Duration::from_secs(1);
-        let by_rate = RestartStrategy::FailureRate { failures: 1000, interval: delay, delay };
-        plan.restart = if rate { by_rate } else { RestartStrategy::default() };
-        plan
-    })
-}
-
-/// Mostly things go well, or nothing would ever come far.
-fn any_happening() -> impl Strategy<Value = (u8, u8)> {
-    let what = prop_oneof![
-        120 => Just(0_u8), 40 => Just(8), 2 => Just(10), 14 => Just(11), 1 => Just(12), 2 => Just(13), 3 => Just(14),
-        1 => Just(15), 8 => Just(16), 8 => Just(17), 1 => Just(18), 1 => Just(19), 2 => Just(20), 2 => 21..24_u8,
-    ];
-    (what, any::<u8>())
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn no_life_of_a_coordinator_breaks_a_promise_and_calm_brings_a_checkpoint(
-        plan in any_plan(),
-        merging in any::<bool>(),
-        lives in prop::collection::vec(any_happening(), 0..600),
-    ) {
-        let mut world = World::new(plan, merging);
-        for (what, pick) in lives {
-            world.happen(what, pick);
-        }
-        world.calm();
-    }
-
-    #[test]
-    fn the_same_inputs_give_the_same_outputs_and_state(lives in prop::collection::vec(any_happening(), 0..200)) {
-        let live = || {
-            let mut world = World::new(plan(&[2, 2]), true);
-            lives.iter().for_each(|&(what, pick)| world.happen(what, pick));
-            world.job
-        };
-        prop_assert_eq!(live(), live());
-    }
-}
-
-/// A world that only ever waits would keep every promise, too.
-#[test]
-fn random_lives_get_far() {
-    let mut runner = proptest::test_runner::TestRunner::deterministic();
-    let lives = (any_plan(), prop::collection::vec(any_happening(), 600));
-    let (mut completed, mut savepoints, mut takeovers, mut restarts, mut discarded) = (0, 0, 0, 0, 0);
-    let (mut kept, mut cleaned, mut claimed, mut forgotten) = (0, 0, 0, 0);
-    for at in 0..100 {
-        let tree = lives.new_tree(&mut runner).expect("a life");
-        let (plan, happenings) = proptest::strategy::ValueTree::current(&tree);
-        let mut world = World::new(plan, at % 2 == 0);
-        for (what, pick) in happenings {
-            world.happen(what, pick);
-            restarts = restarts.max(world.job.attempt().number);
-        }
-        completed += world.completions;
-        savepoints += world.savepoints.len();
-        takeovers += world.job.epoch().0;
-        discarded += world.gone.len();
-        (kept, cleaned) = (kept + world.settled.0, cleaned + world.settled.1);
-        claimed += usize::from(!world.origin.0);
-        forgotten += usize::from(!world.origin.1);
-    }
-    let settled = kept > 2 && cleaned > 10 && claimed > 10 && forgotten > 5 && forgotten < claimed;
-    assert!(settled, "{kept} savepoints kept and {cleaned} cleaned up; {claimed} origins deleted, {forgotten} to the end");
-    let far = completed > 200 && savepoints > 50 && takeovers > 200 && restarts > 2 && discarded > 200;
-    assert!(far, "{completed} completed, {savepoints} savepoints, {takeovers} reigns, {restarts} attempts, {discarded} discarded");
-}
+mod lives;

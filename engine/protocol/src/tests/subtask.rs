@@ -63,6 +63,8 @@ fn input(words: &[&str]) -> Input {
         ["announced", channel, checkpoint] => Input::Announced { channel: ch(channel), checkpoint: c(checkpoint), urgent: false },
         ["announced", channel, checkpoint, "urgent"] => Input::Announced { channel: ch(channel), checkpoint: c(checkpoint), urgent: true },
         ["timed-out", checkpoint] => Input::TimedOut(c(checkpoint)),
+        ["stops", checkpoint] => Input::Stops { checkpoint: c(checkpoint), drain: false },
+        ["stops", checkpoint, "drain"] => Input::Stops { checkpoint: c(checkpoint), drain: true },
         ["barrier", channel, checkpoint] => Input::Barrier { channel: ch(channel), checkpoint: c(checkpoint) },
         ["cancelled", channel, checkpoint] => Input::Cancelled { channel: ch(channel), checkpoint: c(checkpoint) },
         ["durable", checkpoint] => Input::Durable(c(checkpoint)),

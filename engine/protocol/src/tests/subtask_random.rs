@@ -17,6 +17,7 @@ fn any_input() -> impl Strategy<Value = Input> {
             .prop_map(|(channel, checkpoint, urgent)| Input::Announced { channel, checkpoint, urgent }),
         1 => checkpoint().prop_map(Input::TimedOut),
         1 => (checkpoint(), any::<bool>()).prop_map(|(checkpoint, urgent)| Input::Triggered { checkpoint, urgent }),
+        1 => (checkpoint(), any::<bool>()).prop_map(|(checkpoint, drain)| Input::Stops { checkpoint, drain }),
         1 => checkpoint().prop_map(Input::Durable),
         1 => checkpoint().prop_map(Input::WriteFailed),
         1 => checkpoint().prop_map(Input::Completed),
@@ -53,6 +54,9 @@ struct Bystander {
     cancelled: BTreeSet<CheckpointId>,
     aborted: BTreeSet<CheckpointId>,
     committed: Option<CheckpointId>,
+    /// With which the job may stop, and whether its input ends there.
+    stops: BTreeSet<(CheckpointId, bool)>,
+    suspended: Option<CheckpointId>,
 }
 
 impl Bystander {
@@ -69,6 +73,7 @@ impl Bystander {
             Input::Triggered { checkpoint, urgent } => self.urgent.extend(urgent.then_some(checkpoint)),
             Input::TimedOut(checkpoint) => self.urgent.extend(Some(checkpoint)),
             Input::Aborted { checkpoint, .. } => self.aborted.extend(Some(checkpoint)),
+            Input::Stops { checkpoint, drain } => self.stops.extend(Some((checkpoint, drain))),
             Input::Cancelled { .. } | Input::Durable(_) | Input::WriteFailed(_) | Input::Completed(_) => {}
         }
     }
@@ -134,6 +139,20 @@ impl Bystander {
                     assert!(self.logging != Some(checkpoint), "{checkpoint} is acknowledged before its logs are whole");
                     assert!(self.acknowledged.insert(checkpoint), "{checkpoint} is acknowledged twice");
                 }
+                Output::EndInput(checkpoint) => {
+                    assert_eq!(*channels, 0, "only the input of a source ends");
+                    assert!(self.stops.contains(&(checkpoint, true)), "the input ends at {checkpoint} for nothing");
+                    assert!(outputs[index..].contains(&Output::Forward(checkpoint)), "the barrier follows");
+                }
+                Output::Suspend(checkpoint) => {
+                    assert_eq!(outputs[index - 1], Output::Snapshot(checkpoint), "nothing comes in between");
+                    assert!(self.stops.iter().any(|(stops, _)| *stops == checkpoint), "{checkpoint} suspends for nothing");
+                    self.suspended = Some(checkpoint);
+                }
+                Output::Resume(checkpoint) => {
+                    assert_eq!(self.suspended.take(), Some(checkpoint), "it goes on after what suspended it");
+                    assert!(self.aborted.contains(&checkpoint), "{checkpoint} is not over");
+                }
                 Output::Commit(checkpoint) => {
                     assert!(self.committed < Some(checkpoint), "commits go forward");
                     self.committed = Some(checkpoint);
@@ -166,6 +185,7 @@ proptest! {
                 prop_assert_eq!(subtask.holds(channel), bystander.held.contains(&channel));
             }
             prop_assert_eq!(subtask.logging(), bystander.logging);
+            prop_assert_eq!(subtask.suspended(), bystander.suspended);
             prop_assert!(bystander.held.is_empty() || subtask.collecting().is_some());
             if participant.overtaking.is_none() && participant.mode == Mode::ExactlyOnce {
                 prop_assert_eq!(bystander.held.is_empty(), subtask.collecting().is_none());
@@ -224,6 +244,8 @@ fn quiet(input: &Input) -> bool {
         Input::Aborted { .. } => true,
         // Counted only, until it is time.
         Input::Announced { .. } | Input::TimedOut(_) => true,
+        // Remembered until the cut.
+        Input::Stops { .. } => true,
         Input::Triggered { .. } | Input::Cancelled { .. } | Input::Durable(_) => false,
         Input::WriteFailed(_) | Input::Completed(_) => false,
     }

@@ -37,6 +37,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub use performing::DRAINED;
+pub use savepoints::savepoint_folder;
+
 use enumerators::Enumerators;
 use savepoints::Savepoints;
 use serving::accept;
@@ -59,6 +62,8 @@ pub struct CoordinatorSettings {
     pub plan: Plan,
     /// What to do with state of the origin that no operator of the job claims.
     pub unclaimed: UnclaimedState,
+    /// Begin from a savepoint of a drained job all the same: what it had not published is published.
+    pub allow_drained: bool,
 }
 
 /// How the job is doing.
@@ -70,6 +75,20 @@ pub struct Progress {
     pub records: u64,
     /// Figures about checkpoints.
     pub statistics: Statistics,
+    /// Of a job that was stopped with a savepoint: what waited for that.
+    pub published: Published,
+}
+
+/// What is known of what waited for the savepoint that a job was stopped with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Published {
+    /// Nothing: an earlier coordinator has seen to it.
+    #[default]
+    Unknown,
+    /// It is published.
+    All,
+    /// Some of it may not be.
+    NotAll(String),
 }
 
 /// Why a coordinator process gives up. The job goes on under another one.

@@ -2,7 +2,7 @@
 
 use crate::channel::ChannelId;
 use crate::connector::split::ReaderEvent;
-use crate::record::SavepointFormat;
+use crate::record::{SavepointFormat, Stop};
 use crate::task::{TaskControl, TaskReport};
 use cofferdam_protocol::coordinator::FailureReason;
 use cofferdam_protocol::gateway::EventNumber;
@@ -27,6 +27,15 @@ pub enum Command {
         /// As what.
         format: SavepointFormat,
     },
+    /// Take a savepoint, end the job with it, and say when both is done.
+    Stop {
+        /// As for a savepoint.
+        target: String,
+        /// As what.
+        format: SavepointFormat,
+        /// How.
+        how: Stop,
+    },
 }
 
 /// What comes of a command.
@@ -39,7 +48,14 @@ pub enum CommandAnswer {
         /// Where it is.
         folder: String,
     },
-    /// There is no savepoint.
+    /// The job has stopped with this savepoint.
+    Stopped {
+        /// Where it is.
+        folder: String,
+        /// Why it is not known that all was published that waited for it, if it is not: a job that begins from it does that.
+        unpublished: Option<String>,
+    },
+    /// There is no savepoint, and a job that was to stop goes on.
     Failed(FailureReason),
 }
 

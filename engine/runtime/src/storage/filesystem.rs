@@ -256,7 +256,7 @@ pub(super) async fn decode_metadata<E: Env>(mut reader: StateFileReader<E>, path
 pub fn base_of<'a>(folder: &'a str, metadata: &CheckpointMetadata) -> &'a str {
     let folder = folder.trim_end_matches('/');
     match metadata.kind {
-        SnapshotKind::Savepoint => folder,
+        SnapshotKind::Savepoint | SnapshotKind::Drained => folder,
         SnapshotKind::Checkpoint => parent(folder).unwrap_or("."),
     }
 }

@@ -62,6 +62,8 @@ pub trait Input: Send + 'static {
     fn is_behind(&self) -> bool {
         false
     }
+    /// A source gives nothing more.
+    fn end(&mut self) {}
     /// Shows itself if it has state.
     fn stateful(&mut self, visit: &mut dyn FnMut(&mut dyn Stateful));
 }
@@ -172,6 +174,10 @@ impl<E: Env, S: Source> Input for SourceHead<E, S> {
 
     fn is_behind(&self) -> bool {
         self.source.is_behind()
+    }
+
+    fn end(&mut self) {
+        (self.polled, self.drained) = (Polled::Drained, true);
     }
 
     fn stateful(&mut self, visit: &mut dyn FnMut(&mut dyn Stateful)) {

@@ -186,6 +186,10 @@ impl<E: Env, R: SplitReader> Input for ReaderHead<E, R> {
         self.report(ReaderReport::Cut(checkpoint));
     }
 
+    fn end(&mut self) {
+        (self.idle, self.no_more, self.drained) = (true, true, true);
+    }
+
     fn hold(&mut self, _: ChannelIndex) {}
 
     fn release_all(&mut self) {}

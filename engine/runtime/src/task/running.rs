@@ -12,7 +12,7 @@ use crate::env::Env;
 use crate::local::{CopyTask, Made, Restorable, RestoredBytes};
 use crate::observe::{Detail, Moment};
 use crate::operator::{KeyedStates, Operator, Stateful};
-use crate::record::{SnapshotRequest, END_OF_TIME};
+use crate::record::{SnapshotRequest, Stop, END_OF_TIME};
 use crate::storage::CheckpointStorage;
 use cofferdam_protocol::restore::TaskRestore;
 use cofferdam_protocol::snapshot::{StateShape, TaskSnapshot};
@@ -78,6 +78,7 @@ pub async fn run<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>>
         copied: None,
         behind: false,
         ended: false,
+        suspended: false,
     };
     running.restore().await.map_err(TaskError::while_restoring)?;
     running.work(written, ticks, timeouts).await
@@ -136,6 +137,8 @@ pub(super) struct Running<E: Env, I, O: Operator, T> {
     behind: bool,
     /// All input has come.
     ended: bool,
+    /// Neither records nor timers are processed.
+    suspended: bool,
 }
 
 impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, I, O, T> {
@@ -209,7 +212,7 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
                     Done::Commit(checkpoint, outcome) => self.committed(checkpoint, outcome)?,
                 },
                 Some(checkpoint) = timeouts.recv() => self.step(subtask::Input::TimedOut(checkpoint)).await?,
-                next = next(&self.context.env, &mut self.input, &mut self.tail, &mut ticks) => match next? {
+                next = next(&self.context.env, &mut self.input, &mut self.tail, &mut ticks), if !self.suspended => match next? {
                     Next::Arrival(arrival) => self.arrival(arrival).await?,
                     Next::Tick => {
                         self.alarm.disarm();
@@ -243,7 +246,7 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
     /// After the end of the input nothing fires any more (Flink: timers are quiesced): what a timer would make comes too late for
     /// the sink's finish. Timers that are left stay in the state.
     fn arm_processing_timer(&mut self) {
-        match self.operator.next_processing_timer().filter(|_| !self.ended) {
+        match self.operator.next_processing_timer().filter(|_| !self.ended && !self.suspended) {
             None => self.alarm.disarm(),
             Some(due_ms) => {
                 let wait_ms = u64::try_from(due_ms.saturating_sub(self.context.env.wall_clock_ms())).unwrap_or(0);
@@ -268,6 +271,7 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
         let input = match control {
             TaskControl::Trigger(checkpoint, request) => {
                 let urgent = request.overtakes();
+                self.tell_of_stop(checkpoint, &request).await?;
                 self.requests.insert(checkpoint, request);
                 subtask::Input::Triggered { checkpoint, urgent }
             }
@@ -302,6 +306,7 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
                 self.tail.control(Control::Watermark(watermark))
             }
             Arrival::Barrier(channel, checkpoint, request) => {
+                self.tell_of_stop(checkpoint, &request).await?;
                 self.requests.entry(checkpoint).or_insert(request);
                 self.context.observe(Moment::BarrierArrived, Some(checkpoint), Detail::Channel(channel));
                 self.first_barrier.entry(checkpoint).or_insert(self.context.env.now());
@@ -315,26 +320,35 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
                 self.step(subtask::Input::Announced { channel, checkpoint, urgent }).await
             }
             Arrival::Cancel(channel, checkpoint) => self.step(subtask::Input::Cancelled { channel, checkpoint }).await,
-            Arrival::Drained => {
-                self.tell_backlog(false);
-                self.ended = true;
-                self.set_clock();
-                self.operator.on_watermark(END_OF_TIME, &mut self.made);
-                self.tail.emit(&mut self.made)?;
-                self.tail.control(Control::Watermark(END_OF_TIME))?;
-                self.tail.control(Control::Drained)?;
-                match self.tail.finish(&self.context.env) {
-                    None => self.drained(),
-                    Some(finish) => {
-                        let sender = self.written_sender.clone();
-                        self.finishing = Some(self.context.env.spawn("finish", async move {
-                            // The subtask is gone: nobody to tell.
-                            let _ = sender.send(Done::Finish(finish.await.err()));
-                        }));
-                    }
-                }
-                Ok(())
+            Arrival::Drained => self.end_of_input(),
+        }
+    }
+
+    fn end_of_input(&mut self) -> Result<(), TaskError> {
+        self.tell_backlog(false);
+        self.ended = true;
+        self.set_clock();
+        self.operator.on_watermark(END_OF_TIME, &mut self.made);
+        self.tail.emit(&mut self.made)?;
+        self.tail.control(Control::Watermark(END_OF_TIME))?;
+        self.tail.control(Control::Drained)?;
+        match self.tail.finish(&self.context.env) {
+            None => self.drained(),
+            Some(finish) => {
+                let sender = self.written_sender.clone();
+                self.finishing = Some(self.context.env.spawn("finish", async move {
+                    // The subtask is gone: nobody to tell.
+                    let _ = sender.send(Done::Finish(finish.await.err()));
+                }));
             }
+        }
+        Ok(())
+    }
+
+    async fn tell_of_stop(&mut self, checkpoint: CheckpointId, request: &SnapshotRequest) -> Result<(), TaskError> {
+        match request.stop() {
+            Some(stop) => self.step(subtask::Input::Stops { checkpoint, drain: stop == Stop::Drain }).await,
+            None => Ok(()),
         }
     }
 
@@ -399,6 +413,19 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
             subtask::Output::LogsComplete(checkpoint) => self.logs_complete(checkpoint),
             subtask::Output::DropLogs(_) => self.drop_logs(),
             subtask::Output::Hasten(checkpoint) => self.tail.hasten(checkpoint),
+            subtask::Output::EndInput(_) if self.ended => {}
+            subtask::Output::EndInput(_) => {
+                self.input.end();
+                self.end_of_input()?;
+            }
+            subtask::Output::Suspend(checkpoint) => {
+                self.suspended = true;
+                self.context.observe(Moment::TaskSuspended, Some(checkpoint), Detail::None);
+            }
+            subtask::Output::Resume(checkpoint) => {
+                self.suspended = false;
+                self.context.observe(Moment::TaskResumed, Some(checkpoint), Detail::None);
+            }
             subtask::Output::Ignored(_) => {}
         }
         Ok(())

@@ -1,11 +1,11 @@
 //! The coordinator process. Tells its launcher how the job is doing, one line of JSON at a time.
 
-use super::process::{JOB_CANCELLED, JOB_FAILED};
-use super::progress::Told;
+use super::process::{JOB_CANCELLED, JOB_FAILED, JOB_STOPPED};
+use super::progress::{Stopped, Told};
 use super::statistics::{self, Checkpoint};
 use crate::args::CoordinatorArguments;
 use crate::failure::{Failure, Outcome};
-use cofferdam_engine::cluster::coordinator::{self, CoordinatorSettings, Progress};
+use cofferdam_engine::cluster::coordinator::{self, savepoint_folder, CoordinatorSettings, Progress, Published};
 use cofferdam_engine::cluster::statistics::CheckpointStatistics;
 use cofferdam_engine::cluster::Heartbeats;
 use cofferdam_engine::env::real::RealEnv;
@@ -63,7 +63,8 @@ pub fn process(arguments: &CoordinatorArguments) -> Result<Outcome, Failure> {
         stop_timeout: Duration::from_secs(10),
     };
     let (job, root) = (arguments.job_id.clone(), arguments.job.root.clone());
-    let settings = CoordinatorSettings { job, address: arguments.job.address, heartbeats, root, plan, unclaimed };
+    let (address, allow_drained) = (arguments.job.address, arguments.allow_drained);
+    let settings = CoordinatorSettings { job, address, heartbeats, root, plan, unclaimed, allow_drained };
     let store = Arc::new(CheckpointStore::new(super::storage(&arguments.job)));
     super::runtime()?.block_on(async {
         let env = RealEnv::default();
@@ -75,12 +76,16 @@ pub fn process(arguments: &CoordinatorArguments) -> Result<Outcome, Failure> {
         telling.abort();
         // It may be in the middle of a line that must not come after the last one.
         let _ = telling.await;
-        let (cause, outcome) = match ended? {
-            Ended::Finished => (None, Outcome::Green),
-            Ended::Failed(cause) => (Some(cause), Outcome::Code(JOB_FAILED)),
-            Ended::Cancelled => (None, Outcome::Code(JOB_CANCELLED)),
+        let (cause, stopped, outcome) = match ended? {
+            Ended::Finished => (None, None, Outcome::Green),
+            Ended::Failed(cause) => (Some(cause), None, Outcome::Code(JOB_FAILED)),
+            Ended::Cancelled => (None, None, Outcome::Code(JOB_CANCELLED)),
+            Ended::Stopped(with) => {
+                let folder = savepoint_folder(&with.target, with.checkpoint, &arguments.job_id);
+                (None, Some((folder, with.drained)), Outcome::Code(JOB_STOPPED))
+            }
         };
-        lock(&teller).tell(cause);
+        lock(&teller).tell(cause, stopped);
         Ok(outcome)
     })
 }
@@ -92,7 +97,7 @@ fn lock(teller: &Mutex<Teller>) -> MutexGuard<'_, Teller> {
 
 async fn tell_regularly(teller: Arc<Mutex<Teller>>) {
     loop {
-        lock(&teller).tell(None);
+        lock(&teller).tell(None, None);
         tokio::time::sleep(TELL).await;
     }
 }
@@ -114,10 +119,12 @@ struct Teller {
 }
 
 impl Teller {
-    fn tell(&mut self, cause: Option<String>) {
+    fn tell(&mut self, cause: Option<String>, stopped: Option<(String, bool)>) {
         let progress = self.progress.borrow().clone();
         self.redeployed |= is_redeployed(&progress.status);
-        let told = self.told(&progress, cause);
+        let published = matches!(progress.published, Published::All);
+        let stopped = stopped.map(|(savepoint, drained)| Stopped { savepoint, drained, published });
+        let told = Told { stopped, ..self.told(&progress, cause) };
         // Checkpoints in the line before are no reason for another one.
         let figures = Told { checkpoints: Vec::new(), ..told.clone() };
         if figures == self.before.told && told.checkpoints.is_empty() {
@@ -144,6 +151,7 @@ impl Teller {
             failures: statistics.failures.iter().map(|(reason, count)| (statistics::name(*reason), *count)).collect(),
             checkpoints: changed.map(|(id, known)| Checkpoint::of(*id, known, self.origin_unix_ms)).collect(),
             cause,
+            stopped: None,
         }
     }
 }

@@ -2,8 +2,8 @@
 //! doing, and leaves nothing behind but output and checkpoints.
 
 use super::copy::LINES;
-use super::process::{self, News, Role, JOB_CANCELLED};
-use super::progress::Progress;
+use super::process::{self, News, Role, JOB_CANCELLED, JOB_STOPPED};
+use super::progress::{Progress, Stopped};
 use super::request::Request;
 use super::statistics::{self, Outcome as Ended};
 use super::wordcount::COUNTS;
@@ -29,12 +29,14 @@ const WRITE_STATISTICS: Duration = Duration::from_secs(1);
 const TABLE: usize = 5;
 
 /// How a job ends without having failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum JobEnd {
     /// All input is processed.
     Finished,
     /// The user did not want it any more.
     Cancelled,
+    /// The user may go on with it.
+    Stopped(Stopped),
 }
 
 /// Runs the job until it has ended.
@@ -62,6 +64,10 @@ pub fn launch(request: Request) -> Result<Outcome, Failure> {
         Ok(JobEnd::Cancelled) => {
             summarise("cancelled after", &request, &progress, None);
             Err(Failure::JobCancelled)
+        }
+        Ok(JobEnd::Stopped(Stopped { savepoint: folder, drained, published })) => {
+            summarise("stopped after", &request, &progress, None);
+            Err(Failure::JobStopped { folder, drained, published })
         }
         Err(failure) => {
             if matches!(failure, Failure::JobFailed { .. }) {
@@ -127,6 +133,10 @@ fn receive(news: News, progress: &mut Progress) -> Option<Result<JobEnd, Failure
         News::Done(Role::Worker(_), _) => {}
         News::Done(Role::Coordinator, status) if status.success() => return Some(Ok(JobEnd::Finished)),
         News::Done(Role::Coordinator, status) if status.code() == Some(i32::from(JOB_CANCELLED)) => return Some(Ok(JobEnd::Cancelled)),
+        News::Done(Role::Coordinator, status) if status.code() == Some(i32::from(JOB_STOPPED)) => {
+            let nowhere = || Failure::JobFailed { cause: "the coordinator did not say where the savepoint is".into() };
+            return Some(progress.total().stopped.map(JobEnd::Stopped).ok_or_else(nowhere));
+        }
         News::Done(Role::Coordinator, _) => {
             let cause = progress.total().cause.unwrap_or_else(|| "the coordinator did not say why".into());
             return Some(Err(Failure::JobFailed { cause }));
@@ -171,6 +181,7 @@ fn coordinator_arguments(request: &Request) -> Vec<String> {
         arguments.extend(["--from".into(), from.path.clone(), "--from-checkpoint".into(), from.checkpoint.0.to_string()]);
         arguments.extend(request.claim.then(|| "--claim".into()));
         arguments.extend(request.allow_non_restored.then(|| "--allow-non-restored".into()));
+        arguments.extend(request.allow_drained.then(|| "--allow-drained".into()));
     }
     arguments
 }

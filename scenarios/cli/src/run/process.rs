@@ -21,6 +21,8 @@ const SHORT_LIVES: u32 = 6;
 pub const JOB_FAILED: u8 = 3;
 /// How the coordinator says that the job was cancelled.
 pub const JOB_CANCELLED: u8 = 5;
+/// How the coordinator says that the job was stopped with a savepoint.
+pub const JOB_STOPPED: u8 = 6;
 
 /// What a child is there for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +51,7 @@ pub enum News {
     Told(Told),
     /// It died, and will be started again.
     Died(Role, ExitStatus),
-    /// Its work is done; the coordinator may have found that the job failed, or that it was cancelled.
+    /// Its work is done; the coordinator may have found that the job failed, or that it was cancelled or stopped.
     Done(Role, ExitStatus),
     /// It will not be started again.
     GivenUp(Failure),
@@ -73,7 +75,9 @@ async fn keep_until_done(role: Role, arguments: &[String], news: &mpsc::Unbounde
         command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
         let status = live(role, command.spawn().map_err(system)?, news).await.map_err(system)?;
         let done = match role {
-            Role::Coordinator => status.success() || [JOB_FAILED, JOB_CANCELLED].iter().any(|code| status.code() == Some(i32::from(*code))),
+            Role::Coordinator => {
+                status.success() || [JOB_FAILED, JOB_CANCELLED, JOB_STOPPED].iter().any(|code| status.code() == Some(i32::from(*code)))
+            }
             Role::Worker(_) => status.success(),
         };
         if done {

@@ -14,6 +14,17 @@ const PLAIN_TICK: Duration = Duration::from_secs(2);
 /// How long the rate is averaged over.
 const RATE_OVER: Duration = Duration::from_secs(1);
 
+/// How a job was stopped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stopped {
+    /// The savepoint.
+    pub savepoint: String,
+    /// Whether all that was held back was given out before.
+    pub drained: bool,
+    /// Whether it is known that all is published that waited for it.
+    pub published: bool,
+}
+
 /// One line of JSON on the coordinator's stdout. Its figures begin at zero with each coordinator process.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Told {
@@ -42,6 +53,9 @@ pub struct Told {
     /// In the last line of a job that failed for good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
+    /// In the last line of a job that was stopped with a savepoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<Stopped>,
 }
 
 impl Told {
@@ -63,6 +77,7 @@ impl Told {
             failures,
             checkpoints: Vec::new(),
             cause: other.cause.clone(),
+            stopped: other.stopped.clone(),
         }
     }
 }

@@ -10,6 +10,7 @@ use cofferdam_engine::env::real::RealEnv;
 use cofferdam_engine::env::ObjectError;
 use cofferdam_engine::storage::CheckpointStorage;
 use cofferdam_engine::storage::{object, StorageError};
+use cofferdam_protocol::metadata::SnapshotKind;
 use cofferdam_protocol::{CheckpointId, CheckpointSettings};
 use std::hash::{BuildHasher, Hasher};
 use std::io;
@@ -32,10 +33,13 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    fn of(named: &Path) -> Result<Self, Failure> {
+    fn of(named: &Path, may_be_drained: bool) -> Result<Self, Failure> {
         let place = Place::of(named)?;
-        let checkpoint = crate::inspect::metadata_of(&place)?.checkpoint;
-        Ok(Self { path: place.path().to_owned(), checkpoint })
+        let metadata = crate::inspect::metadata_of(&place)?;
+        if metadata.kind == SnapshotKind::Drained && !may_be_drained {
+            return Err(Failure::Drained { path: place.path().to_owned() });
+        }
+        Ok(Self { path: place.path().to_owned(), checkpoint: metadata.checkpoint })
     }
 }
 
@@ -49,6 +53,8 @@ pub struct Request {
     pub claim: bool,
     /// Whether state that no operator claims is dropped.
     pub allow_non_restored: bool,
+    /// Whether the snapshot may be that of a drained job.
+    pub allow_drained: bool,
     /// Names this job among all that share the checkpoint folder.
     pub job_id: String,
     /// How many workers.
@@ -91,7 +97,7 @@ impl Request {
         if arguments.watch.watch.is_some() && !folder {
             return Err(Failure::Usage("--watch needs a folder as the input".into()));
         }
-        let from = arguments.from.as_deref().map(Snapshot::of).transpose()?;
+        let from = arguments.from.as_deref().map(|from| Snapshot::of(from, arguments.allow_drained)).transpose()?;
         let address = free_address(arguments.port)?;
         let input = absolute(&arguments.input)?;
         let output = absolute(&arguments.output)?;
@@ -151,6 +157,7 @@ impl Request {
             from,
             claim: arguments.claim,
             allow_non_restored: arguments.allow_non_restored,
+            allow_drained: arguments.allow_drained,
             job_id,
             workers: arguments.workers,
             slots: parallelism.div_ceil(arguments.workers),

@@ -21,7 +21,8 @@ impl Invariant for CommittedIsComplete {
     fn event(&mut self, _: Duration, _: NodeIndex, event: &Event) -> Result<(), String> {
         match (event.moment, event.checkpoint) {
             // A takeover may find one complete that its predecessor did not live to announce: it is then restored from.
-            (Moment::CheckpointCompleted | Moment::Deploying, Some(checkpoint)) => {
+            // What a job stops with is complete when the journal says so.
+            (Moment::CheckpointCompleted | Moment::JobStopping | Moment::Deploying, Some(checkpoint)) => {
                 self.completed.insert(checkpoint);
                 Ok(())
             }

@@ -13,6 +13,8 @@ pub struct FailuresCounted {
     tolerable: usize,
     failed: BTreeSet<CheckpointId>,
     newest_completed: CheckpointId,
+    /// Those that are somebody's: of their failures only what a task says counts.
+    savepoints: BTreeSet<CheckpointId>,
     /// The attempt has failed, and there is no other yet.
     failing: bool,
 }
@@ -21,11 +23,16 @@ impl FailuresCounted {
     /// By the scenario's options.
     #[must_use]
     pub fn new(tolerable: u32) -> Self {
-        Self { tolerable: tolerable as usize, failed: BTreeSet::new(), newest_completed: CheckpointId::NONE, failing: false }
+        let (failed, savepoints) = (BTreeSet::new(), BTreeSet::new());
+        Self { tolerable: tolerable as usize, failed, newest_completed: CheckpointId::NONE, savepoints, failing: false }
     }
 
-    fn counts(reason: FailureReason) -> bool {
+    fn counts(&self, checkpoint: CheckpointId, reason: FailureReason) -> bool {
         // Named again rather than asked of the engine.
+        let of_a_task = matches!(reason, FailureReason::AsyncException | FailureReason::Declined);
+        if self.savepoints.contains(&checkpoint) {
+            return of_a_task;
+        }
         matches!(
             reason,
             FailureReason::Expired
@@ -61,11 +68,14 @@ impl Invariant for FailuresCounted {
                 self.failing = true;
             }
             (Moment::JobRunning, ..) => self.failing = false,
-            (Moment::CheckpointCompleted, Some(checkpoint), _) if checkpoint > self.newest_completed => {
+            (Moment::SavepointTriggered, Some(checkpoint), _) => {
+                self.savepoints.insert(checkpoint);
+            }
+            (Moment::CheckpointCompleted | Moment::SavepointCompleted, Some(checkpoint), _) if checkpoint > self.newest_completed => {
                 self.newest_completed = checkpoint;
                 self.failed.clear();
             }
-            (Moment::CheckpointAborted, Some(checkpoint), Detail::Reason(reason)) if Self::counts(*reason) => {
+            (Moment::CheckpointAborted, Some(checkpoint), Detail::Reason(reason)) if self.counts(checkpoint, *reason) => {
                 if checkpoint > self.newest_completed {
                     self.failed.insert(checkpoint);
                 }

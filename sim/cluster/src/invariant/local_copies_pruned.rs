@@ -90,7 +90,8 @@ impl Invariant for LocalCopiesPruned {
                 self.useless(at, |(.., aborted)| *aborted == checkpoint);
                 Ok(())
             }
-            (Moment::JobEnded, ..) => {
+            // A job that has stopped is not restarted.
+            (Moment::JobEnded | Moment::JobStopping, ..) => {
                 self.ended = true;
                 Ok(())
             }

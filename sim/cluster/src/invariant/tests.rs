@@ -140,5 +140,6 @@ mod max_concurrent;
 mod min_pause;
 mod no_unreferenced_files;
 mod one_live_attempt;
+mod stopped_is_over;
 mod timeout;
 mod written_once;

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub type Contradiction = String;
 
 /// How many lines of a partition end before an offset.
-pub(super) fn lines_before(lines: &[String], offset: u64) -> Option<usize> {
+pub(crate) fn lines_before(lines: &[String], offset: u64) -> Option<usize> {
     let mut end = 0;
     for (count, line) in lines.iter().enumerate() {
         if end == offset {
@@ -51,6 +51,10 @@ fn prefix<'a>(kind: JobKind, logs: &'a [Log], checkpoint: &Checkpoint) -> Result
             lines.extend(all[..count].iter().map(String::as_str));
         }
         prefix.insert(source, lines);
+    }
+    if checkpoint.drained {
+        // As at the end of all input.
+        watermark = i64::MAX;
     }
     Ok((prefix, watermark))
 }

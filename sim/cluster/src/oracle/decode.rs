@@ -14,6 +14,8 @@ pub(super) use framed::Bytes;
 pub struct Checkpoint {
     /// Its number, as the metadata has it.
     pub number: u64,
+    /// Its job was drained before it was taken.
+    pub drained: bool,
     /// For each source: partition, offset of the next line.
     pub positions: BTreeMap<String, BTreeMap<u32, u64>>,
     /// Splits that are not read to their ends, and whose they are.
@@ -418,7 +420,8 @@ fn metadata(
 ) -> Result<(), Broken> {
     let _job = bytes.text()?;
     checkpoint.number = bytes.number(8)?;
-    let (_epoch, _attempt, _kind) = (bytes.number(8)?, bytes.number(4)?, bytes.number(1)?);
+    let (_epoch, _attempt, kind) = (bytes.number(8)?, bytes.number(4)?, bytes.number(1)?);
+    checkpoint.drained = kind == 2;
     for _ in 0..bytes.count()? {
         let (_hook, length) = (bytes.text()?, bytes.count()?);
         bytes.take(length)?;

@@ -5,8 +5,9 @@ use crate::disk::View;
 use crate::jobs::OUTPUT;
 use crate::oracle::decode::Checkpoint;
 use crate::oracle::{committed_only, in_flight};
-use crate::scenario::{Expect, JobKind};
+use crate::scenario::JobKind;
 use cofferdam_engine::connector::transactional_sink::STAGED;
+use cofferdam_protocol::coordinator::Ended;
 use std::collections::BTreeMap;
 
 impl Run {
@@ -55,17 +56,22 @@ impl Run {
         }
     }
 
-    /// What the checkpoint that a job has begun from holds back is published before the first record, and nothing else is.
-    pub(super) fn judge_recovered(&mut self) {
-        self.look_at_output();
+    /// What was held back for the newest checkpoint is there.
+    pub(super) fn judge_published(&self) {
         if let Err(witness) = self.delivered.all_is_published(&self.logs) {
             self.violated("committed-only", witness);
         }
     }
 
+    /// What the checkpoint that a job has begun from holds back is published before the first record, and nothing else is.
+    pub(super) fn judge_recovered(&mut self) {
+        self.look_at_output();
+        self.judge_published();
+    }
+
     /// At the end of a job.
     pub(super) fn judge_delivery(&self) {
-        if self.scenario.expect != Expect::Finished {
+        if self.ended != Some(Ended::Finished) {
             return;
         }
         let (files, staged) = (self.output_now(), format!("{OUTPUT}/{STAGED}"));

@@ -217,7 +217,9 @@ impl Run {
             (Some(Ended::Failed(cause)), Expect::Refused) => return self.judge_refusal(cause),
             (Some(Ended::Finished), Expect::Finished)
             | (Some(Ended::Failed(_)), Expect::Failed)
-            | (Some(Ended::Cancelled), Expect::Cancelled) => {}
+            | (Some(Ended::Cancelled), Expect::Cancelled)
+            | (Some(Ended::Stopped(_)), Expect::Stopped | Expect::StoppedOrFinished)
+            | (Some(Ended::Finished), Expect::StoppedOrFinished) => {}
             (Some(ended), expected) => {
                 return self.violated("expected-end", format!("the job ended as {ended:?}, expected was {expected:?}"))
             }
@@ -225,12 +227,14 @@ impl Run {
         if !coordinator_done {
             return self.violated("liveness", "the job has ended, but its coordinator does not come to an end".into());
         }
+        let finished = self.ended == Some(Ended::Finished);
         // A job that begins from a snapshot says again only what it is asked at its end: the accounts of the ledger.
         if self.delivers() {
             self.judge_delivery();
-        } else if self.scenario.expect == Expect::Finished && (self.job.origin.is_none() || self.scenario.job.kind == JobKind::Ledger) {
+        } else if finished && (self.job.origin.is_none() || self.scenario.job.kind == JobKind::Ledger) {
             self.judge_output();
         }
+        self.judge_what_was_out_at_the_stop();
         self.judge_files();
         self.judge_savepoints();
         self.judge_local_copies();

@@ -67,7 +67,8 @@ impl Run {
             return;
         }
         let there = self.everything(View::Live);
-        let taken_in = self.claimed().is_some() && (self.ended == Some(Ended::Finished) || !self.retained.is_empty());
+        let taken_in =
+            self.claimed().is_some() && (matches!(self.ended, Some(Ended::Finished | Ended::Stopped(_))) || !self.retained.is_empty());
         if taken_in {
             let folder = format!("{}/", origin.path);
             let named = self.origin_files.iter().find(|path| there.contains(*path));

@@ -121,7 +121,8 @@ fn check_sizes(what: &What) -> Result<(), ScenarioError> {
         | What::Reset { .. }
         | What::Cancel {}
         | What::Checkpoint {}
-        | What::Savepoint { .. } => Ok(()),
+        | What::Savepoint { .. }
+        | What::Stop { .. } => Ok(()),
     }
 }
 
@@ -232,7 +233,8 @@ impl Scenario {
     /// Whether the user does something.
     #[must_use]
     pub fn has_user(&self) -> bool {
-        self.faults.iter().any(|fault| matches!(fault.what, What::Cancel {} | What::Checkpoint {} | What::Savepoint { .. }))
+        let wishes = |what: &What| matches!(what, What::Cancel {} | What::Checkpoint {} | What::Savepoint { .. } | What::Stop { .. });
+        self.faults.iter().any(|fault| wishes(&fault.what))
     }
 
     /// Whether nothing goes wrong and nothing is in short supply: what should take no time takes nearly none.

@@ -207,6 +207,18 @@ pub enum What {
         /// In the backend's own format.
         native: bool,
     },
+    /// The user stops the job with a savepoint.
+    Stop {
+        /// As if the input ended there.
+        #[serde(default)]
+        drain: bool,
+        /// In the backend's own format.
+        #[serde(default)]
+        native: bool,
+        /// Asks again until the job has stopped: a savepoint may fail.
+        #[serde(default)]
+        insist: bool,
+    },
     /// A wall clock jumps.
     ClockJump {
         /// Whose.
@@ -243,7 +255,8 @@ impl What {
             | Self::ObjectsUnavailable { .. }
             | Self::Cancel {}
             | Self::Checkpoint {}
-            | Self::Savepoint { .. } => Vec::new(),
+            | Self::Savepoint { .. }
+            | Self::Stop { .. } => Vec::new(),
         }
     }
 }

@@ -160,7 +160,8 @@ impl Turn<'_> {
                 self.mark(Situation::SharedReleased);
                 self.delete_shared(|file| files.contains(file));
             }
-            // No world has an origin, or savepoints.
+            // No world has an origin, or savepoints, or is stopped with one.
+            Output::Stopped { .. } => {}
             Output::DiscardOrigin(_) => answers.push_back(Input::OriginDiscarded),
             Output::ForgetOrigin(_) => answers.push_back(Input::OriginForgotten),
             Output::SettleSavepoint { checkpoint, .. } => answers.push_back(Input::SavepointSettled(checkpoint)),

@@ -2,14 +2,14 @@
 
 use super::super::message::ToWorker;
 use super::enumerators::claimed;
-use super::{retry, CoordinatorError, Driver, Inbox};
+use super::{retry, CoordinatorError, Driver, Inbox, Published};
 use crate::env::Env;
 use crate::job::JobGraph;
 use crate::observe::{Actor, Detail, Event, Moment};
 use crate::record::{Alignment, SnapshotRequest};
 use crate::storage::{CheckpointStore, StorageError};
 use crate::task::TaskControl;
-use cofferdam_protocol::coordinator::{FailureKind, Input, Origin, Output, RestorePoint, Status};
+use cofferdam_protocol::coordinator::{FailureKind, Input, Kind, Origin, Output, RestorePoint, Status};
 use cofferdam_protocol::local::Taken;
 use cofferdam_protocol::metadata::{CheckpointMetadata, HookState, SnapshotKind};
 use cofferdam_protocol::restore::{self, TaskRestore, UnclaimedState};
@@ -18,6 +18,10 @@ use cofferdam_protocol::{AttemptId, CheckpointId, TaskId, WorkerId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
+
+/// Why no job goes on from there.
+pub const DRAINED: &str =
+    "its job was drained when it stopped: what was open, such as windows, was closed and given out, as at the end of all input";
 
 impl<E: Env> Driver<E> {
     pub(super) fn perform(&mut self, output: Output<TaskSnapshot>) -> Result<(), CoordinatorError> {
@@ -62,7 +66,7 @@ impl<E: Env> Driver<E> {
                 let request = self.savepoints.request(checkpoint).unwrap_or(self.checkpoint_request(full));
                 self.tell_tasks(attempt, &tasks, &TaskControl::Trigger(checkpoint, request));
             }
-            Output::WriteMetadata { attempt, checkpoint, kind: _, snapshots } => self.write_metadata(attempt, checkpoint, &snapshots),
+            Output::WriteMetadata { attempt, checkpoint, kind, snapshots } => self.write_metadata(attempt, checkpoint, kind, &snapshots),
             Output::NotifyComplete { attempt, checkpoint } => {
                 self.tell_tasks(attempt, &BTreeSet::new(), &TaskControl::Completed(checkpoint));
                 self.observe(Moment::CompletionNotified, Some(attempt), Some(checkpoint), Detail::None);
@@ -144,7 +148,7 @@ impl<E: Env> Driver<E> {
             Output::Completed { checkpoint, kind } => {
                 let now = self.env.now();
                 self.progress.send_modify(|progress| progress.statistics.completed(checkpoint, now));
-                match self.savepoints.completed(kind) {
+                match self.savepoints.completed(checkpoint, kind) {
                     Some(folder) => self.observe(Moment::SavepointCompleted, None, Some(checkpoint), Detail::Text(folder)),
                     None => self.observe(Moment::CheckpointCompleted, None, Some(checkpoint), Detail::None),
                 }
@@ -154,6 +158,12 @@ impl<E: Env> Driver<E> {
                 self.progress.send_modify(|progress| progress.statistics.failed(checkpoint, reason));
                 let moment = if checkpoint.is_some() { Moment::CheckpointAborted } else { Moment::RequestRefused };
                 self.observe(moment, None, checkpoint, Detail::Reason(reason));
+            }
+            Output::Stopped { request, checkpoint, unpublished } => {
+                self.savepoints.stopped(request, checkpoint, &self.settings.job, unpublished.clone());
+                let detail = unpublished.clone().map_or(Detail::None, Detail::Text);
+                self.observe(Moment::StopAnswered, None, Some(checkpoint), detail);
+                self.progress.send_modify(|progress| progress.published = unpublished.map_or(Published::All, Published::NotAll));
             }
             Output::Status(status) => self.status(status),
             Output::SteppedDown => {
@@ -171,6 +181,7 @@ impl<E: Env> Driver<E> {
             Status::Deploying(attempt) => format!("deploying {attempt}"),
             Status::Running(attempt) => format!("running {attempt}"),
             Status::Committing(attempt) => format!("committing the end of {attempt}"),
+            Status::Stopping { attempt, checkpoint } => format!("stopping {attempt} with {checkpoint}"),
             Status::Failing { attempt, cause } => format!("{attempt} failed: {cause}"),
             Status::Restarting { after } => format!("restarting after {after}"),
             Status::Ended(ended) => format!("{ended:?}"),
@@ -184,6 +195,7 @@ impl<E: Env> Driver<E> {
             Status::Deploying(_) => {}
             Status::Running(attempt) => self.observe(Moment::JobRunning, Some(attempt), None, Detail::None),
             Status::Committing(attempt) => self.observe(Moment::JobCommitting, Some(attempt), None, Detail::None),
+            Status::Stopping { attempt, checkpoint } => self.observe(Moment::JobStopping, Some(attempt), Some(checkpoint), Detail::None),
             Status::Failing { attempt, cause } => self.observe(Moment::JobFailing, Some(attempt), None, Detail::Text(cause)),
             Status::Restarting { after } => self.observe(Moment::JobRestarting, Some(after), None, Detail::None),
             Status::Ended(ended) => {
@@ -232,11 +244,15 @@ impl<E: Env> Driver<E> {
         SnapshotRequest::Checkpoint { full, triggered_ms: self.env.wall_clock_ms(), alignment }
     }
 
-    fn write_metadata(&mut self, attempt: AttemptId, checkpoint: CheckpointId, snapshots: &BTreeMap<TaskId, TaskSnapshot>) {
+    fn write_metadata(&mut self, attempt: AttemptId, checkpoint: CheckpointId, kind: Kind, snapshots: &BTreeMap<TaskId, TaskSnapshot>) {
         self.unanswered.insert(checkpoint);
         self.observe(Moment::AllAcked, Some(attempt), Some(checkpoint), Detail::None);
         let savepoint = self.savepoints.folder(checkpoint);
-        let kind = if savepoint.is_some() { SnapshotKind::Savepoint } else { SnapshotKind::Checkpoint };
+        let kind = match kind {
+            Kind::Requested | Kind::Periodic => SnapshotKind::Checkpoint,
+            Kind::Savepoint(_) | Kind::Stop { drain: false, .. } => SnapshotKind::Savepoint,
+            Kind::Stop { drain: true, .. } => SnapshotKind::Drained,
+        };
         let metadata =
             CheckpointMetadata::collect(&self.settings.job, checkpoint, attempt, kind, &self.graph.shapes_of(snapshots), snapshots);
         let mut metadata = match metadata {
@@ -277,7 +293,7 @@ impl<E: Env> Driver<E> {
             self.progress.send_modify(|progress| progress.statistics.restored += 1);
         }
         let (env, store, graph) = (self.env.clone(), self.store.clone(), self.graph.clone());
-        let unclaimed = self.settings.unclaimed;
+        let (unclaimed, may_be_drained) = (self.settings.unclaimed, self.settings.allow_drained);
         self.ask("plan", async move {
             let failed = |cause, kind| Inbox::Answer(Input::RestoreFailed { attempt, cause, kind });
             let unread = |error: StorageError| {
@@ -292,6 +308,9 @@ impl<E: Env> Driver<E> {
                     Err(error) => return unread(error),
                 },
                 Some(RestorePoint::Origin(origin)) => match retry(&env, || store.read_origin(&env, &origin.path)).await {
+                    Ok(metadata) if metadata.kind == SnapshotKind::Drained && !may_be_drained => {
+                        return failed(format!("{}: {DRAINED}", origin.path), FailureKind::NonRecoverable);
+                    }
                     Ok(metadata) => Some(metadata),
                     Err(error) => return unread(error),
                 },

@@ -3,7 +3,7 @@
 use super::super::message::{Command, CommandAnswer};
 use super::{CoordinatorError, Driver};
 use crate::env::Env;
-use crate::record::{SavepointFormat, SnapshotRequest};
+use crate::record::{SavepointFormat, SnapshotRequest, Stop};
 use cofferdam_protocol::coordinator::{FailureReason, Input, Kind, RequestNumber};
 use cofferdam_protocol::CheckpointId;
 use std::collections::BTreeMap;
@@ -14,6 +14,7 @@ struct Wanted {
     /// The folder that it is to be made in.
     target: String,
     format: SavepointFormat,
+    stop: Option<Stop>,
     checkpoint: Option<CheckpointId>,
     answer: oneshot::Sender<CommandAnswer>,
 }
@@ -24,7 +25,7 @@ pub(super) struct Savepoints {
     next: u64,
     wanted: BTreeMap<RequestNumber, Wanted>,
     /// Their own folders, once they have begun.
-    folders: BTreeMap<CheckpointId, (String, SavepointFormat)>,
+    folders: BTreeMap<CheckpointId, (String, SavepointFormat, Option<Stop>)>,
 }
 
 impl<E: Env> Driver<E> {
@@ -41,63 +42,84 @@ impl<E: Env> Driver<E> {
                 self.step(Input::Requested { kind: Kind::Requested, target: String::new() })
             }
             Command::Savepoint { target, format } => {
-                let number = self.savepoints.want(target.clone(), format, answer);
+                let number = self.savepoints.want(target.clone(), format, None, answer);
                 self.step(Input::Requested { kind: Kind::Savepoint(number), target })
+            }
+            Command::Stop { target, format, how } => {
+                let request = self.savepoints.want(target.clone(), format, Some(how), answer);
+                self.step(Input::Requested { kind: Kind::Stop { request, drain: how == Stop::Drain }, target })
             }
         }
     }
 }
 
 /// The folder of its own that a savepoint has. No other one of this job ever gets it, as numbers are used once.
-pub(super) fn savepoint_folder(target: &str, checkpoint: CheckpointId, job: &str) -> String {
+#[must_use]
+pub fn savepoint_folder(target: &str, checkpoint: CheckpointId, job: &str) -> String {
     format!("{}/savepoint-{}-{job}", target.trim_end_matches('/'), checkpoint.0)
 }
 
 impl Savepoints {
-    fn want(&mut self, target: String, format: SavepointFormat, answer: oneshot::Sender<CommandAnswer>) -> RequestNumber {
+    fn want(
+        &mut self,
+        target: String,
+        format: SavepointFormat,
+        stop: Option<Stop>,
+        answer: oneshot::Sender<CommandAnswer>,
+    ) -> RequestNumber {
         self.next += 1;
         let number = RequestNumber(self.next);
-        self.wanted.insert(number, Wanted { target, format, checkpoint: None, answer });
+        self.wanted.insert(number, Wanted { target, format, stop, checkpoint: None, answer });
         number
     }
 
     /// The request has got its number: this is where its files go.
     pub(super) fn begin(&mut self, kind: Kind, checkpoint: CheckpointId, job: &str) -> Option<String> {
-        let Kind::Savepoint(number) = kind else { return None };
-        let wanted = self.wanted.get_mut(&number)?;
+        let wanted = self.wanted.get_mut(&kind.request()?)?;
         wanted.checkpoint = Some(checkpoint);
         let folder = savepoint_folder(&wanted.target, checkpoint, job);
-        self.folders.insert(checkpoint, (folder.clone(), wanted.format));
+        self.folders.insert(checkpoint, (folder.clone(), wanted.format, wanted.stop));
         Some(folder)
     }
 
     /// How the tasks are to take it; `None` if it is no savepoint.
     pub(super) fn request(&self, checkpoint: CheckpointId) -> Option<SnapshotRequest> {
-        let (folder, format) = self.folders.get(&checkpoint)?;
-        Some(SnapshotRequest::Savepoint { folder: folder.clone(), format: *format })
+        let (folder, format, stop) = self.folders.get(&checkpoint)?;
+        Some(SnapshotRequest::Savepoint { folder: folder.clone(), format: *format, stop: *stop })
     }
 
     pub(super) fn folder(&self, checkpoint: CheckpointId) -> Option<String> {
-        self.folders.get(&checkpoint).map(|(folder, _)| folder.clone())
+        self.folders.get(&checkpoint).map(|(folder, ..)| folder.clone())
     }
 
     /// Its files are to be deleted.
     pub(super) fn given_up(&mut self, checkpoint: CheckpointId) -> Option<String> {
-        self.folders.remove(&checkpoint).map(|(folder, _)| folder)
+        self.folders.remove(&checkpoint).map(|(folder, ..)| folder)
     }
 
-    /// The user's from now on. Gives its folder; `None` if it is no savepoint.
-    pub(super) fn completed(&mut self, kind: Kind) -> Option<String> {
-        let Kind::Savepoint(number) = kind else { return None };
-        let Wanted { checkpoint, answer, .. } = self.wanted.remove(&number)?;
-        let (folder, _) = self.folders.remove(&checkpoint?)?;
+    /// The user's from now on. Gives its folder; `None` if it is no savepoint. Who wants the job to stop waits for that.
+    pub(super) fn completed(&mut self, checkpoint: CheckpointId, kind: Kind) -> Option<String> {
+        let number = kind.request()?;
+        let (folder, ..) = self.folders.remove(&checkpoint)?;
+        if kind.stops() {
+            return Some(folder);
+        }
+        let Wanted { answer, .. } = self.wanted.remove(&number)?;
         // A user that has gone finds it by its name.
         let _ = answer.send(CommandAnswer::Savepoint { folder: folder.clone() });
         Some(folder)
     }
 
+    /// The job has stopped.
+    pub(super) fn stopped(&mut self, number: RequestNumber, checkpoint: CheckpointId, job: &str, unpublished: Option<String>) {
+        if let Some(Wanted { target, answer, .. }) = self.wanted.remove(&number) {
+            // A user that has gone sees it in the job's end.
+            let _ = answer.send(CommandAnswer::Stopped { folder: savepoint_folder(&target, checkpoint, job), unpublished });
+        }
+    }
+
     pub(super) fn failed(&mut self, kind: Kind, reason: FailureReason) {
-        let Kind::Savepoint(number) = kind else { return };
+        let Some(number) = kind.request() else { return };
         if let Some(Wanted { answer, .. }) = self.wanted.remove(&number) {
             // A user that has gone needs no answer.
             let _ = answer.send(CommandAnswer::Failed(reason));

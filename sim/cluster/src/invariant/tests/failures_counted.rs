@@ -24,6 +24,23 @@ fn failures_that_do_not_count_are_not_counted() {
     assert_accepted(FailuresCounted::new(0), history.collect());
 }
 
+/// The second one is a task's fault.
+#[test]
+fn of_savepoints_only_what_a_task_says_is_counted() {
+    let savepoint = |at_ms: u64, number: u64, reason: FailureReason| {
+        let aborted = coordinator(at_ms + 100, 1, Moment::CheckpointAborted).c(number).detail(Detail::Reason(reason));
+        [coordinator(at_ms, 1, Moment::SavepointTriggered).c(number), aborted]
+    };
+    let mut history: Vec<Told> = savepoint(0, 1, FailureReason::FinalizeFailure).into();
+    history.extend(completed(200, 2));
+    history.extend(savepoint(400, 3, FailureReason::Expired));
+    history.push(coordinator(600, 1, Moment::CheckpointTriggered).c(4));
+    assert_accepted(FailuresCounted::new(0), history);
+    let mut history: Vec<Told> = savepoint(0, 1, FailureReason::AsyncException).into();
+    history.push(coordinator(200, 1, Moment::CheckpointTriggered).c(2));
+    assert_red(FailuresCounted::new(0), history, &["c2", "1 failed"]);
+}
+
 #[test]
 fn a_checkpoint_after_one_failure_too_many_is_red() {
     let mut history =

@@ -22,3 +22,4 @@ mod scenario_files;
 mod shrinking;
 mod sweep;
 mod text;
+mod validation;

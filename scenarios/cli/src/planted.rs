@@ -2,9 +2,11 @@
 //! and sees whether a sweep, an exploration or a test catches each by the invariant that must.
 //!
 //! * [`search`]: explorations and tests.
+//! * [`exploring`]: what exploration alone finds.
 //! * [`manifest`]: which bugs there are.
 //! * [`workspace`]: the copy, the patch, the build.
 
+mod exploring;
 mod manifest;
 mod search;
 mod workspace;
@@ -86,6 +88,9 @@ struct Row {
 pub fn planted(arguments: &PlantedArguments) -> Result<Outcome, Failure> {
     let workspace = Workspace::find()?;
     let manifest = Manifest::read(&workspace.manifest())?;
+    if arguments.explore {
+        return exploring::explore(&workspace, &manifest, arguments);
+    }
     let mut rows = Vec::new();
     for planted in manifest.select(&arguments.ids)? {
         console::note(format_args!("{}: {}", planted.id, planted.title));
@@ -159,6 +164,9 @@ fn sweep(workspace: &Workspace, planted: &Planted, jobs: Option<usize>) -> Resul
     command.arg("sweep").args(&planted.scenarios).args(["--seeds", &planted.seeds]);
     command.arg(format!("--until-violation={}", planted.accepted().join(",")));
     command.arg("--json").arg(&json).arg("--failure").arg(&failure);
+    if planted.is_validated() {
+        command.arg("--validate");
+    }
     if let Some(jobs) = jobs {
         command.args(["--jobs", &jobs.to_string()]);
     }
@@ -186,7 +194,7 @@ fn judge(planted: &Planted, figures: &Figures, row: &mut Row) -> Result<(), Fail
     row.seconds_until_caught = Some(found.after_s);
     row.witness = Some(found.witness.clone());
     // This process is built without the bug: the same run must be green here, or the bug was not what was caught.
-    let healthy = simulate(&target::one(&found.scenario)?.expand(found.seed), found.seed, Keep::default());
+    let healthy = simulate(&target::one(&found.scenario)?.expand(found.seed), found.seed, Keep { validate: planted.is_validated(), ..Keep::default() });
     if let Some(violation) = healthy.violation {
         row.verdict = Verdict::RedWithoutIt;
         row.problem = Some(format!("{}: {}", violation.invariant, violation.witness));

@@ -93,6 +93,11 @@ impl Planted {
         }
     }
 
+    /// Whether it takes a replay of the machines.
+    pub fn is_validated(&self) -> bool {
+        self.accepted().iter().any(|invariant| invariant == "trace-validation")
+    }
+
     /// Every invariant that counts.
     pub fn accepted(&self) -> Vec<String> {
         std::iter::once(&self.invariant).chain(&self.also).cloned().collect()

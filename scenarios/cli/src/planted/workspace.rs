@@ -122,6 +122,25 @@ impl Workspace {
         Ok(Ok(()))
     }
 
+    /// Builds the machines of the copy and the worlds around them, and nothing else.
+    ///
+    /// # Errors
+    /// cargo cannot be started.
+    pub fn build_explorer(&self) -> Result<Result<(), Broken>, Failure> {
+        let mut build = self.cargo(true);
+        build.args(["build", "--release", "--package", "cofferdam-explore", "--example", "worlds"]);
+        let built = output_of(&mut build)?;
+        if !built.status.success() {
+            return Ok(Err(Broken::Build(first_line(&built.stderr, "error"))));
+        }
+        Ok(Ok(()))
+    }
+
+    /// The binary that [`build_explorer`](Self::build_explorer) made.
+    pub fn explorer(&self) -> PathBuf {
+        self.planted.join("build/release/examples/worlds")
+    }
+
     fn synchronise(&self, copy: &Path) -> Result<(), Failure> {
         let wanted = self.files()?;
         let present = if copy.is_dir() { files_below(copy)? } else { BTreeSet::new() };

@@ -42,10 +42,11 @@ fn main() -> ExitCode {
             "end": report.end.text(),
             "violated": found.map(|found| &found.violated),
             "witness": found.map(|found| &found.witness),
+            "never_met": report.not_met().iter().map(|situation| situation.name()).collect::<Vec<_>>(),
             "steps": found.map(|found| found.actions.len()),
         });
         println!("{line}");
-        if found.is_some() {
+        if !report.is_green() {
             break;
         }
     }

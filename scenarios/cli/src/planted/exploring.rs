@@ -24,7 +24,7 @@ const BUDGET: Duration = Duration::from_secs(20);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 enum Verdict {
-    /// A promise does not hold.
+    /// A promise does not hold, or something that has to happen never does.
     Found,
     /// Every promise holds in what was seen: it takes a sweep.
     NotFound,
@@ -60,7 +60,16 @@ struct Explored {
     seconds: f64,
     violated: Option<String>,
     witness: Option<String>,
+    never_met: Vec<String>,
     steps: Option<u64>,
+}
+
+impl Explored {
+    /// What is wrong: a promise that does not hold, or something that has to happen and never does.
+    fn red(&self) -> Option<String> {
+        let never = self.never_met.first().map(|situation| format!("{situation} is never met"));
+        self.violated.clone().or(never)
+    }
 }
 
 /// One row of the table.
@@ -186,10 +195,10 @@ fn plant(
         row.worlds += 1;
         row.unique_states_of_all += explored.unique;
         row.seconds += explored.seconds;
-        if explored.violated.is_some() {
+        if let Some(red) = explored.red() {
             row.verdict = if is_green(&explored.world, budget, healthy) { Verdict::Found } else { Verdict::RedWithoutIt };
             (row.states, row.unique_states, row.steps) = (explored.states, explored.unique, explored.steps);
-            (row.world, row.promise, row.witness) = (Some(explored.world), explored.violated, explored.witness);
+            (row.world, row.promise, row.witness) = (Some(explored.world), Some(red), explored.witness);
         }
     }
     if !output.status.success() {
@@ -211,7 +220,7 @@ fn is_green(description: &str, budget: Duration, healthy: &mut BTreeMap<String, 
         bound.is_some_and(|(bound, value)| world.bounds.set(bound, value).is_ok())
     });
     let manner = Manner { time: Some(budget), ..Manner::default() };
-    let green = bounded && exploration::explore(Setup::new(world), manner, |_, _, _| {}).found.is_none();
+    let green = bounded && exploration::explore(Setup::new(world), manner, |_, _, _| {}).is_green();
     healthy.insert(description.to_owned(), green);
     green
 }

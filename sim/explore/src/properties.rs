@@ -37,7 +37,7 @@ pub enum Promise {
     /// No more checkpoints are pending than may be.
     MaxConcurrent,
     /// Each journal entry goes on from the one before: epoch and numbers never go back, nor does the newest checkpoint behind one that
-    /// somebody was told of.
+    /// somebody was told of. A job that has ended stays so.
     JournalGoesForward,
     /// As long as there is something left to do, something can happen.
     NeverStuck,

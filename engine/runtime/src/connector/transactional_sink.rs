@@ -102,25 +102,29 @@ struct Open {
 }
 
 impl Open {
-    fn begin<E: Env>(env: &E, uid: &str, beginning: Beginning<Transaction>, outputs: &mut VecDeque<Output<Transaction>>) -> Self {
+    fn begin<E: Env>(env: &E, uid: &str, beginning: Beginning<Transaction>) -> (Self, Vec<Output<Transaction>>) {
         let who = (uid.to_owned(), beginning.share);
         env.machine(|| MachineStep::Transactions(who.clone(), Box::new(Step::Recovered(beginning.clone()))));
-        let mut wanted = Vec::new();
-        let machine = Transactions::recover(beginning, &mut wanted);
-        outputs.extend(wanted);
-        Self { machine, unstaged: BTreeMap::new(), who }
+        let mut outputs = Vec::new();
+        let machine = Transactions::recover(beginning, &mut outputs);
+        let open = Self { machine, unstaged: BTreeMap::new(), who };
+        open.tell(env, &outputs);
+        (open, outputs)
     }
 
     fn step<E: Env>(&mut self, env: &E, input: Input<Transaction>) -> Vec<Output<Transaction>> {
         env.machine(|| MachineStep::Transactions(self.who.clone(), Box::new(Step::Input(input.clone()))));
         let mut outputs = Vec::new();
         self.machine.step(input, &mut outputs);
+        self.tell(env, &outputs);
         outputs
     }
 
-    /// Right before it is done.
-    fn tell<E: Env>(&self, env: &E, output: &Output<Transaction>) {
-        env.machine(|| MachineStep::Transactions(self.who.clone(), Box::new(Step::Output(output.clone()))));
+    /// Who is to do it takes its time, and hears of other things meanwhile.
+    fn tell<E: Env>(&self, env: &E, outputs: &[Output<Transaction>]) {
+        for output in outputs {
+            env.machine(|| MachineStep::Transactions(self.who.clone(), Box::new(Step::Output(output.clone()))));
+        }
     }
 }
 
@@ -333,11 +337,10 @@ impl<T: Display + Send + 'static> Sink for TransactionalSink<T> {
         files::make_folder(env, &self.folder).await?;
         files::make_folder(env, &self.staged()).await?;
         let share = Share { subtask: place.subtask, parallelism: place.parallelism, attempt: place.attempt };
-        let mut outputs = VecDeque::new();
         let beginning = Beginning { share, restored: std::mem::take(&mut self.restored) };
-        let mut open = Open::begin(env, &self.uid, beginning, &mut outputs);
+        let (mut open, outputs) = Open::begin(env, &self.uid, beginning);
+        let mut outputs = VecDeque::from(outputs);
         while let Some(output) = outputs.pop_front() {
-            open.tell(env, &output);
             match output {
                 Output::Publish(transaction) => {
                     publish(env, &self.folder, &transaction, false).await?;
@@ -403,7 +406,6 @@ impl<T: Display + Send + 'static> Sink for TransactionalSink<T> {
         let due: Vec<Transaction> = {
             let mut open = lock(&open);
             let outputs = open.step(env, Input::Completed(checkpoint));
-            outputs.iter().for_each(|output| open.tell(env, output));
             let due = outputs.into_iter().map(|output| match output {
                 Output::Publish(transaction) => transaction,
                 Output::ListStaged | Output::Delete(_) | Output::Opened => unreachable!("the sink is open"),

@@ -55,7 +55,7 @@ impl Turn<'_> {
         let back = entry.epoch < before.epoch
             || entry.reserved < before.reserved
             || (!ended && entry.completed.last().copied() < told)
-            || before.ended.is_some();
+            || (before.ended.is_some() && entry.ended != before.ended);
         if back {
             let witness = format!("{entry:?} is written after {before:?}");
             self.breaks(Promise::JournalGoesForward, witness);

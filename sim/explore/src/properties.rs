@@ -225,7 +225,7 @@ situations! {
     /// A worker crashes then.
     CrashWhileCommitting = "crash-while-committing",
     /// The job has finished.
-    Finished = "finished",
+    JobFinished = "job-finished",
 }
 
 /// A set of situations.

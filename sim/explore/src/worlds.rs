@@ -314,7 +314,7 @@ pub fn all() -> Vec<World> {
                 S::StagedDeleted,
                 S::Committing,
                 S::CrashWhileCommitting,
-                S::Finished,
+                S::JobFinished,
             ],
         },
         World {
@@ -340,7 +340,7 @@ pub fn all() -> Vec<World> {
                 S::PublishedBefore,
                 S::PublishedByFenced,
                 S::StagedDeleted,
-                S::Finished,
+                S::JobFinished,
             ],
         },
     ]

@@ -280,7 +280,7 @@ impl Turn<'_> {
         match status {
             Status::Committing(_) => self.mark(Situation::Committing),
             Status::Ended(Ended::Finished) => {
-                self.mark(Situation::Finished);
+                self.mark(Situation::JobFinished);
                 let visible = self.visible();
                 let mut all = Tally::default();
                 (0..self.setup.records * self.setup.layout.sources).for_each(|record| all.add(record));

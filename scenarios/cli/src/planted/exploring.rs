@@ -1,9 +1,10 @@
 //! `cofferdam planted --explore`: which bugs of the protocol are found by exploration alone, in which world, and in how many states.
 //!
-//! Only the machines and the worlds around them are built, not the engine: so each bug takes seconds to plant.
+//! Only the machines and the worlds around them are built, not the engine, with as many bugs at once as can be switched.
 
 use super::manifest::{Manifest, Planted};
-use super::workspace::{Broken, Workspace};
+use super::together;
+use super::workspace::{Broken, Bug, Product, Workspace};
 use crate::args::PlantedArguments;
 use crate::console::{self, grouped};
 use crate::failure::{one_line, Failure, Outcome};
@@ -11,7 +12,7 @@ use cofferdam_explore::explore::{self as exploration, Manner};
 use cofferdam_explore::turn::Setup;
 use cofferdam_explore::worlds;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 use std::time::Duration;
 
@@ -105,14 +106,22 @@ pub fn explore(workspace: &Workspace, manifest: &Manifest, arguments: &PlantedAr
     let chosen = manifest.select(&arguments.ids)?;
     let budget = arguments.time.unwrap_or(BUDGET);
     let mut healthy = BTreeMap::new();
-    let (mut rows, mut elsewhere) = (Vec::new(), 0);
-    for planted in chosen {
-        if !is_in_machines(planted)? {
-            elsewhere += 1;
-            continue;
+    let mut selected = Vec::new();
+    for planted in &chosen {
+        if is_in_machines(planted)? {
+            selected.push(*planted);
         }
+    }
+    let elsewhere = chosen.len() - selected.len();
+    let switched = if selected.len() > 1 { together::plant(workspace, &selected, Product::Worlds)? } else { BTreeSet::new() };
+    let mut rows = Vec::new();
+    let numbered = || selected.iter().enumerate().map(|(at, planted)| (at + 1, *planted));
+    // Builds of their own come last: they overwrite the common one.
+    let alone = numbered().filter(|(number, _)| !switched.contains(number));
+    for (number, planted) in numbered().filter(|(number, _)| switched.contains(number)).chain(alone) {
         console::note(format_args!("{}: {}", planted.id, planted.title));
-        let row = plant(workspace, planted, budget, &mut healthy)?;
+        let bug = if switched.contains(&number) { Bug::Switched(number) } else { Bug::BuiltIn };
+        let row = plant(workspace, planted, bug, budget, &mut healthy)?;
         let place = row.world.as_deref().map(|world| format!(" in {world}")).unwrap_or_default();
         let problem = row.problem.as_deref().map(|problem| format!(", {problem}")).unwrap_or_default();
         console::note(format_args!("{}: {}{place}{problem}", planted.id, row.verdict.text()));
@@ -150,6 +159,7 @@ fn descriptions(planted: &Planted) -> Vec<String> {
 fn plant(
     workspace: &Workspace,
     planted: &Planted,
+    bug: Bug,
     budget: Duration,
     healthy: &mut BTreeMap<String, bool>,
 ) -> Result<Row, Failure> {
@@ -170,9 +180,12 @@ fn plant(
         witness: None,
         problem: None,
     };
-    let built = match workspace.apply(&planted.patch)? {
-        Ok(()) => workspace.build_explorer()?,
-        broken => broken,
+    let built = match bug {
+        Bug::Switched(_) => Ok(()),
+        Bug::BuiltIn => match workspace.apply(&planted.patch)? {
+            Ok(()) => workspace.build(Product::Worlds, &[])?,
+            broken => broken,
+        },
     };
     if let Err(broken) = built {
         (row.verdict, row.problem) = match broken {
@@ -182,6 +195,7 @@ fn plant(
         return Ok(row);
     }
     let mut command = Command::new(workspace.explorer());
+    bug.tell(&mut command);
     command.arg(budget.as_secs().max(1).to_string()).args(descriptions(planted));
     let output = command.output().map_err(|source| Failure::System { purpose: "start the patched exploration", source })?;
     for line in String::from_utf8_lossy(&output.stdout).lines() {

@@ -24,3 +24,4 @@ mod shrinking;
 mod stop_for_real;
 mod sweep;
 mod text;
+mod validation;

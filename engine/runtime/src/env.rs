@@ -1,7 +1,7 @@
 //! The ports: everything that the engine wants from the world. It is generic over [`Env`] and never asks which one it got;
 //! faults enter through here.
 
-use crate::observe::Event;
+use crate::observe::{Event, MachineStep};
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -51,6 +51,10 @@ pub trait Env: Clone + Send + Sync + 'static {
     fn objects(&self) -> &Self::Objects;
     /// Tells whoever watches what just happened. Must not change what the engine does.
     fn observe(&self, event: Event);
+    /// Tells whoever replays machines of the protocol what one of them gets, or what is done for it. Nobody may ask: then nothing is made.
+    fn machine(&self, step: impl FnOnce() -> MachineStep) {
+        drop(step);
+    }
 }
 
 /// An open port.

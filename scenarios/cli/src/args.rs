@@ -107,6 +107,9 @@ pub struct SweepArguments {
     /// Stop at the first violation, or at the first of these invariants (--until-violation=A,B).
     #[arg(long, value_name = "INVARIANTS", num_args = 0..=1, require_equals = true, value_delimiter = ',')]
     pub until_violation: Option<Vec<String>>,
+    /// Replay each machine of the protocol from what it was told, and see that the engine does what the machine wants, step by step.
+    #[arg(long)]
+    pub validate: bool,
     /// Leave failing runs as they are, instead of making the first of each kind small.
     #[arg(long)]
     pub no_shrink: bool,
@@ -124,6 +127,9 @@ pub struct ReplayArguments {
     /// Print one line per transition.
     #[arg(long)]
     pub trace: bool,
+    /// Replay each machine of the protocol beside it, as `sweep --validate` does.
+    #[arg(long)]
+    pub validate: bool,
 }
 
 /// `cofferdam shrink`.
@@ -532,6 +538,12 @@ pub struct PlantedArguments {
     /// How many simulations at once; as many as there are cores if not given.
     #[arg(long, value_name = "N")]
     pub jobs: Option<usize>,
+    /// Show which of them exploration alone finds, in which world, and in how many states and steps.
+    #[arg(long)]
+    pub explore: bool,
+    /// With --explore: no world is explored for longer; 20s if not given.
+    #[arg(long = "for", value_name = "TIME", value_parser = time, requires = "explore")]
+    pub time: Option<Duration>,
 }
 
 impl Arguments {

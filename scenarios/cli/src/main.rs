@@ -11,7 +11,8 @@
 //! * [`target`]: what a name, a glob or a file on the command line stands for.
 //! * [`failure`], [`console`]: how commands end, and how they speak.
 //!
-//! Exit codes: 0 all is well, 1 it ran and something is wrong, 2 it could not be run as asked, 3 the job was cancelled, 4 it was stopped with a savepoint.
+//! Exit codes: 0 all is well, 1 it ran and something is wrong, 2 it could not be run as asked, 3 the job was cancelled, 4 it was stopped with a
+//! savepoint, 5 an exploration was cut off by time or memory, with no promise broken in what it has seen.
 
 mod args;
 mod command;

@@ -20,7 +20,7 @@ pub fn replay(arguments: &ReplayArguments) -> Result<Outcome, Failure> {
     let Some(seed) = arguments.seed.or(target.seed()) else {
         return Err(Failure::SeedMissing { target: arguments.target.clone() });
     };
-    let report = simulate(&target.expand(seed), seed, Keep { trace: arguments.trace, ..Keep::default() });
+    let report = simulate(&target.expand(seed), seed, Keep { trace: arguments.trace, validate: arguments.validate, ..Keep::default() });
     for line in &report.trace {
         console::say(line);
     }
@@ -42,6 +42,9 @@ fn summarise(report: &Report) {
     line("faults", if faults.is_empty() { "none".into() } else { faults.join(", ") });
     let Report { completed, aborted, restores, shadows, .. } = report;
     line("checkpoints", format!("{completed} completed, {aborted} aborted, {restores} restores, {shadows} shadows"));
+    if report.machine_steps > 0 {
+        line("machines", format!("{} inputs replayed through fresh ones", grouped(report.machine_steps)));
+    }
     match &report.violation {
         None => line("verdict", "every invariant holds".into()),
         Some(violation) => {

@@ -67,7 +67,8 @@ pub fn sweep(arguments: SweepArguments) -> Result<Outcome, Failure> {
     let schedule = Schedule::new(targets.len(), limits, interrupted.clone());
     let started = Instant::now();
     let mut tally = Tally::new(&targets);
-    run_all(&targets, &schedule, jobs, started, &mut tally, arguments.until_violation.as_deref());
+    let keep = Keep { validate: arguments.validate, ..Keep::default() };
+    run_all(&targets, &schedule, keep, jobs, started, &mut tally, arguments.until_violation.as_deref());
     let summary = Summary { limits, jobs, elapsed: started.elapsed(), interrupted: interrupted.load(std::sync::atomic::Ordering::Relaxed) };
     console::say(report::table(&tally, &summary));
     if let Some(path) = &arguments.json {
@@ -108,7 +109,15 @@ fn shrink_each_kind(tally: &Tally, targets: &[Target], failure: &Path) -> Result
     Ok(())
 }
 
-fn run_all(targets: &[Target], schedule: &Schedule, jobs: usize, started: Instant, tally: &mut Tally, until: Option<&[String]>) {
+fn run_all(
+    targets: &[Target],
+    schedule: &Schedule,
+    keep: Keep,
+    jobs: usize,
+    started: Instant,
+    tally: &mut Tally,
+    until: Option<&[String]>,
+) {
     let (sender, done) = mpsc::channel();
     std::thread::scope(|scope| {
         for _ in 0..jobs {
@@ -116,7 +125,7 @@ fn run_all(targets: &[Target], schedule: &Schedule, jobs: usize, started: Instan
             scope.spawn(move || {
                 while let Some(run) = schedule.next() {
                     let begun = Instant::now();
-                    let report = simulate(&targets[run.target].expand(run.seed), run.seed, Keep::default());
+                    let report = simulate(&targets[run.target].expand(run.seed), run.seed, keep);
                     let done = Done { run, report, busy: begun.elapsed(), after: started.elapsed() };
                     if sender.send(done).is_err() {
                         return;

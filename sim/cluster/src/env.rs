@@ -5,7 +5,7 @@ use crate::network::{SimListener, SimStream};
 use crate::object_store::SimObjects;
 use crate::world::{guarded, lock, Node, NodeIndex, Sleep, Who, World};
 use cofferdam_engine::env::Env;
-use cofferdam_engine::observe::Event;
+use cofferdam_engine::observe::{Event, MachineStep};
 use madsim::runtime::NodeHandle;
 use madsim::task::{AbortHandle, JoinHandle};
 use rand::{Rng, RngCore};
@@ -137,6 +137,13 @@ impl Env for SimEnv {
         // The dead tell nothing: destructors run after a crash.
         if self.is_alive() {
             self.process.world.observe(self.node(), &event);
+        }
+    }
+
+    fn machine(&self, step: impl FnOnce() -> MachineStep) {
+        // As above.
+        if self.is_alive() {
+            self.process.world.machine(self.node(), step);
         }
     }
 }

@@ -22,6 +22,7 @@ pub mod scenario;
 pub mod shrink;
 pub mod streams;
 pub mod trace;
+pub mod validation;
 pub mod verdict;
 pub mod workload;
 pub mod world;

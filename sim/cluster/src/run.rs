@@ -108,6 +108,7 @@ pub fn simulate(scenario: &Scenario, seed: u64, keep: Keep) -> Report {
         aborted: seen.aborted,
         restores: seen.restores,
         shadows,
+        machine_steps: seen.machine_steps,
         recounted: seen.recounted,
         violation: seen.violation.clone(),
         trace: std::mem::take(&mut seen.trace),
@@ -301,7 +302,8 @@ impl Run {
             pins,
         )
         .looking(self.delivers())
-        .claiming(self.claimed().is_some());
+        .claiming(self.claimed().is_some())
+        .validating(self.keep.validate);
         self.world.set_watcher(Some(Box::new(witness)));
         let mut injector = self.build_world(&graph);
         let calm_at = self.world.now() + Duration::from_millis(self.scenario.calm_after_ms);

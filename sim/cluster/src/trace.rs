@@ -4,9 +4,10 @@
 use crate::invariant::Invariant;
 use crate::oracle::decode::Checkpoint;
 use crate::scenario::{FaultSpec, When};
+use crate::validation::{Difference, Validation};
 use crate::verdict::{Keep, Violation};
 use crate::world::{NodeIndex, Watcher, WorldEvent};
-use cofferdam_engine::observe::{Actor, Detail, Event, Moment};
+use cofferdam_engine::observe::{Actor, Detail, Event, MachineStep, Moment};
 use cofferdam_protocol::coordinator::Ended;
 use cofferdam_protocol::{AttemptId, CheckpointId, TaskId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -108,6 +109,8 @@ pub struct Seen {
     pub aborted: u64,
     /// Deployments from a checkpoint.
     pub restores: u64,
+    /// Inputs of machines that were replayed.
+    pub machine_steps: u64,
     /// Rows of the output that count something more than once, where at-least-once allows it.
     pub recounted: u64,
     /// The first violation.
@@ -161,6 +164,7 @@ pub fn nothing_seen() -> SharedSeen {
         completed: 0,
         aborted: 0,
         restores: 0,
+        machine_steps: 0,
         recounted: 0,
         violation: None,
         trace: Vec::new(),
@@ -221,6 +225,8 @@ pub struct Witness {
     claims: bool,
     /// Savepoints that were begun.
     savepoints: BTreeSet<CheckpointId>,
+    /// Where each machine is replayed.
+    validation: Option<Validation>,
 }
 
 impl Witness {
@@ -249,6 +255,7 @@ impl Witness {
             looks: false,
             claims: false,
             savepoints: BTreeSet::new(),
+            validation: None,
         }
     }
 
@@ -262,6 +269,19 @@ impl Witness {
     #[must_use]
     pub fn claiming(self, claims: bool) -> Self {
         Self { claims, ..self }
+    }
+
+    /// Each machine of the protocol is to be replayed.
+    #[must_use]
+    pub fn validating(self, validates: bool) -> Self {
+        Self { validation: validates.then(Validation::default), ..self }
+    }
+
+    fn validated(&self, at: Duration, outcome: Result<(), Difference>) {
+        if let Err(difference) = outcome {
+            lock(&self.seen).violated("trace-validation", difference.to_string(), at);
+            self.signal(Signal::Violated);
+        }
     }
 
     /// What becomes of a savepoint, told or not.
@@ -370,7 +390,22 @@ impl Watcher for Witness {
                 let _ = self.signals.send(Signal::Violated);
             }
         }
+        if let Some(outcome) = self.validation.as_mut().map(|validation| validation.event(node, event)) {
+            self.validated(at, outcome);
+        }
         self.due(node, event);
+    }
+
+    fn replays_machines(&self) -> bool {
+        self.validation.is_some()
+    }
+
+    fn machine(&mut self, at: Duration, node: NodeIndex, step: MachineStep) {
+        let Some(validation) = &mut self.validation else { return };
+        let before = validation.steps();
+        let outcome = validation.machine(node, step);
+        lock(&self.seen).machine_steps += validation.steps() - before;
+        self.validated(at, outcome);
     }
 
     fn world_event(&mut self, at: Duration, event: &WorldEvent) {

@@ -23,7 +23,7 @@ use crate::env::{SimEnv, SimTask};
 use crate::network::{Network, NetworkControl};
 use crate::object_store::{ObjectControl, ObjectStore};
 use crate::streams::{Concern, Streams};
-use cofferdam_engine::observe::Event;
+use cofferdam_engine::observe::{Event, MachineStep};
 use madsim::runtime::{Handle, NodeHandle};
 use madsim::task::NodeId;
 use madsim::time::TimeHandle;
@@ -398,6 +398,11 @@ impl World {
     /// An engine's transition, for the watcher.
     pub fn observe(&self, node: NodeIndex, event: &Event) {
         self.inner.sink.event(node, event);
+    }
+
+    /// A step of a machine of the protocol, for a watcher that replays them.
+    pub fn machine(&self, node: NodeIndex, step: impl FnOnce() -> MachineStep) {
+        self.inner.sink.machine(node, step);
     }
 
     /// A fact about the world, for the watcher.

@@ -21,7 +21,7 @@ use crate::alarm::Alarm;
 use crate::connector::split::AnyFound;
 use crate::env::Env;
 use crate::job::JobGraph;
-use crate::observe::{Actor, Detail, Event, Moment};
+use crate::observe::{Actor, Detail, Event, MachineStep, Moment, Step};
 use crate::storage::{CheckpointStorage, CheckpointStore, JournalKeeper, StorageError};
 use crate::task::{TaskControl, TaskReport};
 use cofferdam_protocol::coordinator::{Coordinator, Ended, FailureKind, Input, Journal, Output, Plan, Standing, Status, Written};
@@ -155,6 +155,7 @@ pub async fn run<E: Env>(
     let _accepting = env.spawn("accept workers", accept(env.clone(), listener, settings.heartbeats, inbox_sender.clone()));
     let standing = Standing { plan: settings.plan.clone(), journal };
     let mut outputs = Vec::new();
+    env.machine(|| MachineStep::Coordinator(Box::new(Step::Recovered(standing.clone()))));
     let machine = Coordinator::recover(standing, &mut outputs);
     let driver = Driver {
         alarm: Alarm::new(env.clone(), map_alarm(&env, inbox_sender.clone())),
@@ -439,12 +440,14 @@ impl<E: Env> Driver<E> {
     }
 
     fn step(&mut self, input: Input<TaskSnapshot>) -> Result<(), CoordinatorError> {
+        self.env.machine(|| MachineStep::Coordinator(Box::new(Step::Input(input.clone()))));
         self.machine.step(input, &mut self.outputs);
         self.perform_all()
     }
 
     fn perform_all(&mut self) -> Result<(), CoordinatorError> {
         for output in std::mem::take(&mut self.outputs) {
+            self.env.machine(|| MachineStep::Coordinator(Box::new(Step::Output(output.clone()))));
             self.perform(output)?;
         }
         Ok(())

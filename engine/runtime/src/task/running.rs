@@ -10,7 +10,7 @@ use crate::channel::{Arrival, Control};
 use crate::connector::ConnectorError;
 use crate::env::Env;
 use crate::local::{CopyTask, Made, Restorable, RestoredBytes};
-use crate::observe::{Detail, Moment};
+use crate::observe::{Detail, MachineStep, Moment, Step};
 use crate::operator::{KeyedStates, Operator, Stateful};
 use crate::record::{SnapshotRequest, Stop, END_OF_TIME};
 use crate::storage::CheckpointStorage;
@@ -55,8 +55,15 @@ pub async fn run<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>>
     let (tick_sender, ticks) = mpsc::unbounded_channel();
     let (timeout_sender, timeouts) = mpsc::unbounded_channel();
     let overtaking = Overtaking::new(&context, timeout_sender);
-    let machine = <Subtask as Machine>::recover(overtaking.participant(&context, input.channels()), &mut Vec::new());
+    let participant = overtaking.participant(&context, input.channels());
+    context.machine(|| Step::Recovered(participant.clone()));
+    let machine = <Subtask as Machine>::recover(participant, &mut Vec::new());
     let alarm = Alarm::new(context.env.clone(), tick_sender);
+    let commits = Commits::new(|step| {
+        if T::COMMITS {
+            context.env.machine(|| MachineStep::Committer(context.attempt, context.task, step));
+        }
+    });
     let mut running = Running {
         context,
         input,
@@ -66,7 +73,7 @@ pub async fn run<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>>
         written_sender,
         alarm,
         finishing: None,
-        commits: Commits::default(),
+        commits,
         outputs: Vec::new(),
         made: Vec::new(),
         writing: BTreeMap::new(),
@@ -361,8 +368,10 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
 
     async fn step(&mut self, input: subtask::Input) -> Result<(), TaskError> {
         let mut outputs = std::mem::take(&mut self.outputs);
+        self.context.machine(|| Step::Input(input.clone()));
         self.machine.step(input, &mut outputs);
         for output in outputs.drain(..) {
+            self.context.machine(|| Step::Output(output.clone()));
             self.perform(output).await?;
         }
         self.outputs = outputs;

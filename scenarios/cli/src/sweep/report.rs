@@ -46,9 +46,13 @@ pub fn table(tally: &Tally, summary: &Summary) -> String {
     let (runs, elapsed) = (tally.runs(), summary.elapsed.as_secs_f64());
     let stopped = if summary.interrupted { ", interrupted" } else { "" };
     let per_second = rate(runs, elapsed);
+    let validated = match tally.total().machine_steps {
+        0 => String::new(),
+        steps => format!("\n{} inputs of machines were replayed through fresh ones, step by step.", grouped(steps)),
+    };
     format!(
         "{table}\n{} runs in {elapsed:.1} s on {} threads: {per_second} runs/s{stopped}. In the table, seeds/s and events/s are per core.\n\
-         {} of the completed checkpoints were begun from again, each in a world of its own.",
+         {} of the completed checkpoints were begun from again, each in a world of its own.{validated}",
         grouped(runs),
         summary.jobs,
         grouped(tally.total().shadows)
@@ -90,10 +94,11 @@ pub fn violations(tally: &Tally, targets: &[Target], failure_file: &Path) -> Vec
         let mut text = format!("\nVIOLATED {} in {} with seed {}\n", violation.invariant, scenario.name, run.seed);
         text += &format!("  witness  {}\n", violation.witness);
         text += &format!("  at       {:.3} s\n", violation.at.as_secs_f64());
-        text += &format!("  replay   {}", target.replay_command(run.seed));
+        let validate = if violation.invariant == "trace-validation" { " --validate" } else { "" };
+        text += &format!("  replay   {}{validate}", target.replay_command(run.seed));
         if Some(run.index) == first_of_all {
             let file = failure_file.display();
-            text += &format!("\n           cargo run --release -- replay {file}   (the expanded scenario, to be edited)");
+            text += &format!("\n           cargo run --release -- replay {file}{validate}   (the expanded scenario, to be edited)");
         }
         match scenario.violations.len() - 1 {
             0 => {}
@@ -143,6 +148,7 @@ pub struct ScenarioFigures {
     checkpoints_aborted: u64,
     restores: u64,
     shadows: u64,
+    machine_steps: u64,
     simulated_s: f64,
     events: u64,
     core_s: f64,
@@ -214,6 +220,7 @@ fn figures_of(sums: &Sums) -> ScenarioFigures {
         checkpoints_aborted: sums.aborted,
         restores: sums.restores,
         shadows: sums.shadows,
+        machine_steps: sums.machine_steps,
         simulated_s: sums.simulated.as_secs_f64(),
         events: sums.events,
         core_s,

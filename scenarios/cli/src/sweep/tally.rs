@@ -39,6 +39,8 @@ pub struct Sums {
     pub restores: u64,
     /// Completed checkpoints that were begun from again.
     pub shadows: u64,
+    /// Inputs of machines that were replayed.
+    pub machine_steps: u64,
     /// Virtual time.
     pub simulated: Duration,
     /// Transitions and records.
@@ -59,6 +61,7 @@ impl Sums {
         self.aborted += other.aborted;
         self.restores += other.restores;
         self.shadows += other.shadows;
+        self.machine_steps += other.machine_steps;
         self.simulated += other.simulated;
         self.events += other.events;
         self.busy += other.busy;
@@ -91,6 +94,7 @@ impl Tally {
             aborted: report.aborted,
             restores: report.restores,
             shadows: report.shadows,
+            machine_steps: report.machine_steps,
             simulated: report.simulated,
             events: report.events + report.records,
             busy,

@@ -1,9 +1,10 @@
 //! Where everything that can be watched goes, in the order in which it happens.
 
 use crate::world::{lock, NodeIndex, WorldEvent};
-use cofferdam_engine::observe::Event;
+use cofferdam_engine::observe::{Event, MachineStep};
 use madsim::time::TimeHandle;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -16,18 +17,27 @@ pub trait Watcher: Send {
     fn event(&mut self, at: Duration, node: NodeIndex, event: &Event);
     /// Something happened in the world.
     fn world_event(&mut self, at: Duration, event: &WorldEvent);
+    /// Whether it wants to hear of the steps of machines: else nobody makes them.
+    fn replays_machines(&self) -> bool {
+        false
+    }
+    /// A machine of the protocol on a node gets something, or something is done for it.
+    fn machine(&mut self, at: Duration, node: NodeIndex, step: MachineStep) {
+        let _ = (at, node, step);
+    }
 }
 
 /// Passes on to the watcher, and counts injected faults.
 pub(crate) struct Sink {
     time: TimeHandle,
     watcher: Mutex<Option<Box<dyn Watcher>>>,
+    replays: AtomicBool,
     faults: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 impl Sink {
     pub(crate) fn new(time: TimeHandle) -> Self {
-        Self { time, watcher: Mutex::new(None), faults: Mutex::default() }
+        Self { time, watcher: Mutex::new(None), replays: AtomicBool::new(false), faults: Mutex::default() }
     }
 
     pub(crate) fn now(&self) -> Duration {
@@ -35,7 +45,16 @@ impl Sink {
     }
 
     pub(crate) fn set_watcher(&self, watcher: Option<Box<dyn Watcher>>) -> Option<Box<dyn Watcher>> {
+        self.replays.store(watcher.as_ref().is_some_and(|watcher| watcher.replays_machines()), Ordering::Relaxed);
         std::mem::replace(&mut *lock(&self.watcher), watcher)
+    }
+
+    pub(crate) fn machine(&self, node: NodeIndex, step: impl FnOnce() -> MachineStep) {
+        if self.replays.load(Ordering::Relaxed) {
+            if let Some(watcher) = lock(&self.watcher).as_mut() {
+                watcher.machine(self.time.elapsed(), node, step());
+            }
+        }
     }
 
     pub(crate) fn event(&self, node: NodeIndex, event: &Event) {

@@ -31,12 +31,15 @@ mod leftovers;
 mod lifecycle;
 mod message;
 mod pending;
+mod portrait;
 mod retention;
 mod show;
 
 pub use message::{
     ClaimMode, Ended, FailureKind, FailureReason, Input, Journal, Kind, Origin, Output, Plan, RequestNumber, RestorePoint, Status, Written,
 };
+
+pub use portrait::{Outline, MANY};
 
 use crate::ids::{AttemptId, CheckpointId, Epoch, TaskId, WorkerId};
 use crate::machine::Machine;

@@ -2,6 +2,8 @@
 //! faults enter through here.
 
 use crate::observe::Event;
+use crate::sight::Sight;
+use crate::sometimes::Point;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -51,6 +53,16 @@ pub trait Env: Clone + Send + Sync + 'static {
     fn objects(&self) -> &Self::Objects;
     /// Tells whoever watches what just happened. Must not change what the engine does.
     fn observe(&self, event: Event);
+    /// A point of [`sometimes!`](crate::sometimes!) was reached. Must not change what the engine does.
+    #[inline(always)]
+    fn reached(&self, point: &'static Point) {
+        let _ = point;
+    }
+    /// Shows a machine to whoever wants to see it. Must not change what the engine does.
+    #[inline(always)]
+    fn look(&self, sight: Sight<'_>) {
+        let _ = sight;
+    }
 }
 
 /// An open port.

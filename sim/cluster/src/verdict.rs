@@ -1,5 +1,6 @@
 //! What came of a run.
 
+use crate::coverage::Coverage;
 use crate::oracle::decode::Checkpoint;
 use crate::scenario::FaultSpec;
 use serde::Serialize;
@@ -44,6 +45,9 @@ pub struct Report {
     pub shadows: u64,
     /// Rows of the output that count something more than once, where at-least-once allows it.
     pub recounted: u64,
+    /// What was met.
+    #[serde(skip)]
+    pub coverage: Coverage,
     /// The first invariant that does not hold.
     pub violation: Option<Violation>,
     /// One line per transition, if asked for.
@@ -75,4 +79,6 @@ pub struct Keep {
     pub hashes: bool,
     /// What each checkpoint says and what came out, to be compared with a run of another backend.
     pub outcome: bool,
+    /// In the trace, what each machine holds, where that has changed.
+    pub states: bool,
 }

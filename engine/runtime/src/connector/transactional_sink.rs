@@ -24,6 +24,7 @@
 
 use super::{files, ConnectorError, Flush, Place, Sink};
 use crate::env::{Env, File, Files};
+use crate::sometimes;
 use cofferdam_protocol::snapshot::{ListState, Redistribution};
 use cofferdam_protocol::stored::{Reader, Stored, StoredError};
 use cofferdam_protocol::{AttemptId, CheckpointId, Epoch};
@@ -155,6 +156,7 @@ impl<T> TransactionalSink<T> {
         for name in names.iter().filter(|name| !named.contains(name.as_str())) {
             let Some((subtask, attempt)) = maker(&self.uid, name) else { continue };
             if subtask % place.parallelism == place.subtask.0 && attempt < place.attempt {
+                sometimes!(env, "transactions/never-completed-and-deleted");
                 // As above.
                 let _ = env.files().remove(&format!("{staged}/{name}")).await;
             }
@@ -213,7 +215,9 @@ async fn verify<E: Env>(env: &E, path: &str, transaction: &Transaction) -> Resul
 async fn publish<E: Env>(env: &E, folder: &str, transaction: &Transaction, verified: bool) -> Result<(), ConnectorError> {
     let Transaction { name, size_bytes, .. } = transaction;
     let (staged, path) = (format!("{folder}/{STAGED}/{name}"), format!("{folder}/{name}"));
-    if !is_there(env, &path, *size_bytes).await? {
+    if is_there(env, &path, *size_bytes).await? {
+        sometimes!(env, "transactions/published-before");
+    } else {
         if is_there(env, &staged, *size_bytes).await? {
             if !verified {
                 verify(env, &staged, transaction).await?;
@@ -221,7 +225,9 @@ async fn publish<E: Env>(env: &E, folder: &str, transaction: &Transaction, verif
             match env.files().link(&staged, &path).await {
                 Ok(()) => {}
                 // Whoever else was told to publish it may have been faster.
-                Err(error) if matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound) => {}
+                Err(error) if matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound) => {
+                    sometimes!(env, "transactions/published-by-somebody-faster");
+                }
                 Err(error) => return Err(ConnectorError::io(&path)(error)),
             }
         }
@@ -233,6 +239,7 @@ async fn publish<E: Env>(env: &E, folder: &str, transaction: &Transaction, verif
     env.files().sync_folder(folder).await.map_err(ConnectorError::io(folder))?;
     // Why: where the files are on another machine, it may have lost power since the link; the sync then found nothing to do.
     if !is_there(env, &path, *size_bytes).await? {
+        sometimes!(env, "transactions/published-and-gone-again");
         return Err(ConnectorError::io(&path)(io::Error::other("it was published, and is gone again")));
     }
     match env.files().remove(&staged).await {
@@ -258,6 +265,7 @@ async fn stage<E: Env>(env: &E, staged: &str, open: &Open, newest: u64) -> Resul
         // Each try has a name of its own: what an earlier one has asked for may happen late.
         files::publish(env, staged, &name, &format!("{name}.{tries}.tmp"), &rows).await?;
         written_bytes += rows.len() as u64;
+        sometimes!(env, tries > 1, "transactions/staged-by-a-second-try");
         for failed in 1..tries {
             // What is left of it is of no use, and found by the next attempt.
             let _ = env.files().remove(&format!("{staged}/{name}.{failed}.tmp")).await;
@@ -296,6 +304,7 @@ impl<T: Display + Send + 'static> Sink for TransactionalSink<T> {
         files::make_folder(env, &self.staged()).await?;
         for transaction in self.restored.iter().filter(|transaction| transaction.subtask % place.parallelism == subtask) {
             publish(env, &self.folder, transaction, false).await?;
+            sometimes!(env, "transactions/published-after-a-restore");
             self.taken += 1;
         }
         self.clean_up(env, place).await;
@@ -354,6 +363,7 @@ impl<T: Display + Send + 'static> Sink for TransactionalSink<T> {
         }
         let (env, folder, open) = (env.clone(), self.folder.clone(), self.pending.clone());
         Some(Box::pin(async move {
+            sometimes!(env, due.len() > 1, "transactions/several-published-at-once");
             for (sequence, transaction) in &due {
                 publish(&env, &folder, transaction, true).await?;
                 lock(&open).remove(sequence);

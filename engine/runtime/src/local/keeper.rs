@@ -2,6 +2,7 @@
 
 use crate::env::{Env, Files};
 use crate::observe::{Actor, Detail, Event, Moment};
+use crate::sight::Sight;
 use crate::storage::filesystem::discard_folder;
 use cofferdam_protocol::local::{Input, LocalCopies, LocalCopy, Output, Taken};
 use cofferdam_protocol::{AttemptId, Machine, TaskId, WorkerId};
@@ -57,6 +58,7 @@ impl<E: Env> Keeper<E> {
     async fn step(&self, machine: &mut LocalCopies, input: Input) {
         let mut outputs = Vec::new();
         machine.step(input, &mut outputs);
+        self.env.look(Sight::Copies { worker: self.worker, machine, outputs: &outputs });
         for output in outputs {
             match output {
                 Output::Delete(copy) => self.delete(copy).await,

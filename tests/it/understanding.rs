@@ -84,7 +84,9 @@ fn a_side_that_stands_for_nothing_is_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let nothing = folder.path().join("nothing.trace");
     std::fs::write(&nothing, "no trace\n").expect("written");
-    for (side, why) in [("no-such:1", "no-such"), ("steady-run", "NAME:SEED"), ("steady-run:x", "seed"), (nothing.to_str().expect("text"), "no line")] {
+    for (side, why) in
+        [("no-such:1", "no-such"), ("steady-run", "NAME:SEED"), ("steady-run:x", "seed"), (nothing.to_str().expect("text"), "no line")]
+    {
         let output = run(["diff", side, "steady-run:1"]);
         assert_eq!(output.status.code(), Some(2), "{side}: {}", stdout(&output));
         assert!(stderr(&output).contains(why), "{side} said {}", stderr(&output));

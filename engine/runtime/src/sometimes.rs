@@ -9,6 +9,8 @@
 pub struct Point {
     /// What is the case there, in words with hyphens behind the part of the engine: `restore/local-copy-refused`.
     pub name: &'static str,
+    /// Whether thousands of runs may pass without it.
+    pub seldom: bool,
     /// Where that is.
     pub file: &'static str,
     /// In which line.
@@ -23,22 +25,34 @@ pub static POINTS: [Point];
 pub use linkme;
 
 /// Says that a place of this name was reached. The first argument is an environment, or whatever else has a method `reached`; with a
-/// condition in the middle, only where that is true.
+/// condition in the middle, only where that is true. `seldom` before the name says that a sweep of thousands may do without.
 #[macro_export]
 macro_rules! sometimes {
-    ($watcher:expr, $name:literal) => {{
+    ($watcher:expr, seldom $name:literal) => {
+        $crate::sometimes!(@ $watcher, $name, true)
+    };
+    ($watcher:expr, $name:literal) => {
+        $crate::sometimes!(@ $watcher, $name, false)
+    };
+    ($watcher:expr, $condition:expr, seldom $name:literal) => {
+        if $condition {
+            $crate::sometimes!(@ $watcher, $name, true);
+        }
+    };
+    ($watcher:expr, $condition:expr, $name:literal) => {
+        if $condition {
+            $crate::sometimes!(@ $watcher, $name, false);
+        }
+    };
+    (@ $watcher:expr, $name:literal, $seldom:literal) => {{
         // Why: a section of its own is how the linker finds them all. Nothing is unsafe about a constant in it.
         #[allow(unsafe_code)]
         #[$crate::sometimes::linkme::distributed_slice($crate::sometimes::POINTS)]
         #[linkme(crate = $crate::sometimes::linkme)]
-        static POINT: $crate::sometimes::Point = $crate::sometimes::Point { name: $name, file: file!(), line: line!() };
+        static POINT: $crate::sometimes::Point =
+            $crate::sometimes::Point { name: $name, seldom: $seldom, file: file!(), line: line!() };
         $watcher.reached(&POINT);
     }};
-    ($watcher:expr, $condition:expr, $name:literal) => {
-        if $condition {
-            $crate::sometimes!($watcher, $name);
-        }
-    };
 }
 
 #[cfg(test)]

@@ -31,15 +31,38 @@ pub struct Known {
     pub name: &'static str,
     /// Where that is.
     pub place: String,
-    /// Why no sweep gets there, of those that only tests of the machines do.
-    pub never: Option<&'static str>,
+    /// How often a sweep gets there.
+    pub expected: Expected,
 }
+
+/// How often a sweep of some thousand runs over all scenarios gets to a point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Expected {
+    /// Always: or it does not do what it is for.
+    Sometimes,
+    /// It may do without: a race of a few microseconds, or what only pinned seeds come by.
+    Seldom,
+    /// Not at all, and why not: only tests of the machines do.
+    Never(&'static str),
+}
+
+/// Moments that only pinned seeds come by.
+const SELDOM: &[Moment] = &[Moment::SteppedDown];
 
 /// All that there are, by name.
 #[must_use]
 pub fn known() -> Vec<Known> {
-    let linked = POINTS.iter().map(|point| Known { name: point.name, place: format!("{}:{}", point.file, point.line), never: None });
-    let moments = Moment::ALL.iter().map(|moment| Known { name: moment.name(), place: "a moment of the trace".into(), never: None });
+    let frequency = |seldom: bool| if seldom { Expected::Seldom } else { Expected::Sometimes };
+    let linked = POINTS.iter().map(|point| Known {
+        name: point.name,
+        place: format!("{}:{}", point.file, point.line),
+        expected: frequency(point.seldom),
+    });
+    let moments = Moment::ALL.iter().map(|moment| Known {
+        name: moment.name(),
+        place: "a moment of the trace".into(),
+        expected: frequency(SELDOM.contains(moment)),
+    });
     let mut known: Vec<Known> = linked.chain(moments).chain(protocol::known()).collect();
     known.sort();
     known

@@ -149,7 +149,7 @@ fn gave_way(world: &World, env: &SimEnv, root: &str, begun: Duration) -> bool {
     let (node, journal) = (env.node(), format!("{root}/journal/"));
     let late = world.objects().written_by_another(&journal, begun, node, env.incarnation());
     if late {
-        sometimes!(world, "run/coordinator-gave-way-to-the-dead");
+        sometimes!(world, seldom "run/coordinator-gave-way-to-the-dead");
         world.count_fault("late-entry");
         let of_repair = world.clone();
         let restart = async move {

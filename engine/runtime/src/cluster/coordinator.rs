@@ -319,7 +319,7 @@ impl<E: Env> Driver<E> {
                 for timer in due {
                     // An earlier one of this round may have disarmed it.
                     let armed = self.deadlines.remove(&timer).is_some();
-                    sometimes!(self.env, !armed, "cluster/timer-disarmed-by-one-that-was-due-with-it");
+                    sometimes!(self.env, !armed, seldom "cluster/timer-disarmed-by-one-that-was-due-with-it");
                     if armed {
                         if let Timer::WorkerSilent(worker, incarnation) = timer {
                             self.connections.remove(&incarnation);

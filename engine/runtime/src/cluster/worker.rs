@@ -172,7 +172,7 @@ impl<E: Env> Session<'_, E> {
                         }
                         if let ToWorker::Welcome { epoch } = message {
                             if epoch < *newest_epoch {
-                                sometimes!(env, "cluster/welcomed-by-an-older-coordinator");
+                                sometimes!(env, seldom "cluster/welcomed-by-an-older-coordinator");
                                 return Err(io::Error::other(format!("{epoch} is older than {newest_epoch}")).into());
                             }
                             *newest_epoch = epoch;
@@ -255,11 +255,11 @@ impl<E: Env> Session<'_, E> {
             }
             ToWorker::Deploy { attempt, tasks, placement } => {
                 if deployment.as_ref().is_some_and(|running| running.attempt >= attempt) {
-                    sometimes!(self.env, "cluster/deployed-twice");
+                    sometimes!(self.env, seldom "cluster/deployed-twice");
                     return;
                 }
                 // The old tasks first: they must not meet the new ones.
-                sometimes!(self.env, deployment.is_some(), "cluster/next-attempt-while-tasks-run");
+                sometimes!(self.env, deployment.is_some(), seldom "cluster/next-attempt-while-tasks-run");
                 *deployment = None;
                 observe(self.env, self.settings.worker, Some(attempt), Moment::TasksStarting, Detail::Count(tasks.len() as u64));
                 let assignment = Assignment { attempt, tasks, placement };

@@ -226,7 +226,7 @@ async fn publish<E: Env>(env: &E, folder: &str, transaction: &Transaction, verif
                 Ok(()) => {}
                 // Whoever else was told to publish it may have been faster.
                 Err(error) if matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound) => {
-                    sometimes!(env, "transactions/published-by-somebody-faster");
+                    sometimes!(env, seldom "transactions/published-by-somebody-faster");
                 }
                 Err(error) => return Err(ConnectorError::io(&path)(error)),
             }
@@ -239,7 +239,7 @@ async fn publish<E: Env>(env: &E, folder: &str, transaction: &Transaction, verif
     env.files().sync_folder(folder).await.map_err(ConnectorError::io(folder))?;
     // Why: where the files are on another machine, it may have lost power since the link; the sync then found nothing to do.
     if !is_there(env, &path, *size_bytes).await? {
-        sometimes!(env, "transactions/published-and-gone-again");
+        sometimes!(env, seldom "transactions/published-and-gone-again");
         return Err(ConnectorError::io(&path)(io::Error::other("it was published, and is gone again")));
     }
     match env.files().remove(&staged).await {

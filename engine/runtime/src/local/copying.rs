@@ -147,7 +147,7 @@ impl<E: Env> Copying<E> {
                     return Ok(Some(size_bytes));
                 }
                 Work::GiveUp { lag_bytes } => {
-                    sometimes!(self.env(), "copies/too-far-behind");
+                    sometimes!(self.env(), seldom "copies/too-far-behind");
                     return Err(format!("the disk is {lag_bytes} bytes behind the checkpoint, at most {LAG_BYTES} may wait in memory"));
                 }
                 Work::Operator { uid, handle, private, shared } => self.operator(uid, handle, private, shared)?,

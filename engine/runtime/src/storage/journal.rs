@@ -110,7 +110,7 @@ impl JournalStore {
             if list(env, &folder).await?.0 == newest {
                 break (newest.unwrap_or(0), entry?);
             }
-            sometimes!(env, "file-journal/entry-superseded-while-opening");
+            sometimes!(env, seldom "file-journal/entry-superseded-while-opening");
             if round == OPEN_ROUNDS {
                 return Err(StorageError::io("keep up with", &folder)(ErrorKind::ResourceBusy.into()));
             }
@@ -136,7 +136,7 @@ impl JournalStore {
                 }
                 Found::Theirs => return self.fence(),
                 Found::Unreadable => {
-                    sometimes!(env, "file-journal/doubtful-entry-cannot-be-read");
+                    sometimes!(env, seldom "file-journal/doubtful-entry-cannot-be-read");
                     return Written::Unknown;
                 }
             }

@@ -35,7 +35,7 @@ impl CheckpointStore {
     pub async fn settle_savepoint<E: Env>(&self, env: &E, folder: &str) -> Result<bool, StorageError> {
         let there = async |name: &str| Ok::<_, StorageError>(size(env, &format!("{folder}/{name}")).await?.is_some());
         if there(CLAIMED).await? {
-            sometimes!(env, "leftovers/savepoint-is-claimed-already");
+            sometimes!(env, seldom "leftovers/savepoint-is-claimed-already");
             return Ok(true);
         }
         if !is_url(folder) {
@@ -113,7 +113,7 @@ impl CheckpointStore {
     pub async fn read_kept<E: Env>(&self, env: &E, checkpoint: CheckpointId) -> Result<CheckpointMetadata, StorageError> {
         match (self.read_metadata(env, checkpoint).await, &self.storage) {
             (Err(error), CheckpointStorage::FileSystem { root }) if error.is_gone() => {
-                sometimes!(env, "leftovers/checkpoint-is-claimed-by-another-job");
+                sometimes!(env, seldom "leftovers/checkpoint-is-claimed-by-another-job");
                 filesystem::read_named(env, &format!("{root}/{}", filesystem::checkpoint_folder(checkpoint)), CLAIMED).await
             }
             (Err(error), CheckpointStorage::Object { root }) if error.is_gone() => {

@@ -209,7 +209,7 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
                     Done::Snapshot(checkpoint, outcome) => self.written(checkpoint, outcome).await?,
                     Done::Finish(None) => self.drained(),
                     Done::Finish(Some(error)) => {
-                        sometimes!(self.context.env, "task/sink-could-not-finish");
+                        sometimes!(self.context.env, seldom "task/sink-could-not-finish");
                         return Err(error.into());
                     }
                     Done::Commit(checkpoint, outcome) => self.committed(checkpoint, outcome)?,
@@ -240,7 +240,7 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
 
     fn pass_processing_time(&mut self) {
         if self.ended {
-            sometimes!(self.context.env, self.operator.next_processing_timer().is_some(), "task/timer-left-behind-at-the-end");
+            sometimes!(self.context.env, self.operator.next_processing_timer().is_some(), seldom "task/timer-left-behind-at-the-end");
             return;
         }
         let now_ms = self.context.env.wall_clock_ms();

@@ -3,7 +3,7 @@
 use super::schedule::Run;
 use super::tally::{Reached, Tally};
 use crate::console::{self, grouped};
-use cofferdam_sim::coverage::{self, Known};
+use cofferdam_sim::coverage::{self, Expected, Known};
 use comfy_table::CellAlignment;
 use serde::{Deserialize, Serialize};
 
@@ -49,6 +49,8 @@ pub struct Coverage {
     pub missing: Vec<Known>,
     /// Those that it should not get to, and did.
     pub surprising: Vec<Known>,
+    /// How many of those that are seldom come by were not.
+    seldom: usize,
     states: u64,
     names: Vec<String>,
 }
@@ -60,8 +62,9 @@ impl Coverage {
         let is_reached = |known: &Known| total.reached.contains_key(known.name);
         let known = coverage::known();
         Self {
-            missing: known.iter().filter(|known| known.never.is_none() && !is_reached(known)).cloned().collect(),
-            surprising: known.iter().filter(|known| known.never.is_some() && is_reached(known)).cloned().collect(),
+            missing: known.iter().filter(|known| known.expected == Expected::Sometimes && !is_reached(known)).cloned().collect(),
+            seldom: known.iter().filter(|known| known.expected == Expected::Seldom && !is_reached(known)).count(),
+            surprising: known.iter().filter(|known| matches!(known.expected, Expected::Never(_)) && is_reached(known)).cloned().collect(),
             states: total.states.len() as u64,
             reached: total.reached.into_iter().collect(),
             names: tally.scenarios.iter().map(|scenario| scenario.name.clone()).collect(),
@@ -94,8 +97,11 @@ impl Coverage {
 
     /// What was reached and what was not, in a few lines.
     pub fn summary(&self) -> String {
-        let (reached, of) = (self.reached.len(), self.reached.len() + self.missing.len());
+        let (reached, of) = (self.reached.len(), self.reached.len() + self.missing.len() + self.seldom);
         let mut text = format!("{reached} of {of} points reached, {} states of the protocol's machines met.", grouped(self.states));
+        if self.seldom > 0 {
+            text += &format!(" {} of those that are missing are seldom reached by anybody.", self.seldom);
+        }
         if !self.missing.is_empty() {
             text += "\nnot reached:";
             for known in &self.missing {
@@ -103,7 +109,7 @@ impl Coverage {
             }
         }
         for known in &self.surprising {
-            text += &format!("\nreached, though {}: {}", known.never.unwrap_or_default(), known.name);
+            text += &format!("\nreached, though {}: {}", why(known), known.name);
         }
         text
     }
@@ -123,5 +129,13 @@ impl Coverage {
             missing: self.missing.iter().map(missing).collect(),
             states: self.states,
         }
+    }
+}
+
+/// Why nobody should get there.
+pub fn why(known: &Known) -> &'static str {
+    match known.expected {
+        Expected::Never(why) => why,
+        Expected::Sometimes | Expected::Seldom => "",
     }
 }

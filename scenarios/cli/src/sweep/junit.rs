@@ -1,7 +1,7 @@
 //! JUnit's XML, which every continuous integration can show: a suite per scenario, a case for its runs that are as they should be, and
 //! one for each that is not.
 
-use super::coverage::Coverage;
+use super::coverage::{self, Coverage};
 use super::police;
 use super::tally::{Sums, Tally};
 use crate::target::Target;
@@ -10,7 +10,7 @@ use std::fmt::Write;
 /// The whole file. Coverage counts if it is required.
 pub fn xml(tally: &Tally, targets: &[Target], required: Option<&Coverage>) -> String {
     let mut suites: Vec<Suite> = tally.scenarios.iter().zip(targets).map(|(sums, target)| suite(sums, target)).collect();
-    suites.extend(required.map(coverage));
+    suites.extend(required.map(coverage_suite));
     let (tests, failures) = suites.iter().fold((0, 0), |(tests, failures), suite| (tests + suite.cases.len(), failures + suite.failures()));
     let seconds: f64 = suites.iter().map(|suite| suite.seconds).sum();
     let mut text = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
@@ -92,7 +92,7 @@ fn suite(sums: &Sums, target: &Target) -> Suite {
     Suite { name: sums.name.clone(), seconds, properties, cases }
 }
 
-fn coverage(coverage: &Coverage) -> Suite {
+fn coverage_suite(coverage: &Coverage) -> Suite {
     let reached = Case { name: "points that were reached".into(), seconds: 0.0, failure: None };
     let missing = coverage.missing.iter().map(|known| Case {
         name: known.name.to_owned(),
@@ -102,7 +102,7 @@ fn coverage(coverage: &Coverage) -> Suite {
     let surprising = coverage.surprising.iter().map(|known| Case {
         name: known.name.to_owned(),
         seconds: 0.0,
-        failure: Some(("reached".into(), format!("reached, though {}", known.never.unwrap_or_default()), known.place.clone())),
+        failure: Some(("reached".into(), format!("reached, though {}", coverage::why(known)), known.place.clone())),
     });
     let cases = std::iter::once(reached).chain(missing).chain(surprising).collect();
     Suite { name: "coverage".into(), seconds: 0.0, properties: Vec::new(), cases }

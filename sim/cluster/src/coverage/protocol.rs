@@ -1,28 +1,29 @@
 //! Situations of the protocol's machines, recognised from outside by what a step has made: a machine is pure, and tells nobody where
 //! it has been.
 
-use super::Known;
+use super::{Expected, Known};
 use cofferdam_protocol::coordinator::{self, FailureReason};
 use cofferdam_protocol::snapshot::TaskSnapshot;
 use cofferdam_protocol::{local, subtask};
 
-/// Why an input did not matter, by machine: the machine's words, the point's name, and why no sweep gets there if none does.
-type Reason = (&'static str, &'static str, Option<&'static str>);
+/// Why an input did not matter, by machine: the machine's words, the point's name, and how often a sweep gets there.
+type Reason = (&'static str, &'static str, Expected);
 
 macro_rules! reasons {
-    ($machine:literal: $($why:literal $(never $because:literal)?,)*) => {
-        &[$(($why, concat!($machine, "/ignored: ", $why), reasons!(@ $($because)?)),)*]
+    ($machine:literal: $($why:literal $($frequency:ident $($because:literal)?)?,)*) => {
+        &[$(($why, concat!($machine, "/ignored: ", $why), reasons!(@ $($frequency $($because)?)?)),)*]
     };
-    (@) => { None };
-    (@ $because:literal) => { Some($because) };
+    (@) => { Expected::Sometimes };
+    (@ seldom) => { Expected::Seldom };
+    (@ never $because:literal) => { Expected::Never($because) };
 }
 
 const COORDINATOR: &[Reason] = reasons! { "coordinator":
     "another coordinator has taken over" never "its driver ends with the step in which it finds out",
     "no journal entry is unanswered" never "the journal answers each entry once",
-    "nobody waits for this answer",
+    "nobody waits for this answer" seldom,
     "the acknowledgement is for an earlier coordinator" never "workers of an earlier coordinator speak on connections of theirs",
-    "the checkpoint is complete, or may be",
+    "the checkpoint is complete, or may be" seldom,
     "the task has acknowledged before" never "a subtask acknowledges once, on one connection",
     "nobody waits for this task",
     "its journal entry is under way",
@@ -33,22 +34,22 @@ const COORDINATOR: &[Reason] = reasons! { "coordinator":
     "nobody waits for what it published",
     "it is known already" never "it is asked for once",
     "it is not being discarded" never "each is asked for once",
-    "a later attempt counts",
+    "a later attempt counts" seldom,
     "the attempt does not run",
     "a later life of the worker has joined" never "the driver drops registrations that were overtaken",
     "that life of the worker is over",
     "that attempt is not being deployed",
-    "the task is not being started",
+    "the task is not being started" seldom,
     "the attempt is not being deployed",
     "the attempt does not run, or the task was drained before",
     "nobody waits for it to stop",
-    "nobody waits for this attempt to stop",
-    "no restart is due",
-    "that attempt does not run",
-    "the job is over",
-    "no source of this attempt",
+    "nobody waits for this attempt to stop" seldom,
+    "no restart is due" seldom,
+    "that attempt does not run" seldom,
+    "the job is over" seldom,
+    "no source of this attempt" seldom,
     "a periodic checkpoint waits already",
-    "a later pause counts",
+    "a later pause counts" seldom,
 };
 
 const SUBTASK: &[Reason] = reasons! { "subtask":
@@ -56,21 +57,21 @@ const SUBTASK: &[Reason] = reasons! { "subtask":
     "the channel has delivered this barrier" never "a sender sends each barrier once",
     "the channel has announced this barrier",
     "the cut was made before",
-    "a later checkpoint is complete, or this one is over",
-    "the checkpoint is cancelled",
+    "a later checkpoint is complete, or this one is over" seldom,
+    "the checkpoint is cancelled" seldom,
     "the checkpoint is over here",
     "this or a later one is committed",
     "only sources are triggered" never "the coordinator knows the sources",
     "this or a later one was triggered" never "a source is told once, on one connection",
     "there is no such channel" never "channels are counted by the input",
-    "barriers do not overtake here",
+    "barriers do not overtake here" seldom,
     "it overtakes already, or it is over",
     "its logs are not whole" never "the asynchronous part waits for them",
-    "it is not being written any more",
+    "it is not being written any more" seldom,
 };
 
 const COPIES: &[Reason] = reasons! { "copies":
-    "a later checkpoint is complete",
+    "a later checkpoint is complete" seldom,
     "this or a later one is complete",
 };
 
@@ -118,22 +119,22 @@ const TAKING_PART: &[Situation<subtask::Outline>] = &[
     ("subtask/barrier-may-become-urgent", |it| it.waiting),
 ];
 
-const ABORTED: &[(FailureReason, &str, Option<&str>)] = &[
-    (FailureReason::TooManyRequests, "aborted/too-many-requests", Some("a thousand requests would have to wait")),
-    (FailureReason::MinimumTimeBetweenCheckpoints, "aborted/minimum-time-between-checkpoints", None),
-    (FailureReason::NotAllRequiredTasksRunning, "aborted/not-all-required-tasks-running", None),
-    (FailureReason::Expired, "aborted/expired", None),
-    (FailureReason::AsyncException, "aborted/async-exception", None),
-    (FailureReason::Declined, "aborted/declined", Some("no operator says no by itself")),
-    (FailureReason::DeclinedSubsumed, "aborted/declined-subsumed", None),
-    (FailureReason::DeclinedNotReady, "aborted/declined-not-ready", Some("tasks are told of checkpoints only while they run")),
-    (FailureReason::Subsumed, "aborted/subsumed", None),
-    (FailureReason::TriggerFailure, "aborted/trigger-failure", None),
-    (FailureReason::IoException, "aborted/io-exception", None),
-    (FailureReason::FinalizeFailure, "aborted/finalize-failure", None),
-    (FailureReason::TaskFailure, "aborted/task-failure", None),
-    (FailureReason::CoordinatorSuspend, "aborted/coordinator-suspend", None),
-    (FailureReason::CoordinatorShutdown, "aborted/coordinator-shutdown", None),
+const ABORTED: &[(FailureReason, &str, Expected)] = &[
+    (FailureReason::TooManyRequests, "aborted/too-many-requests", Expected::Never("a thousand requests would have to wait")),
+    (FailureReason::MinimumTimeBetweenCheckpoints, "aborted/minimum-time-between-checkpoints", Expected::Sometimes),
+    (FailureReason::NotAllRequiredTasksRunning, "aborted/not-all-required-tasks-running", Expected::Sometimes),
+    (FailureReason::Expired, "aborted/expired", Expected::Sometimes),
+    (FailureReason::AsyncException, "aborted/async-exception", Expected::Sometimes),
+    (FailureReason::Declined, "aborted/declined", Expected::Never("no operator says no by itself")),
+    (FailureReason::DeclinedSubsumed, "aborted/declined-subsumed", Expected::Seldom),
+    (FailureReason::DeclinedNotReady, "aborted/declined-not-ready", Expected::Never("tasks are told of checkpoints only while they run")),
+    (FailureReason::Subsumed, "aborted/subsumed", Expected::Sometimes),
+    (FailureReason::TriggerFailure, "aborted/trigger-failure", Expected::Sometimes),
+    (FailureReason::IoException, "aborted/io-exception", Expected::Sometimes),
+    (FailureReason::FinalizeFailure, "aborted/finalize-failure", Expected::Sometimes),
+    (FailureReason::TaskFailure, "aborted/task-failure", Expected::Sometimes),
+    (FailureReason::CoordinatorSuspend, "aborted/coordinator-suspend", Expected::Sometimes),
+    (FailureReason::CoordinatorShutdown, "aborted/coordinator-shutdown", Expected::Sometimes),
 ];
 
 const MADE: &[&str] = &[
@@ -147,14 +148,19 @@ const MADE: &[&str] = &[
     "subtask/cut-before-all-barriers",
 ];
 
+/// Of these, what thousands of runs may pass without.
+const SELDOM: &[&str] = &["coordinator/running-before-shared-files-are-known", "coordinator/taking-over-cancelled"];
+
 /// All of them.
 pub(super) fn known() -> impl Iterator<Item = Known> {
-    let ignored = [COORDINATOR, SUBTASK, COPIES].into_iter().flatten().map(|(_, name, never)| (*name, *never));
+    let ignored = [COORDINATOR, SUBTASK, COPIES].into_iter().flatten().map(|(_, name, expected)| (*name, *expected));
     let standing = STANDING.iter().map(|(name, _)| *name).chain(TAKING_PART.iter().map(|(name, _)| *name));
-    let made = standing.chain(MADE.iter().copied()).map(|name| (name, None));
-    let aborted = ABORTED.iter().map(|(_, name, never)| (*name, *never));
+    let made = standing
+        .chain(MADE.iter().copied())
+        .map(|name| (name, if SELDOM.contains(&name) { Expected::Seldom } else { Expected::Sometimes }));
+    let aborted = ABORTED.iter().map(|(_, name, expected)| (*name, *expected));
     let all = ignored.chain(made).chain(aborted);
-    all.map(|(name, never)| Known { name, place: "a step of the protocol".into(), never })
+    all.map(|(name, expected)| Known { name, place: "a step of the protocol".into(), expected })
 }
 
 fn ignored(reasons: &[Reason], why: &str, reached: &mut dyn FnMut(&'static str)) {

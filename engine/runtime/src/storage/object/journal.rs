@@ -111,7 +111,7 @@ impl ObjectJournal {
             match read_entry(env, &folder, number).await {
                 // Deleted since: somebody else goes on.
                 Err(StorageError::Object { source: ObjectError::NotFound, url, .. }) => {
-                    sometimes!(env, "object-journal/entry-deleted-while-opening");
+                    sometimes!(env, seldom "object-journal/entry-deleted-while-opening");
                     if round == OPEN_ROUNDS {
                         let source = ObjectError::Transient("it is deleted before it can be read, again and again".into());
                         return Err(StorageError::Object { operation: "read", url, source });
@@ -137,18 +137,18 @@ impl ObjectJournal {
                 // It may still be under way. Then it or the next one gets the number.
                 Found::Absent => sometimes!(env, "object-journal/doubtful-entry-is-not-there"),
                 Found::Earlier => {
-                    sometimes!(env, "object-journal/doubtful-entry-is-there");
+                    sometimes!(env, seldom "object-journal/doubtful-entry-is-there");
                     match self.settle(env).await {
                         Written::Durable => {}
                         other => return other,
                     }
                 }
                 Found::Theirs => {
-                    sometimes!(env, "object-journal/doubtful-entry-is-anothers");
+                    sometimes!(env, seldom "object-journal/doubtful-entry-is-anothers");
                     return self.fence();
                 }
                 Found::Unreadable => {
-                    sometimes!(env, "object-journal/doubtful-entry-cannot-be-read");
+                    sometimes!(env, seldom "object-journal/doubtful-entry-cannot-be-read");
                     return Written::Unknown;
                 }
             }
@@ -162,7 +162,7 @@ impl ObjectJournal {
                 // An earlier append's put was under way for that long: what this one says is not there.
                 Found::Earlier | Found::Absent | Found::Unreadable => Written::Unknown,
                 Found::Theirs => {
-                    sometimes!(env, "object-journal/number-taken-by-another");
+                    sometimes!(env, seldom "object-journal/number-taken-by-another");
                     self.fence()
                 }
             },
@@ -180,7 +180,7 @@ impl ObjectJournal {
                 match requests::exists(env, &self.url(later)).await {
                     Ok(false) => {}
                     Ok(true) => {
-                        sometimes!(env, "object-journal/first-entry-is-behind-a-later-one");
+                        sometimes!(env, seldom "object-journal/first-entry-is-behind-a-later-one");
                         return self.fence();
                     }
                     Err(_) => return Written::Unknown,

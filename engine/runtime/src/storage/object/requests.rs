@@ -91,7 +91,7 @@ pub async fn create<E: Env>(env: &E, url: &str, bytes: &Bytes) -> Result<Created
                     return Ok(Created::Ours);
                 }
                 Ok(found) => {
-                    sometimes!(env, "objects/created-by-somebody-else");
+                    sometimes!(env, seldom "objects/created-by-somebody-else");
                     return Ok(Created::Theirs(found));
                 }
                 // Some stores say that it exists while another put is under way that may yet fail.
@@ -116,7 +116,7 @@ pub async fn get<E: Env>(env: &E, url: &str) -> Result<Bytes, ObjectError> {
     if first.bytes.len() as u64 == first.object_size_bytes {
         return Ok(first.bytes);
     }
-    sometimes!(env, "objects/read-in-pieces");
+    sometimes!(env, seldom "objects/read-in-pieces");
     let mut whole = BytesMut::from(first.bytes);
     while (whole.len() as u64) < first.object_size_bytes {
         let at = whole.len() as u64;

@@ -7,6 +7,7 @@ use crate::args::PinArguments;
 use crate::console;
 use crate::explore;
 use crate::failure::{Failure, Outcome};
+use crate::target::{self, Target};
 use cofferdam_scenarios::file::{self, ScenarioFile};
 use cofferdam_sim::run::simulate;
 use cofferdam_sim::verdict::Keep;
@@ -64,7 +65,8 @@ pub enum PinError {
 /// # Errors
 /// It cannot be.
 pub fn pin(arguments: &PinArguments) -> Result<Outcome, Failure> {
-    let PinArguments { file: path, story, folder, .. } = arguments;
+    let PinArguments { target, story, folder, .. } = arguments;
+    let path = PathBuf::from(target);
     let story = story.trim();
     if story.is_empty() || story.chars().count() > LONGEST_STORY || story.contains(char::is_control) {
         return Err(PinError::Story.into());
@@ -81,22 +83,24 @@ pub fn pin(arguments: &PinArguments) -> Result<Outcome, Failure> {
     if pinned.exists() {
         return Err(PinError::Taken(pinned).into());
     }
-    if path.to_str().is_some_and(|text| matches!(explore::saved(text), Ok(Some(_)))) {
-        return Err(PinError::Explored(path.clone()).into());
+    if matches!(explore::saved(target), Ok(Some(_))) {
+        return Err(PinError::Explored(path).into());
     }
-    let ScenarioFile { seed, violated, mut scenario } = file::read(path)?;
-    let Some(seed) = arguments.seed.or(seed) else {
-        return Err(Failure::SeedMissing { target: path.display().to_string() });
+    let found = target::one(target)?;
+    let Some(seed) = arguments.seed.or(found.seed()) else {
+        return Err(Failure::SeedMissing { target: target.clone() });
     };
+    let violated = if let Target::File { .. } = found { file::read(&path)?.violated } else { None };
+    let mut scenario = found.expand(seed);
     (scenario.name, scenario.story) = (name, story.to_owned());
     let run = || simulate(&scenario, seed, Keep::default());
     let (first, second) = (run(), run());
     if first.hash != second.hash {
-        return Err(PinError::DoesNotReplay { path: path.clone(), seed, first: first.hash, second: second.hash }.into());
+        return Err(PinError::DoesNotReplay { path, seed, first: first.hash, second: second.hash }.into());
     }
     if let Some(violation) = first.violation {
         let (invariant, witness) = (violation.invariant.to_owned(), violation.witness);
-        return Err(PinError::Red { path: path.clone(), invariant, witness }.into());
+        return Err(PinError::Red { path, invariant, witness }.into());
     }
     file::write(&pinned, &ScenarioFile { seed: Some(seed), violated, scenario })?;
     console::say(format_args!("{}\n  replay   cargo run --release -- replay {}", pinned.display(), pinned.display()));

@@ -48,9 +48,9 @@ pub struct ShrinkArguments {
 /// `cofferdam pin`.
 #[derive(Debug, Args)]
 pub struct PinArguments {
-    /// What a sweep or `shrink` has left, and does not fail any more.
-    #[arg(value_name = "FILE.toml")]
-    pub file: PathBuf,
+    /// What a sweep or `shrink` has left, and does not fail any more; or a scenario by name, with the seed that failed once.
+    #[arg(value_name = "FILE.toml|NAME")]
+    pub target: String,
     /// What went wrong, in one line.
     #[arg(long, value_name = "SENTENCE")]
     pub story: String,

@@ -25,5 +25,5 @@ static ASKED: AtomicU64 = AtomicU64::new(0);
 
 fn restless(_: u64) -> Scenario {
     let healthy = tale(RESTLESS.name, RESTLESS_TEXT);
-    healthy.with(|scenario| scenario.job.pace_ms += ASKED.fetch_add(1, Ordering::Relaxed) % 64)
+    healthy.with(|scenario| scenario.job.pace_ms += 7 * (ASKED.fetch_add(1, Ordering::Relaxed) % 16))
 }

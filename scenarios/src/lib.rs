@@ -3,6 +3,7 @@
 //! A [`Story`] has a name, a sentence, and a function from a seed to the whole [`Scenario`]; most ignore the seed, `swarm`
 //! draws everything from it.
 
+mod canary;
 pub mod file;
 #[cfg(feature = "rocksdb")]
 mod rocksdb;
@@ -35,8 +36,14 @@ pub fn all() -> Vec<Story> {
     all
 }
 
-/// A built-in scenario by its name.
+/// Scenarios that must fail, so that a sweep over them proves that it can.
+#[must_use]
+pub fn canaries() -> Vec<Story> {
+    vec![canary::RED, canary::RESTLESS]
+}
+
+/// A built-in scenario by its name, canaries included.
 #[must_use]
 pub fn find(name: &str) -> Option<Story> {
-    all().into_iter().find(|story| story.name == name)
+    all().into_iter().chain(canaries()).find(|story| story.name == name)
 }

@@ -2,7 +2,9 @@
 
 mod bad_input;
 mod binary;
+mod canaries;
 mod copy_for_real;
+mod coverage;
 mod decoders;
 mod determinism;
 mod differential;
@@ -14,6 +16,7 @@ mod layers;
 mod object_snapshots;
 mod object_store_for_real;
 mod parallel;
+mod pinned;
 mod power_loss;
 #[cfg(feature = "rocksdb")]
 mod rocksdb_for_real;
@@ -23,5 +26,7 @@ mod scenario_files;
 mod shrinking;
 mod stop_for_real;
 mod sweep;
+mod sweep_files;
 mod text;
+mod understanding;
 mod validation;

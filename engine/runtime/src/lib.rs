@@ -15,6 +15,8 @@ pub mod local;
 pub mod observe;
 pub mod operator;
 pub mod record;
+pub mod sight;
+pub mod sometimes;
 pub mod state;
 pub mod storage;
 pub mod task;

@@ -3,6 +3,7 @@
 //! * [`args`]: the command line.
 //! * [`scenarios`], [`sweep`], [`replay`]: the simulated engine under faults, as lists, in bulk, and one run again.
 //! * [`shrink`]: a failing run, made small.
+//! * [`pin`], [`diff`]: a failure that is understood, kept; two traces, side by side.
 //! * [`figure`]: figures of papers, reproduced with correctness asserted in the same runs.
 //! * [`explore`]: the machines of the protocol in small worlds, every interleaving.
 //! * [`run`]: the same engine for real, as processes.
@@ -17,10 +18,12 @@
 mod args;
 mod command;
 mod console;
+mod diff;
 mod explore;
 mod failure;
 mod figure;
 mod inspect;
+mod pin;
 mod place;
 mod planted;
 mod replay;
@@ -57,6 +60,8 @@ fn perform(command: Command) -> Result<Outcome, Failure> {
         Command::Sweep(arguments) => sweep::sweep(arguments),
         Command::Replay(arguments) => replay::replay(&arguments),
         Command::Shrink(arguments) => shrink::shrink(&arguments),
+        Command::Pin(arguments) => pin::pin(&arguments),
+        Command::Diff(arguments) => diff::diff(&arguments),
         Command::Figure(arguments) => figure::figure(&arguments),
         Command::Explore(arguments) => explore::explore(&arguments),
         Command::Run(arguments) => run::run(arguments),

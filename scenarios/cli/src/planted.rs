@@ -198,7 +198,7 @@ fn sweep(workspace: &Workspace, planted: &Planted, bug: Bug, jobs: Option<usize>
     bug.tell(&mut command);
     command.arg("sweep").args(&planted.scenarios).args(["--seeds", &planted.seeds]);
     command.arg(format!("--until-violation={}", planted.accepted().join(",")));
-    command.arg("--json").arg(&json).arg("--failure").arg(&failure);
+    command.arg("--json").arg(&json).arg("--failure").arg(&failure).args(["--police", "0"]);
     if planted.is_validated() {
         command.arg("--validate");
     }
@@ -229,7 +229,11 @@ fn judge(planted: &Planted, figures: &Figures, row: &mut Row) -> Result<(), Fail
     row.seconds_until_caught = Some(found.after_s);
     row.witness = Some(found.witness.clone());
     // This process is built without the bug: the same run must be green here, or the bug was not what was caught.
-    let healthy = simulate(&target::one(&found.scenario)?.expand(found.seed), found.seed, Keep { validate: planted.is_validated(), ..Keep::default() });
+    let healthy = simulate(
+        &target::one(&found.scenario)?.expand(found.seed),
+        found.seed,
+        Keep { validate: planted.is_validated(), ..Keep::default() },
+    );
     if let Some(violation) = healthy.violation {
         row.verdict = Verdict::RedWithoutIt;
         row.problem = Some(format!("{}: {}", violation.invariant, violation.witness));

@@ -6,6 +6,8 @@ use crate::object_store::SimObjects;
 use crate::world::{guarded, lock, Node, NodeIndex, Sleep, Who, World};
 use cofferdam_engine::env::Env;
 use cofferdam_engine::observe::{Event, MachineStep};
+use cofferdam_engine::sight::Sight;
+use cofferdam_engine::sometimes::Point;
 use madsim::runtime::NodeHandle;
 use madsim::task::{AbortHandle, JoinHandle};
 use rand::{Rng, RngCore};
@@ -144,6 +146,18 @@ impl Env for SimEnv {
         // As above.
         if self.is_alive() {
             self.process.world.machine(self.node(), step);
+        }
+    }
+
+    fn reached(&self, point: &'static Point) {
+        if self.is_alive() {
+            self.process.world.reached(point);
+        }
+    }
+
+    fn look(&self, sight: Sight<'_>) {
+        if self.is_alive() {
+            self.process.world.look(self.node(), &sight);
         }
     }
 }

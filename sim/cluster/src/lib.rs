@@ -8,6 +8,7 @@
 compile_error!("cofferdam-sim needs --cfg madsim: run cargo inside the workspace and do not set RUSTFLAGS");
 
 pub mod clock;
+pub mod coverage;
 pub mod disk;
 pub mod env;
 pub mod fault;
@@ -17,6 +18,8 @@ pub mod local_copies;
 pub mod network;
 pub mod object_store;
 pub mod oracle;
+pub mod parting;
+pub mod picture;
 pub mod run;
 pub mod scenario;
 pub mod shrink;

@@ -13,12 +13,14 @@ mod control;
 mod faults;
 mod link;
 mod listener;
+mod picture;
 mod stream;
 mod wires;
 
 pub use control::NetworkControl;
 pub use link::LinkSettings;
 pub use listener::SimListener;
+pub use picture::LinkPicture;
 pub use stream::SimStream;
 
 use crate::world::{lock, Alarm, NodeIndex, Sink};

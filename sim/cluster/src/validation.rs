@@ -13,8 +13,8 @@ mod replay;
 mod said;
 
 use crate::world::NodeIndex;
-use cofferdam_engine::observe::{Actor, Event, MachineStep, Step};
 use cofferdam_engine::connector::transactional_sink::Transaction;
+use cofferdam_engine::observe::{Actor, Event, MachineStep, Step};
 use cofferdam_protocol::committer::Committer;
 use cofferdam_protocol::coordinator::Coordinator;
 use cofferdam_protocol::local::LocalCopies;

@@ -1,5 +1,6 @@
 //! What came of a run.
 
+use crate::coverage::Coverage;
 use crate::oracle::decode::Checkpoint;
 use crate::scenario::FaultSpec;
 use serde::Serialize;
@@ -46,6 +47,9 @@ pub struct Report {
     pub machine_steps: u64,
     /// Rows of the output that count something more than once, where at-least-once allows it.
     pub recounted: u64,
+    /// What was met.
+    #[serde(skip)]
+    pub coverage: Coverage,
     /// The first invariant that does not hold.
     pub violation: Option<Violation>,
     /// One line per transition, if asked for.
@@ -79,4 +83,6 @@ pub struct Keep {
     pub outcome: bool,
     /// Nothing more, but each machine of the protocol is replayed: `trace-validation` becomes an invariant.
     pub validate: bool,
+    /// In the trace, what each machine holds, where that has changed.
+    pub states: bool,
 }

@@ -319,7 +319,8 @@ pub fn all() -> Vec<World> {
         },
         World {
             name: "two-phase-zombie",
-            summary: "The same where a worker is given up as silent and goes on: what it was told to publish it does, beside its successor.",
+            summary:
+                "The same where a worker is given up as silent and goes on: what it was told to publish it does, beside its successor.",
             topology: PIPE,
             mode: Mode::ExactlyOnce,
             promised: Mode::ExactlyOnce,

@@ -101,11 +101,15 @@ fn conversations_about_commits() {
 enum Event {
     Row,
     Barrier,
-    Complete { told: bool },
+    Complete {
+        told: bool,
+    },
     Abort,
     /// Somebody publishes one more: what he was told to, earlier or now.
     Publish(usize),
-    Restart { finishes: usize },
+    Restart {
+        finishes: usize,
+    },
 }
 
 fn event() -> impl Strategy<Value = Event> {

@@ -27,6 +27,7 @@
 use super::{files, ConnectorError, Flush, Place, Sink};
 use crate::env::{Env, File, Files};
 use crate::observe::{MachineStep, Step};
+use crate::sometimes;
 use cofferdam_protocol::snapshot::{ListState, Redistribution};
 use cofferdam_protocol::stored::{Reader, Stored, StoredError};
 use cofferdam_protocol::transactions::{self, Beginning, Input, Output, Share, Staged, Transactions};
@@ -257,7 +258,9 @@ async fn verify<E: Env>(env: &E, path: &str, transaction: &Transaction) -> Resul
 async fn publish<E: Env>(env: &E, folder: &str, transaction: &Transaction, verified: bool) -> Result<(), ConnectorError> {
     let Transaction { name, size_bytes, .. } = transaction;
     let (staged, path) = (format!("{folder}/{STAGED}/{name}"), format!("{folder}/{name}"));
-    if !is_there(env, &path, *size_bytes).await? {
+    if is_there(env, &path, *size_bytes).await? {
+        sometimes!(env, "transactions/published-before");
+    } else {
         if is_there(env, &staged, *size_bytes).await? {
             if !verified {
                 verify(env, &staged, transaction).await?;
@@ -265,7 +268,9 @@ async fn publish<E: Env>(env: &E, folder: &str, transaction: &Transaction, verif
             match env.files().link(&staged, &path).await {
                 Ok(()) => {}
                 // Whoever else was told to publish it may have been faster.
-                Err(error) if matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound) => {}
+                Err(error) if matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound) => {
+                    sometimes!(env, seldom "transactions/published-by-somebody-faster");
+                }
                 Err(error) => return Err(ConnectorError::io(&path)(error)),
             }
         }
@@ -277,6 +282,7 @@ async fn publish<E: Env>(env: &E, folder: &str, transaction: &Transaction, verif
     env.files().sync_folder(folder).await.map_err(ConnectorError::io(folder))?;
     // Why: where the files are on another machine, it may have lost power since the link; the sync then found nothing to do.
     if !is_there(env, &path, *size_bytes).await? {
+        sometimes!(env, seldom "transactions/published-and-gone-again");
         return Err(ConnectorError::io(&path)(io::Error::other("it was published, and is gone again")));
     }
     match env.files().remove(&staged).await {
@@ -302,6 +308,7 @@ async fn stage<E: Env>(env: &E, staged: &str, open: &Mutex<Open>, newest: u64) -
         // Each try has a name of its own: what an earlier one has asked for may happen late.
         files::publish(env, staged, &name, &format!("{name}.{tries}.tmp"), &rows).await?;
         written_bytes += rows.len() as u64;
+        sometimes!(env, tries > 1, "transactions/staged-by-a-second-try");
         for failed in 1..tries {
             // What is left of it is of no use, and found by the next attempt.
             let _ = env.files().remove(&format!("{staged}/{name}.{failed}.tmp")).await;
@@ -344,6 +351,7 @@ impl<T: Display + Send + 'static> Sink for TransactionalSink<T> {
             match output {
                 Output::Publish(transaction) => {
                     publish(env, &self.folder, &transaction, false).await?;
+                    sometimes!(env, "transactions/published-after-a-restore");
                     self.taken += 1;
                     outputs.extend(open.step(env, Input::Published(transaction)));
                 }
@@ -352,6 +360,7 @@ impl<T: Display + Send + 'static> Sink for TransactionalSink<T> {
                     outputs.extend(open.step(env, Input::Found(found)));
                 }
                 Output::Delete(name) => {
+                    sometimes!(env, "transactions/never-completed-and-deleted");
                     // What cannot be deleted is found by the next attempt.
                     let _ = env.files().remove(&format!("{}/{name}", self.staged())).await;
                 }
@@ -418,6 +427,7 @@ impl<T: Display + Send + 'static> Sink for TransactionalSink<T> {
         let (env, folder) = (env.clone(), self.folder.clone());
         Some(Box::pin(async move {
             let count = due.len() as u64;
+            sometimes!(env, count > 1, "transactions/several-published-at-once");
             for transaction in due {
                 publish(&env, &folder, &transaction, true).await?;
                 lock(&open).step(&env, Input::Published(transaction));

@@ -2,6 +2,7 @@
 
 use crate::env::{Env, Files};
 use crate::observe::{Actor, Detail, Event, MachineStep, Moment, Step};
+use crate::sight::Sight;
 use crate::storage::filesystem::discard_folder;
 use cofferdam_protocol::local::{Input, LocalCopies, LocalCopy, Output, Taken};
 use cofferdam_protocol::{AttemptId, Machine, TaskId, WorkerId};
@@ -59,6 +60,7 @@ impl<E: Env> Keeper<E> {
         let mut outputs = Vec::new();
         self.env.machine(|| MachineStep::LocalCopies(self.worker, Step::Input(input.clone())));
         machine.step(input, &mut outputs);
+        self.env.look(Sight::Copies { worker: self.worker, machine, outputs: &outputs });
         for output in outputs {
             self.env.machine(|| MachineStep::LocalCopies(self.worker, Step::Output(output.clone())));
             match output {

@@ -13,6 +13,8 @@ use crate::local::{CopyTask, Made, Restorable, RestoredBytes};
 use crate::observe::{Detail, MachineStep, Moment, Step};
 use crate::operator::{KeyedStates, Operator, Stateful};
 use crate::record::{SnapshotRequest, Stop, END_OF_TIME};
+use crate::sight::Sight;
+use crate::sometimes;
 use crate::storage::CheckpointStorage;
 use cofferdam_protocol::restore::TaskRestore;
 use cofferdam_protocol::snapshot::{StateShape, TaskSnapshot};
@@ -159,6 +161,7 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
                 biased;
                 done = &mut taking_in => return done,
                 () = env.sleep(STILL_RESTORING) => {
+                    sometimes!(env, "task/restore-takes-long");
                     // Nobody listens any more: the worker is stopping this task.
                     let _ = reports.send((task, attempt, TaskReport::Restoring));
                 }
@@ -215,7 +218,10 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
                 Some(done) = written.recv() => match done {
                     Done::Snapshot(checkpoint, outcome) => self.written(checkpoint, outcome).await?,
                     Done::Finish(None) => self.drained(),
-                    Done::Finish(Some(error)) => return Err(error.into()),
+                    Done::Finish(Some(error)) => {
+                        sometimes!(self.context.env, seldom "task/sink-could-not-finish");
+                        return Err(error.into());
+                    }
                     Done::Commit(checkpoint, outcome) => self.committed(checkpoint, outcome)?,
                 },
                 Some(checkpoint) = timeouts.recv() => self.step(subtask::Input::TimedOut(checkpoint)).await?,
@@ -244,6 +250,7 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
 
     fn pass_processing_time(&mut self) {
         if self.ended {
+            sometimes!(self.context.env, self.operator.next_processing_timer().is_some(), seldom "task/timer-left-behind-at-the-end");
             return;
         }
         let now_ms = self.context.env.wall_clock_ms();
@@ -370,6 +377,8 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
         let mut outputs = std::mem::take(&mut self.outputs);
         self.context.machine(|| Step::Input(input.clone()));
         self.machine.step(input, &mut outputs);
+        let TaskContext { env, task, attempt, .. } = &self.context;
+        env.look(Sight::Subtask { task: *task, attempt: *attempt, machine: &self.machine, outputs: &outputs });
         for output in outputs.drain(..) {
             self.context.machine(|| Step::Output(output.clone()));
             self.perform(output).await?;
@@ -442,6 +451,7 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
 
     /// Stops writing, and only then has what was written deleted.
     fn give_up(&mut self, checkpoint: CheckpointId) {
+        sometimes!(self.context.env, self.writing.contains_key(&checkpoint), "task/given-up-while-writing");
         self.writing.remove(&checkpoint);
         self.drop_copy(checkpoint);
     }
@@ -540,7 +550,10 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
     }
 
     async fn written(&mut self, checkpoint: CheckpointId, outcome: Asynchronous) -> Result<(), TaskError> {
-        let Some(writing) = self.writing.get_mut(&checkpoint) else { return Ok(()) };
+        let Some(writing) = self.writing.get_mut(&checkpoint) else {
+            sometimes!(self.context.env, "task/written-after-it-was-given-up");
+            return Ok(());
+        };
         match outcome {
             Asynchronous::Durable(snapshot, Written { size_bytes, in_flight_bytes }) => {
                 writing.durable = Some(snapshot);

@@ -128,11 +128,7 @@ fn built(world: &World, violated: &str, faults: Vec<FaultSpec>) -> Scenario {
     Scenario {
         name: format!("explored-{}", world.name),
         story: format!("What goes wrong on a path through the world {} on which {violated} does not hold.", world.name),
-        job: JobSpec {
-            kind: if world.transactional { JobKind::Delivery } else { JobKind::WordCount },
-            parallelism,
-            ..JobSpec::default()
-        },
+        job: JobSpec { kind: if world.transactional { JobKind::Delivery } else { JobKind::WordCount }, parallelism, ..JobSpec::default() },
         cluster: ClusterSpec {
             workers: world.workers,
             slots: world.slots.max(parallelism.div_ceil(world.workers)),

@@ -151,7 +151,8 @@ fn is_in_machines(planted: &Planted) -> Result<bool, Failure> {
 /// Those that the manifest names, and then all.
 fn descriptions(planted: &Planted) -> Vec<String> {
     let mut worlds = planted.worlds.clone();
-    let named: Vec<String> = worlds::all().iter().map(|world| world.name.to_owned()).filter(|name| !planted.worlds.contains(name)).collect();
+    let named: Vec<String> =
+        worlds::all().iter().map(|world| world.name.to_owned()).filter(|name| !planted.worlds.contains(name)).collect();
     worlds.extend(named);
     worlds
 }

@@ -47,14 +47,11 @@ pub trait Signs {
 }
 
 impl Signs for subtask::Input {
-    const MOMENTS: &'static [Moment] =
-        &[Moment::BarrierArrived, Moment::BarrierAnnounced, Moment::SnapshotDurable, Moment::SnapshotFailed];
+    const MOMENTS: &'static [Moment] = &[Moment::BarrierArrived, Moment::BarrierAnnounced, Moment::SnapshotDurable, Moment::SnapshotFailed];
 
     fn sign(&self) -> Option<Sign> {
         match self {
-            Self::Barrier { channel, checkpoint } => {
-                Sign::about(Moment::BarrierArrived, Some(*checkpoint), Detail::Channel(*channel))
-            }
+            Self::Barrier { channel, checkpoint } => Sign::about(Moment::BarrierArrived, Some(*checkpoint), Detail::Channel(*channel)),
             Self::Announced { channel, checkpoint, .. } => {
                 Sign::about(Moment::BarrierAnnounced, Some(*checkpoint), Detail::Channel(*channel))
             }
@@ -97,14 +94,8 @@ impl Signs for subtask::Output {
 }
 
 impl<S> Signs for coordinator::Input<S> {
-    const MOMENTS: &'static [Moment] = &[
-        Moment::WorkerJoined,
-        Moment::WorkerLost,
-        Moment::AckReceived,
-        Moment::LocationReady,
-        Moment::Discarded,
-        Moment::HookFailed,
-    ];
+    const MOMENTS: &'static [Moment] =
+        &[Moment::WorkerJoined, Moment::WorkerLost, Moment::AckReceived, Moment::LocationReady, Moment::Discarded, Moment::HookFailed];
 
     fn sign(&self) -> Option<Sign> {
         match self {
@@ -112,9 +103,7 @@ impl<S> Signs for coordinator::Input<S> {
             Self::WorkerLost { worker, .. } | Self::Fired(Timer::WorkerSilent(worker, _)) => {
                 Sign::about(Moment::WorkerLost, None, Detail::Worker(*worker))
             }
-            Self::Acknowledged { checkpoint, task, .. } => {
-                Sign::about(Moment::AckReceived, Some(*checkpoint), Detail::Task(*task))
-            }
+            Self::Acknowledged { checkpoint, task, .. } => Sign::about(Moment::AckReceived, Some(*checkpoint), Detail::Task(*task)),
             Self::LocationReady(checkpoint) => Sign::of(Moment::LocationReady, *checkpoint),
             Self::Discarded(checkpoint) => Sign::of(Moment::Discarded, *checkpoint),
             Self::HooksFailed(checkpoint) => Sign::of(Moment::HookFailed, *checkpoint),

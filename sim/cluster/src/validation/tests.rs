@@ -29,7 +29,8 @@ struct Story(Validation);
 impl Story {
     fn begun() -> Self {
         let mut story = Self(Validation::default());
-        let source = MachineStep::Subtask(attempt(), TaskId::new(0, 0), Step::Recovered(Participant { channels: 1, ..Participant::default() }));
+        let source =
+            MachineStep::Subtask(attempt(), TaskId::new(0, 0), Step::Recovered(Participant { channels: 1, ..Participant::default() }));
         story.0.machine(NODE, source).expect("it begins");
         story.0.said.by_subtask(attempt(), TaskId::new(0, 0), &Output::Forward(C1));
         story.step(Step::Recovered(Participant { channels: 2, ..Participant::default() })).expect("it begins");

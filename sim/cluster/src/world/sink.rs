@@ -2,6 +2,8 @@
 
 use crate::world::{lock, NodeIndex, WorldEvent};
 use cofferdam_engine::observe::{Event, MachineStep};
+use cofferdam_engine::sight::Sight;
+use cofferdam_engine::sometimes::Point;
 use madsim::time::TimeHandle;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,6 +26,18 @@ pub trait Watcher: Send {
     /// A machine of the protocol on a node gets something, or something is done for it.
     fn machine(&mut self, at: Duration, node: NodeIndex, step: MachineStep) {
         let _ = (at, node, step);
+    }
+    /// A point of `sometimes!` was reached.
+    fn reached(&mut self, point: &'static Point) {
+        let _ = point;
+    }
+    /// A machine on a node has made a step.
+    fn look(&mut self, at: Duration, node: NodeIndex, sight: &Sight<'_>) {
+        let _ = (at, node, sight);
+    }
+    /// Whether the event that it was told of last is the one at which it wants a picture of the world.
+    fn wants_a_picture(&mut self) -> bool {
+        false
     }
 }
 
@@ -67,6 +81,22 @@ impl Sink {
         if let Some(watcher) = lock(&self.watcher).as_mut() {
             watcher.world_event(self.time.elapsed(), event);
         }
+    }
+
+    pub(crate) fn reached(&self, point: &'static Point) {
+        if let Some(watcher) = lock(&self.watcher).as_mut() {
+            watcher.reached(point);
+        }
+    }
+
+    pub(crate) fn look(&self, node: NodeIndex, sight: &Sight<'_>) {
+        if let Some(watcher) = lock(&self.watcher).as_mut() {
+            watcher.look(self.time.elapsed(), node, sight);
+        }
+    }
+
+    pub(crate) fn wants_a_picture(&self) -> bool {
+        lock(&self.watcher).as_mut().is_some_and(|watcher| watcher.wants_a_picture())
     }
 
     /// Counts a fault that really happened.

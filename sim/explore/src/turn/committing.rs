@@ -82,8 +82,7 @@ impl Turn<'_> {
                     }
                 }
                 Output::ListStaged => {
-                    let staged =
-                        |closed: &Closed| Staged { name: closed.name.to_string(), maker: closed.maker, attempt: closed.attempt };
+                    let staged = |closed: &Closed| Staged { name: closed.name.to_string(), maker: closed.maker, attempt: closed.attempt };
                     let found = self.state.storage.staged.values().map(staged).collect();
                     self.step_sink(worker, task, Input::Found(found));
                 }

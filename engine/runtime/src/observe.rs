@@ -244,6 +244,8 @@ moments! {
     OriginUnmade = "origin-unmade",
     /// Coordinator: nothing of it is left.
     OriginForgotten = "origin-forgotten",
+    /// Coordinator: a worker of another release is not taken.
+    WorkerRefused = "worker-refused",
 }
 
 impl fmt::Display for Event {

@@ -1,5 +1,6 @@
 //! What coordinator and workers say to each other.
 
+use super::formats::Formats;
 use crate::channel::ChannelId;
 use crate::record::SavepointFormat;
 use crate::task::{TaskControl, TaskReport};
@@ -48,6 +49,8 @@ pub enum ToCoordinator {
     Command(Command),
     /// The first message of a worker.
     Register {
+        /// What it writes.
+        formats: Formats,
         /// Who.
         worker: WorkerId,
         /// How many subtasks of each vertex it can run.
@@ -108,6 +111,11 @@ pub enum ToWorker {
     Stop {
         /// Which.
         attempt: AttemptId,
+    },
+    /// Another answer to `Register`: the worker is of another release, and is not taken.
+    Refused {
+        /// What the coordinator writes.
+        formats: Formats,
     },
     /// The job has ended: the worker is not needed any more.
     Shutdown,

@@ -71,9 +71,7 @@ pub const ASSUMPTIONS: &[Assumption] = &[
         text: "What is sent over a channel arrives in the order in which it was sent.",
         broken: "Elements of channels, barriers among them, come behind what was sent after them.",
         expected: Verdict::Violated(&["consistent-cut", "exactly-once-output"]),
-        breaks: |scenario| {
-            outside(scenario).when(nth("checkpoint-triggered", 2), What::ReorderElements { per_mille: 200, for_ms: 8000 })
-        },
+        breaks: |scenario| outside(scenario).when(nth("checkpoint-triggered", 2), What::ReorderElements { per_mille: 200, for_ms: 8000 }),
     },
     Assumption {
         name: "durable-snapshots",

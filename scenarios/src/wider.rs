@@ -33,7 +33,7 @@ pub(crate) fn widen(seed: u64, scenario: &mut Scenario) {
     for number in 1..=scenario.cluster.workers {
         if rng.gen_bool(0.25) {
             let shape = *DriftShape::ALL.choose(rng).expect("there are shapes");
-            let (ppm, period_ms) = (rng.gen_range(-MOST_PPM..=MOST_PPM), rng.gen_range(100..5000));
+            let (ppm, period_ms) = (rng.gen_range(-MOST_PPM..=MOST_PPM), rng.gen_range(300..5000));
             world.drifts.push(DriftSpec { node: format!("worker-{number}"), shape, ppm, period_ms });
         }
     }

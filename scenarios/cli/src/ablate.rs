@@ -39,9 +39,11 @@ struct Row {
 pub fn ablate(arguments: &AblateArguments) -> Result<Outcome, Failure> {
     let chosen = chosen(&arguments.assumptions)?;
     let mut rows = vec![row("none", "", "All assumptions hold.", Verdict::Tolerated("nothing is broken"), &intact(), arguments)];
-    rows.extend(chosen.iter().map(|assumption| {
-        row(assumption.name, assumption.text, assumption.broken, assumption.expected, &assumption.ablated(), arguments)
-    }));
+    rows.extend(
+        chosen.iter().map(|assumption| {
+            row(assumption.name, assumption.text, assumption.broken, assumption.expected, &assumption.ablated(), arguments)
+        }),
+    );
     if arguments.json {
         console::say(serde_json::to_string_pretty(&rows).expect("rows have text keys"));
     } else {
@@ -112,7 +114,9 @@ fn table(rows: &[Row]) -> String {
             row.expected.clone(),
             found,
             row.seed.map_or_else(|| "-".to_owned(), |seed| seed.to_string()),
-            row.invariant.zip(row.witness.as_ref()).map_or_else(|| "-".to_owned(), |(invariant, witness)| format!("{invariant}: {witness}")),
+            row.invariant
+                .zip(row.witness.as_ref())
+                .map_or_else(|| "-".to_owned(), |(invariant, witness)| format!("{invariant}: {witness}")),
         ]);
     }
     table.to_string()

@@ -137,8 +137,9 @@ stories! {
     "bit-rot-in-the-only-checkpoint", "A bit flips in the only retained checkpoint, and a worker dies: the job ends, and names the file and the place in it." => |tale| {
         damaged(tale)
             .when(nth("checkpoint-completed", 4), What::BitRot { node: storage(), path: "/chk-".into() })
-            .when(nth("checkpoint-completed", 4), crash("any-worker", 300))
-            .when(nth("checkpoint-completed", 4), crash("any-worker", 300))
+            .when(nth("checkpoint-completed", 4), crash("worker-1", 300))
+            .when(nth("checkpoint-completed", 4), crash("worker-2", 300))
+            .when(nth("checkpoint-completed", 4), crash("worker-3", 300))
     };
     "lost-write-in-the-only-checkpoint", "The storage acknowledges what it never writes, and a worker dies: the job ends, and names the file and the place in it." => |tale| {
         damaged(tale)

@@ -82,7 +82,11 @@ impl Buggify {
     pub fn enable(&self, mut rng: ChaCha8Rng) {
         let chance = |point: &Point, rng: &mut ChaCha8Rng| {
             let (enabled, exponent) = (rng.gen_bool(ENABLED), rng.gen_range(0..7));
-            if enabled { point.most() / f64::from(1 << exponent) } else { 0.0 }
+            if enabled {
+                point.most() / f64::from(1 << exponent)
+            } else {
+                0.0
+            }
         };
         let chances = Point::ALL.iter().map(|point| chance(point, &mut rng)).collect();
         *lock(&self.state) = Some(State { rng, chances });

@@ -74,7 +74,15 @@ impl Disks {
         let mut state = lock(&self.state);
         // Why: disks are found by the index of the node.
         assert_eq!(node.at(), state.disks.len(), "nodes are added in order");
-        state.disks.push(Disk { tree: Tree::new(), settings: DiskSettings::default(), boot: 1, fail_next: Vec::new(), silent: Vec::new(), garbled: BTreeMap::new(), recorded: None });
+        state.disks.push(Disk {
+            tree: Tree::new(),
+            settings: DiskSettings::default(),
+            boot: 1,
+            fail_next: Vec::new(),
+            silent: Vec::new(),
+            garbled: BTreeMap::new(),
+            recorded: None,
+        });
     }
 
     pub(crate) fn mount(&self, folder: &str, storage: NodeIndex) {

@@ -118,7 +118,9 @@ impl Disks {
             }
         }
         match fault {
-            None | Some(DiskFault::ErrorAfter | DiskFault::RotOnRead | DiskFault::ShortRead | DiskFault::LostWrite | DiskFault::Misdirected) => {}
+            None
+            | Some(DiskFault::ErrorAfter | DiskFault::RotOnRead | DiskFault::ShortRead | DiskFault::LostWrite | DiskFault::Misdirected) => {
+            }
             Some(DiskFault::LyingSync) => {
                 match change {
                     Change::Sync { handle } => disk.tree.lie(Ok(handle.inode))?,

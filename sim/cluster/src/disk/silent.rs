@@ -68,8 +68,11 @@ impl Disks {
         let (_, top, below) = (parts.next(), parts.next()?, parts.next()?);
         let top = format!("/{top}/{below}/");
         let files = state.disks[node.at()].tree.all_files(false);
-        let others: Vec<String> =
-            files.into_iter().filter(|(other, bytes)| other != path && other.starts_with(&top) && !bytes.is_empty()).map(|(other, _)| other).collect();
+        let others: Vec<String> = files
+            .into_iter()
+            .filter(|(other, bytes)| other != path && other.starts_with(&top) && !bytes.is_empty())
+            .map(|(other, _)| other)
+            .collect();
         let chosen = (!others.is_empty()).then(|| state.rng.gen_range(0..others.len()))?;
         others.into_iter().nth(chosen)
     }

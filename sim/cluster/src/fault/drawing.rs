@@ -71,7 +71,7 @@ pub(super) fn draw(kind: &str, rng: &mut ChaCha8Rng, drawn: &Drawn<'_>) -> What 
         "reorder-notices" => What::ReorderNotices { per_mille: rng.gen_range(100..=1000), for_ms: 2 * span },
         "clock-drift" => {
             let shape = *DriftShape::ALL.choose(rng).expect("there are shapes");
-            let (ppm, period_ms) = (rng.gen_range(-300_000..=300_000), rng.gen_range(50..3000));
+            let (ppm, period_ms) = (rng.gen_range(-300_000..=300_000), rng.gen_range(300..3000));
             What::ClockDrift { node: engine_node.clone(), shape, ppm, period_ms, for_ms: 2 * span }
         }
         "other-version" => {

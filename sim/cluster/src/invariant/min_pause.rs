@@ -1,8 +1,8 @@
 //! A periodic checkpoint does not begin sooner than min-pause after the last completed one. Failures do not move this.
 
 use super::Invariant;
-use crate::slack::Slack;
 use crate::scenario::CheckpointSpec;
+use crate::slack::Slack;
 use crate::world::NodeIndex;
 use cofferdam_engine::observe::{Actor, Event, Moment};
 use std::time::Duration;

@@ -1,8 +1,8 @@
 //! No checkpoint waits for acknowledgements longer than its timeout, which runs from its trigger.
 
 use super::Invariant;
-use crate::slack::Slack;
 use crate::scenario::CheckpointSpec;
+use crate::slack::Slack;
 use crate::world::{NodeIndex, WorldEvent};
 use cofferdam_engine::observe::{Event, Moment};
 use cofferdam_protocol::CheckpointId;

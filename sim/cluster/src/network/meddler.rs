@@ -156,7 +156,11 @@ impl Wires {
             Some(port) if port == control && is_notice(frame) => {
                 if happens(&mut self.rng, meddling.duplicated_notices) {
                     self.sink.fault("duplicated-notice");
-                    if happens(&mut self.rng, 0.5) { Fate::Twice } else { Fate::TwiceAndLate }
+                    if happens(&mut self.rng, 0.5) {
+                        Fate::Twice
+                    } else {
+                        Fate::TwiceAndLate
+                    }
                 } else if happens(&mut self.rng, meddling.reordered_notices) {
                     self.sink.fault("reordered-notice");
                     Fate::Late

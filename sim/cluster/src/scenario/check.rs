@@ -19,8 +19,8 @@ pub enum ScenarioError {
     #[error("there is no moment {0:?}; see the names in a trace")]
     UnknownMoment(String),
     /// A kind of fault that is not there.
-    #[error("there is no kind of fault {0:?}; there are {}",
-        [KINDS, WORLD_KINDS, OBJECT_KINDS, WORLD_OBJECT_KINDS, LOCAL_KINDS, WORLD_LOCAL_KINDS].concat().join(", "))]
+    #[error("there is no kind of fault {0:?}; there are {all}",
+        all = [KINDS, WORLD_KINDS, OBJECT_KINDS, WORLD_OBJECT_KINDS, LOCAL_KINDS, WORLD_LOCAL_KINDS].concat().join(", "))]
     UnknownKind(String),
     /// It breaks what the engine takes for granted.
     #[error("{0}: the engine does not promise to survive that; set world.outside_atlas, and expect the verdict that it comes to")]

@@ -144,7 +144,7 @@ stories! {
     "lost-write-in-the-only-checkpoint", "The storage acknowledges what it never writes, and a worker dies: the job ends, and names the file and the place in it." => |tale| {
         damaged(tale)
             .job(JobKind::Ledger)
-            .when(nth("checkpoint-triggered", 4), What::LostWrites { node: storage(), per_mille: 1000, paths: vec!["/chk-4/v".into()], for_ms: 8000 })
+            .when(nth("checkpoint-triggered", 4), What::LostWrites { node: storage(), per_mille: 1000, paths: vec!["-a1.".into()], for_ms: 8000 })
             .when(nth("checkpoint-completed", 4), crash("worker-1", 300))
             .when(nth("checkpoint-completed", 4), crash("worker-2", 300))
             .when(nth("checkpoint-completed", 4), crash("worker-3", 300))

@@ -6,6 +6,7 @@
 //! * [`pin`], [`diff`]: a failure that is understood, kept; two traces, side by side.
 //! * [`figure`]: figures of papers, reproduced with correctness asserted in the same runs.
 //! * [`explore`]: the machines of the protocol in small worlds, every interleaving.
+//! * [`ablate`]: the assumptions of the protocol's proof, broken one by one.
 //! * [`run`]: the same engine for real, as processes.
 //! * [`command`]: what a user tells a running job.
 //! * [`planted`]: whether planted bugs are caught.
@@ -15,6 +16,7 @@
 //! Exit codes: 0 all is well, 1 it ran and something is wrong, 2 it could not be run as asked, 3 the job was cancelled, 4 it was stopped with a
 //! savepoint, 5 an exploration was cut off by time or memory, with no promise broken in what it has seen.
 
+mod ablate;
 mod args;
 mod command;
 mod console;
@@ -64,6 +66,7 @@ fn perform(command: Command) -> Result<Outcome, Failure> {
         Command::Diff(arguments) => diff::diff(&arguments),
         Command::Figure(arguments) => figure::figure(&arguments),
         Command::Explore(arguments) => explore::explore(&arguments),
+        Command::Ablate(arguments) => ablate::ablate(&arguments),
         Command::Run(arguments) => run::run(arguments),
         Command::Savepoint(arguments) => command::savepoint(&arguments),
         Command::Stop(arguments) => command::stop(&arguments),

@@ -128,7 +128,7 @@ pub(crate) trait Tale: Sized + Into<Scenario> {
 #[must_use]
 pub fn all() -> Vec<Story> {
     let told = [told(), state::told(), local::told(), small_state::told(), windows::told(), transactions::told(), unaligned::told()];
-    told.into_iter().chain([restore::told(), leftovers::told()]).flatten().collect()
+    told.into_iter().chain([restore::told(), leftovers::told(), shapes::all(), event_time::told()]).flatten().collect()
 }
 
 macro_rules! stories {
@@ -147,9 +147,11 @@ macro_rules! stories {
 #[cfg(feature = "rocksdb")]
 pub(crate) use stories;
 
+mod event_time;
 mod leftovers;
 mod local;
 mod restore;
+mod shapes;
 mod small_state;
 mod state;
 mod transactions;

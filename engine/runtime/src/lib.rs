@@ -18,4 +18,5 @@ pub mod record;
 pub mod state;
 pub mod storage;
 pub mod task;
+pub mod watermark;
 pub mod window;

@@ -72,7 +72,7 @@ impl WordCount {
     fn log(&self) -> LogSettings {
         let partitions = Partition::cut(&self.input, self.input_size_bytes, PARTITIONS);
         let chunk_bytes = if self.pace.is_some() { PACED_CHUNK_BYTES } else { CHUNK_BYTES };
-        LogSettings { partitions: Arc::new(partitions), chunk_bytes, pace: self.pace, event_times: None, backlog_bytes: None }
+        LogSettings { partitions: Arc::new(partitions), chunk_bytes, pace: self.pace, event_times: None, backlog_bytes: None, follow: None }
     }
 
     fn max() -> MaxParallelism {

@@ -191,7 +191,7 @@ fn expand_state(seed: u64) -> Scenario {
     // The last draws, for the same reason.
     if rng.gen_bool(0.3) {
         scenario.job.kind = if rng.gen_bool(0.5) { JobKind::Patterns } else { JobKind::IdleSplit };
-        scenario.job.lines = scenario.job.lines.clamp(150, 250);
+        scenario.job.lines = scenario.job.lines.clamp(200, 250);
         scenario.checkpoints.mode = Mode::ExactlyOnce;
     }
     scenario

@@ -4,7 +4,7 @@ use super::*;
 
 fn silent(tale: Scenario) -> Scenario {
     tale.job(JobKind::IdleSplit).with(|scenario| {
-        (scenario.job.lines, scenario.job.keys, scenario.job.partitions) = (160, 12, 2);
+        (scenario.job.lines, scenario.job.keys, scenario.job.partitions) = (200, 12, 2);
         (scenario.job.pace_ms, scenario.job.chunk_bytes) = (15, 60);
         (scenario.checkpoints.interval_ms, scenario.calm_after_ms) = (150, 5000);
     })

@@ -52,7 +52,7 @@ pub fn lane_of(origin: &str) -> String {
 /// How many lines of a partition that falls silent come before that.
 #[must_use]
 pub fn before_silence(lines: usize) -> usize {
-    lines / 8
+    lines / 16
 }
 
 /// Where the logs are.

@@ -195,29 +195,29 @@ pub(super) fn build<E: Env>(
         job.source(logs[index].source, move || Numbering::new(LogSource::new(settings.clone()), &log, watch.clone()))
     };
     let eye = |at: &'static str, rule: Rule| Eye::new(watch.clone(), at, rule);
-    let gather = |rule: Rule| {
-        let eye = eye("gather", rule);
+    let gather = || {
+        let eye = eye("gather", Rule::ByKey);
         move |by_lane: [bool; 2]| Gather::new(eye.clone(), by_lane)
     };
     match shape {
         Shape::Chain => {
-            let gather = gather(Rule::Behind);
-            let beside = source(0).seal().onward().map(looking(eye("beside", Rule::First)));
+            let gather = gather();
+            let beside = source(0).seal().onward().map(looking(eye("beside", Rule::ByKey)));
             beside.key_by(key).process("gather", move || gather([false; 2])).sink("table", table);
         }
         Shape::Shuffle => {
-            let (gather, watch) = (gather(Rule::Behind), watch.clone());
+            let (gather, watch) = (gather(), watch.clone());
             let dealt = source(0).rebalance().map(looking(eye("dealt", Rule::InTurn(spec.parallelism))));
             let sorted = dealt.key_by(Parcel::lane).process("sort", move || Sort::sending(&watch));
             sorted.key_by(key).process("gather", move || gather([false; 2])).sink("table", table);
         }
         Shape::Join => {
-            let gather = gather(Rule::First);
+            let gather = gather();
             let (left, right) = (source(0).key_by(key), source(1).key_by(key));
             left.connect(right).process("gather", move || GatherTwo(gather([false; 2]))).sink("table", table);
         }
         Shape::Diamond => {
-            let (gather, at_left) = (gather(Rule::Behind), eye("left", Rule::First));
+            let (gather, at_left) = (gather(), eye("left", Rule::ByKey));
             let top = source(0).seal();
             let left = top.key_by(Parcel::lane).process("left", move || Sort::watching(at_left.clone()));
             // Each side has senders of its own.
@@ -225,17 +225,17 @@ pub(super) fn build<E: Env>(
                 let Sent { sender, life, number } = parcel.sent();
                 parcel.sent_by(Sent { sender: sender + 500, life, number })
             };
-            let right = top.onward().map(looking(eye("right", Rule::First))).map(aside);
+            let right = top.onward().map(looking(eye("right", Rule::ByKey))).map(aside);
             let (left, right) = (left.key_by(key), right.key_by(key));
             left.connect(right).process("gather", move || GatherTwo(gather([true, false]))).sink("table", table);
         }
         Shape::Union => {
-            let gather = gather(Rule::Behind);
-            let both = source(0).union(source(1)).map(looking(eye("both", Rule::First)));
+            let gather = gather();
+            let both = source(0).union(source(1)).map(looking(eye("both", Rule::ByKey)));
             both.key_by(key).process("gather", move || gather([false; 2])).sink("table", table);
         }
         Shape::Broadcast => {
-            let (gather, side) = (gather(Rule::First), eye("side", Rule::First));
+            let (gather, side) = (gather(), eye("side", Rule::ByKey));
             let beside = source(0).key_by(key).connect_broadcast(source(1).seal());
             let make = move || GatherBeside { gather: gather([false; 2]), side: side.clone() };
             beside.process("gather", make).sink("table", table);

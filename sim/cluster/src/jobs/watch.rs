@@ -133,18 +133,15 @@ pub(super) struct Eye {
     at: &'static str,
     rule: Rule,
     seen: Mutex<BTreeMap<String, (u64, u64)>>,
-    life: Mutex<u64>,
 }
 
 /// What the mapping of an edge promises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rule {
-    /// Each key of each sender keeps its order, at any parallelism, and nothing new comes before what was under way.
-    First,
-    /// The same of all that a sender sends to this subtask, where the parallelism has stayed what it was.
+    /// Each key of each sender keeps its order, at any parallelism: also what was under way and what is new.
+    ByKey,
+    /// All that a sender sends to this subtask does, where the parallelism has stayed what it was.
     InTurn(u32),
-    /// Behind other subtasks: each key of each sender keeps its order.
-    Behind,
 }
 
 impl Clone for Eye {
@@ -155,34 +152,22 @@ impl Clone for Eye {
 
 impl Eye {
     pub(super) fn new(watch: Watch, at: &'static str, rule: Rule) -> Self {
-        Self { watch, at, rule, seen: Mutex::default(), life: Mutex::default() }
+        Self { watch, at, rule, seen: Mutex::default() }
     }
 
     /// A record of this sender and key has come.
     pub(super) fn look(&self, key: &str, sent: Sent) {
         let Sent { sender, life, number } = sent;
         let class = match self.rule {
-            Rule::First | Rule::Behind => format!("{sender} {key}"),
+            Rule::ByKey => format!("{sender} {key}"),
             Rule::InTurn(parallelism) if self.watch.had(life, parallelism) => sender.to_string(),
             Rule::InTurn(_) => return,
         };
         let before = self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(class, (life, number));
         if let Some((before_life, before_number)) = before.filter(|before| *before >= (life, number)) {
-            let of = if self.rule == Rule::Behind { "through" } else { "from" };
-            self.watch.violated(
-                NAME,
-                format!(
-                    "{}: record {number} of life {life} {of} sender {sender} for {key} comes behind {before_number} of life {before_life}",
-                    self.at
-                ),
-            );
+            let what = format!("record {number} of life {life} from sender {sender} for {key}");
+            self.watch.violated(NAME, format!("{}: {what} comes behind {before_number} of life {before_life}", self.at));
         }
-        let newest = &mut *self.life.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.rule != Rule::Behind && life < *newest {
-            let witness = format!("{}: what was under way since life {life} comes behind a record of life {newest}", self.at);
-            self.watch.violated(NAME, witness);
-        }
-        *newest = life.max(*newest);
     }
 }
 
@@ -245,21 +230,20 @@ mod tests {
 
     #[test]
     fn senders_and_keys_may_come_in_any_order_to_each_other() {
-        assert_eq!(judged(Rule::First, &[("a", 0, 1, 4), ("b", 0, 1, 2), ("a", 1, 1, 3), ("a", 0, 2, 0)]), None);
+        assert_eq!(judged(Rule::ByKey, &[("a", 0, 1, 4), ("b", 0, 1, 2), ("a", 1, 1, 3), ("a", 0, 2, 0)]), None);
     }
 
     #[test]
     fn a_record_that_comes_again_or_too_late_is_red() {
-        assert!(judged(Rule::First, &[("a", 0, 1, 4), ("a", 0, 1, 4)]).is_some());
-        assert!(judged(Rule::Behind, &[("a", 0, 1, 4), ("a", 0, 1, 3)]).is_some());
+        assert!(judged(Rule::ByKey, &[("a", 0, 1, 4), ("a", 0, 1, 4)]).is_some());
+        assert!(judged(Rule::ByKey, &[("a", 0, 1, 4), ("a", 0, 1, 3)]).is_some());
         assert!(judged(Rule::InTurn(2), &[("a", 0, 1, 4), ("b", 0, 1, 3)]).is_some());
     }
 
     #[test]
-    fn what_was_under_way_behind_something_new_is_red_but_not_behind_other_subtasks() {
-        let late = [("a", 0, 2, 0), ("b", 1, 1, 9)];
-        assert!(judged(Rule::First, &late).is_some_and(|red| red.contains("since life 1")));
-        assert_eq!(judged(Rule::Behind, &late), None);
+    fn what_was_under_way_behind_something_new_is_red() {
+        assert!(judged(Rule::ByKey, &[("a", 0, 2, 0), ("a", 0, 1, 9)]).is_some_and(|red| red.contains("of life 1 ")));
+        assert!(judged(Rule::InTurn(3), &[("b", 0, 2, 7), ("a", 0, 2, 3)]).is_some());
     }
 
     #[test]
@@ -284,7 +268,7 @@ mod tests {
 
     #[test]
     fn a_copy_of_an_eye_has_seen_nothing() {
-        let eye = Eye::new(Watch::nobody(), "gather", Rule::First);
+        let eye = Eye::new(Watch::nobody(), "gather", Rule::ByKey);
         eye.look("a", Sent { sender: 0, life: 1, number: 4 });
         assert!(eye.clone().seen.lock().expect("nobody panics").is_empty());
     }

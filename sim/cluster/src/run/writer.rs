@@ -65,11 +65,12 @@ impl Run {
         // A window that ends behind all that the silent partition has said can only be given out without it.
         let without_it = latest(&silent_lines[..silent.1]) + WINDOW_MS;
         let came_back = latest(silent_lines);
-        let whole: Vec<(String, String)> = others.iter().map(|(path, _)| (path.clone(), text(self.lines(path)))).collect();
+        let rest = |(path, count): &Begun| (path.clone(), text(&self.lines(path)[*count..]));
+        let of_others: Vec<(String, String)> = others.iter().map(rest).collect();
         let (world, watch, storage) = (self.world.clone(), self.watch.clone(), self.storage);
-        let of_silent = (silent.0.clone(), text(silent_lines));
+        let of_silent = rest(&silent);
         let write = move |(path, text): &(String, String)| {
-            world.storage(storage).write_now(path, text.as_bytes()).expect("the disk takes the input");
+            world.storage(storage).extend_now(path, text.as_bytes()).expect("the disk takes the input");
         };
         let world = self.world.clone();
         let writing = async move {
@@ -80,7 +81,7 @@ impl Run {
             while watch.reached().record_ms < came_back {
                 world.sleep(LOOKS).await;
             }
-            whole.iter().for_each(write);
+            of_others.iter().for_each(write);
         };
         self.world.spawn("writer", writing).detach();
     }

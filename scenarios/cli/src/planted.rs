@@ -1,12 +1,15 @@
 //! `cofferdam planted`: a checker that never fired proves nothing. Plants known bugs, one at a time, in a copy of the workspace,
 //! and sees whether a sweep, an exploration or a test catches each by the invariant that must.
 //!
+//! * [`together`]: many bugs in one build, each behind a switch ([`switches`]); one that needs a build of its own gets it.
 //! * [`search`]: explorations and tests.
 //! * [`manifest`]: which bugs there are.
 //! * [`workspace`]: the copy, the patch, the build.
 
 mod manifest;
 mod search;
+mod switches;
+mod together;
 mod workspace;
 
 use crate::args::PlantedArguments;
@@ -18,9 +21,10 @@ use cofferdam_sim::run::simulate;
 use cofferdam_sim::verdict::Keep;
 use manifest::{Manifest, Planted, Search};
 use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 use std::time::Instant;
-use workspace::{Broken, Workspace};
+use workspace::{Broken, Bug, Workspace};
 
 /// What became of a planted bug.
 #[derive(Debug, Serialize)]
@@ -74,6 +78,10 @@ struct Row {
     seeds_until_caught: Option<u64>,
     /// Seconds of sweeping, without the build.
     seconds_until_caught: Option<f64>,
+    /// Processor seconds of the whole search.
+    cpu_seconds: Option<f64>,
+    /// What the failing run was, and what is left of it once it has been made small.
+    shrunk: Option<search::Made>,
     witness: Option<String>,
     /// Why there is no verdict.
     problem: Option<String>,
@@ -86,18 +94,26 @@ struct Row {
 pub fn planted(arguments: &PlantedArguments) -> Result<Outcome, Failure> {
     let workspace = Workspace::find()?;
     let manifest = Manifest::read(&workspace.manifest())?;
-    let mut rows = Vec::new();
-    for planted in manifest.select(&arguments.ids)? {
+    let selected = manifest.select(&arguments.ids)?;
+    // For one bug, its own build is as fast, and closer to what the patch says.
+    let switched = if selected.len() > 1 { together::plant(&workspace, &selected)? } else { BTreeSet::new() };
+    let mut rows = BTreeMap::new();
+    let numbered = || selected.iter().enumerate().map(|(at, planted)| (at + 1, *planted));
+    // Builds of their own come last: they overwrite the common one.
+    let alone = numbered().filter(|(number, _)| !switched.contains(number));
+    for (number, planted) in numbered().filter(|(number, _)| switched.contains(number)).chain(alone) {
         console::note(format_args!("{}: {}", planted.id, planted.title));
-        let row = plant(&workspace, planted, arguments.jobs)?;
+        let bug = if switched.contains(&number) { Bug::Switched(number) } else { Bug::BuiltIn };
+        let row = plant(&workspace, planted, bug, arguments)?;
         console::note(format_args!(
             "{}: {}{}",
             planted.id,
             row.verdict.text(),
             row.problem.as_deref().map(|why| format!(", {why}")).unwrap_or_default()
         ));
-        rows.push(row);
+        rows.insert(number, row);
     }
+    let rows: Vec<Row> = rows.into_values().collect();
     if arguments.json {
         console::say(serde_json::to_string_pretty(&rows).expect("rows have text keys and finite numbers"));
     } else {
@@ -107,7 +123,7 @@ pub fn planted(arguments: &PlantedArguments) -> Result<Outcome, Failure> {
     Ok(if all_caught { Outcome::Green } else { Outcome::Red })
 }
 
-fn plant(workspace: &Workspace, planted: &Planted, jobs: Option<usize>) -> Result<Row, Failure> {
+fn plant(workspace: &Workspace, planted: &Planted, bug: Bug, arguments: &PlantedArguments) -> Result<Row, Failure> {
     let mut row = Row {
         id: planted.id.clone(),
         bug: planted.bug.clone(),
@@ -119,43 +135,62 @@ fn plant(workspace: &Workspace, planted: &Planted, jobs: Option<usize>) -> Resul
         seed: None,
         seeds_until_caught: None,
         seconds_until_caught: None,
+        cpu_seconds: None,
+        shrunk: None,
         witness: None,
         problem: None,
     };
-    let begun = Instant::now();
-    let applied = workspace.apply(&planted.patch)?;
-    let built = match (applied, planted.search()) {
-        (Ok(()), Search::Sweep | Search::Explore(_)) => workspace.build(&planted.features)?,
-        (applied, _) => applied,
-    };
-    match built {
-        Ok(()) => console::note(format_args!("{}: built in {:.0} s", planted.id, begun.elapsed().as_secs_f64())),
-        Err(broken) => {
-            (row.verdict, row.problem) = match broken {
-                Broken::Patch(why) => (Verdict::DoesNotApply, Some(why)),
-                Broken::Build(why) => (Verdict::DoesNotBuild, Some(why)),
-            };
-            return Ok(row);
+    match bug {
+        Bug::Switched(_) => {}
+        Bug::BuiltIn => {
+            if let Err(broken) = build_alone(workspace, planted)? {
+                (row.verdict, row.problem) = match broken {
+                    Broken::Patch(why) => (Verdict::DoesNotApply, Some(why)),
+                    Broken::Build(why) => (Verdict::DoesNotBuild, Some(why)),
+                };
+                return Ok(row);
+            }
         }
     }
+    let before = search::cpu_of_children();
     let searched = match planted.search() {
-        Search::Sweep => match sweep(workspace, planted, jobs)? {
+        Search::Sweep => match sweep(workspace, planted, bug, arguments.jobs)? {
             Ok(figures) => judge(planted, &figures, &mut row).map(Ok)?,
             Err(why) => Err(why),
         },
-        Search::Explore(worlds) => search::explore(workspace, planted, worlds, &mut row)?,
-        Search::Test(tests) => search::test(workspace, planted, tests, &mut row)?,
+        Search::Explore(worlds) => search::explore(workspace, planted, bug, worlds, &mut row)?,
+        Search::Test(tests) => search::test(workspace, planted, bug, tests, &mut row)?,
     };
+    // A test is built first; how long that takes says nothing about the bug.
+    if !matches!(planted.search(), Search::Test(_)) {
+        row.cpu_seconds = search::cpu_of_children().zip(before).map(|(after, before)| after - before);
+    }
+    if arguments.shrink && row.seed.is_some() {
+        row.shrunk = search::shrink(workspace, planted, bug)?;
+    }
     if let Err(why) = searched {
         (row.verdict, row.problem) = (Verdict::DoesNotRun, Some(why));
     }
     Ok(row)
 }
 
+fn build_alone(workspace: &Workspace, planted: &Planted) -> Result<Result<(), Broken>, Failure> {
+    let begun = Instant::now();
+    let built = match (workspace.apply(&planted.patch)?, planted.search()) {
+        (Ok(()), Search::Sweep | Search::Explore(_)) => workspace.build(&planted.features)?,
+        (applied, _) => applied,
+    };
+    if built.is_ok() {
+        console::note(format_args!("{}: built in {:.0} s", planted.id, begun.elapsed().as_secs_f64()));
+    }
+    Ok(built)
+}
+
 /// Sweeps with the patched binary, until one of the named invariants is violated. `Err` says why it broke down.
-fn sweep(workspace: &Workspace, planted: &Planted, jobs: Option<usize>) -> Result<Result<Figures, String>, Failure> {
+fn sweep(workspace: &Workspace, planted: &Planted, bug: Bug, jobs: Option<usize>) -> Result<Result<Figures, String>, Failure> {
     let (json, failure) = (workspace.scratch(&planted.id, "json"), workspace.scratch(&planted.id, "toml"));
     let mut command = Command::new(workspace.binary());
+    bug.tell(&mut command);
     command.arg("sweep").args(&planted.scenarios).args(["--seeds", &planted.seeds]);
     command.arg(format!("--until-violation={}", planted.accepted().join(",")));
     command.arg("--json").arg(&json).arg("--failure").arg(&failure);
@@ -196,7 +231,7 @@ fn judge(planted: &Planted, figures: &Figures, row: &mut Row) -> Result<(), Fail
 
 fn table(rows: &[Row]) -> String {
     let mut table = console::table();
-    table.set_header(["id", "bug", "invariant", "caught by", "in", "seeds", "seconds", "verdict"]);
+    table.set_header(["id", "bug", "invariant", "caught by", "in", "seeds", "seconds", "CPU s", "shrunk", "verdict"]);
     for row in rows {
         let seed = row.seed.map(|seed| format!(" --seed {seed}")).unwrap_or_default();
         let scenario = row.scenario.as_deref().map(|scenario| format!("{scenario}{seed}"));
@@ -208,6 +243,8 @@ fn table(rows: &[Row]) -> String {
             scenario.unwrap_or_else(|| "-".into()),
             row.seeds_until_caught.map_or("-".into(), |seeds| seeds.to_string()),
             row.seconds_until_caught.map_or("-".into(), |seconds| format!("{seconds:.1}")),
+            row.cpu_seconds.map_or("-".into(), |seconds| format!("{seconds:.2}")),
+            row.shrunk.as_ref().map_or("-".into(), |made| made.small.clone()),
             row.verdict.text().into(),
         ]);
     }

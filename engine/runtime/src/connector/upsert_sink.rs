@@ -112,12 +112,14 @@ async fn read_text<E: Env>(env: &E, path: &str) -> Result<Option<String>, Connec
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(ConnectorError::io(path)(error)),
     };
-    let mut bytes = Vec::new();
+    // Most segments are small, and clearing a large buffer takes longer than reading one of them.
+    let (mut bytes, mut piece) = (Vec::new(), 16 << 10);
     loop {
         let held = bytes.len();
-        bytes.resize(held + (256 << 10), 0);
+        bytes.resize(held + piece, 0);
         let read = file.read_at(held as u64, &mut bytes[held..]).await.map_err(ConnectorError::io(path))?;
         bytes.truncate(held + read);
+        piece = (piece * 2).min(1 << 20);
         if read == 0 {
             break;
         }

@@ -46,7 +46,8 @@ const KEPT: usize = 2;
 const SIZE_LIMIT: u64 = 16 << 20;
 /// How often opening starts over because another coordinator went on writing in between.
 const OPEN_ROUNDS: u32 = 8;
-const READ_SIZE: usize = 64 << 10;
+/// Entries are small; a larger one takes more reads.
+const READ_SIZE: usize = 4 << 10;
 
 /// The journal of one coordinator process.
 #[derive(Debug)]

@@ -1,13 +1,13 @@
 //! Bugs that no sweep has to look for: explorations of small worlds, and tests.
 
 use super::manifest::Planted;
-use super::workspace::{Broken, Workspace};
+use super::workspace::{Broken, Bug, Workspace};
 use super::{Row, Verdict};
 use crate::failure::{one_line, Failure};
 use cofferdam_explore::explore::{self as exploration, Manner};
 use cofferdam_explore::turn::Setup;
 use cofferdam_explore::worlds;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::process::Command;
 use std::time::Instant;
 
@@ -23,13 +23,20 @@ struct Explored {
 ///
 /// # Errors
 /// The binary cannot be started, or its figures not be read.
-pub fn explore(workspace: &Workspace, planted: &Planted, worlds: &[String], row: &mut Row) -> Result<Result<(), String>, Failure> {
+pub fn explore(
+    workspace: &Workspace,
+    planted: &Planted,
+    bug: Bug,
+    worlds: &[String],
+    row: &mut Row,
+) -> Result<Result<(), String>, Failure> {
     for world in worlds {
         let (json, failure) = (workspace.scratch(&planted.id, "json"), workspace.scratch(&planted.id, "toml"));
         let mut words = world.split(' ');
         let name = words.next().unwrap_or_default();
         let bounds: Vec<&str> = words.collect();
         let mut command = Command::new(workspace.binary());
+        bug.tell(&mut command);
         command.args(["explore", name]).args(bounds.iter().flat_map(|bound| ["--bound", bound]));
         command.arg("--json").arg(&json).arg("--failure").arg(&failure);
         let output = command.output().map_err(|source| Failure::System { purpose: "start the patched exploration", source })?;
@@ -72,11 +79,11 @@ fn is_green(name: &str, bounds: &[&str]) -> bool {
 ///
 /// # Errors
 /// cargo cannot be started.
-pub fn test(workspace: &Workspace, planted: &Planted, tests: &[String], row: &mut Row) -> Result<Result<(), String>, Failure> {
+pub fn test(workspace: &Workspace, planted: &Planted, bug: Bug, tests: &[String], row: &mut Row) -> Result<Result<(), String>, Failure> {
     let accepted = planted.accepted();
     for test in tests {
         let begun = Instant::now();
-        let failed = match workspace.test(true, test)? {
+        let failed = match workspace.test(Some(bug), test)? {
             Ok(failed) => failed,
             Err(Broken::Build(why) | Broken::Patch(why)) => {
                 (row.verdict, row.problem) = (Verdict::DoesNotBuild, Some(why));
@@ -89,7 +96,7 @@ pub fn test(workspace: &Workspace, planted: &Planted, tests: &[String], row: &mu
         row.caught_by = Some(found.clone());
         row.scenario = test.split(' ').next().map(ToOwned::to_owned);
         row.seconds_until_caught = Some(begun.elapsed().as_secs_f64());
-        match workspace.test(false, test)? {
+        match workspace.test(None, test)? {
             Ok(healthy) if healthy.is_empty() => {}
             Ok(healthy) => (row.verdict, row.problem) = (Verdict::RedWithoutIt, healthy.into_iter().next()),
             Err(Broken::Build(why) | Broken::Patch(why)) => return Ok(Err(why)),
@@ -97,4 +104,36 @@ pub fn test(workspace: &Workspace, planted: &Planted, tests: &[String], row: &mu
         return Ok(Ok(()));
     }
     Ok(Ok(()))
+}
+
+/// What shrinking made of a failing run, in the words of `shrink`.
+#[derive(Debug, Serialize)]
+pub struct Made {
+    /// The size of the run that failed first.
+    pub large: String,
+    /// The size of what is left.
+    pub small: String,
+}
+
+/// Makes the failure that the sweep has left small, with the patched binary. None if it does not replay there.
+///
+/// # Errors
+/// The binary cannot be started.
+pub fn shrink(workspace: &Workspace, planted: &Planted, bug: Bug) -> Result<Option<Made>, Failure> {
+    let mut command = Command::new(workspace.binary());
+    bug.tell(&mut command);
+    command.arg("shrink").arg(workspace.scratch(&planted.id, "toml")).arg("--output").arg(workspace.scratch(&planted.id, "shrunk.toml"));
+    let output = command.output().map_err(|source| Failure::System { purpose: "start the patched shrinking", source })?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let line = |name: &str| Some(text.lines().find_map(|line| line.trim_start().strip_prefix(name))?.trim().to_owned());
+    Ok(line("from ").zip(line("to ")).map(|(large, small)| Made { large, small }))
+}
+
+/// Processor seconds of all processes that were waited for, in steps of 10 ms. None where there is no `/proc`.
+pub fn cpu_of_children() -> Option<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // Behind the name, which may contain anything: state is the first, and the children's two times the 14th and 15th.
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
+    let ticks = |at: usize| fields.get(at)?.parse::<f64>().ok();
+    Some((ticks(13)? + ticks(14)?) / 100.0)
 }

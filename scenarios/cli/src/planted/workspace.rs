@@ -4,6 +4,7 @@
 //! up to date by writing only those files whose content differs: what was not touched is not compiled again.
 
 use super::manifest::Feature;
+use super::switches;
 use crate::failure::Failure;
 use std::collections::BTreeSet;
 use std::io;
@@ -33,6 +34,25 @@ pub struct Workspace {
     planted: PathBuf,
 }
 
+/// Which bug a process of the copy has.
+#[derive(Clone, Copy, Debug)]
+pub enum Bug {
+    /// The one that it was built with.
+    BuiltIn,
+    /// The one behind this switch.
+    Switched(usize),
+}
+
+impl Bug {
+    /// Tells the process.
+    pub fn tell(self, command: &mut Command) {
+        match self {
+            Self::BuiltIn => command.env_remove(switches::VARIABLE),
+            Self::Switched(number) => command.env(switches::VARIABLE, number.to_string()),
+        };
+    }
+}
+
 impl Workspace {
     /// Looks from the current folder upwards.
     ///
@@ -45,6 +65,11 @@ impl Workspace {
         let root = root.ok_or_else(|| Failure::Manifest { path: manifest_in(&current), what: what.into() })?.to_owned();
         let planted = root.join("target/planted");
         Ok(Self { root, planted })
+    }
+
+    /// The path of a file of the workspace itself.
+    pub fn of(&self, path: &Path) -> PathBuf {
+        self.root.join(path)
     }
 
     /// Where the manifest is.
@@ -79,13 +104,15 @@ impl Workspace {
         Ok(Ok(()))
     }
 
-    /// Runs tests of the workspace, or of the copy: a package, and a part of the tests' names. The names of those that fail.
+    /// Runs tests of the copy, or of the workspace if there is no bug: a package, and a part of the tests' names. The names of those
+    /// that fail.
     ///
     /// # Errors
     /// cargo cannot be started.
-    pub fn test(&self, of_the_copy: bool, test: &str) -> Result<Result<Vec<String>, Broken>, Failure> {
+    pub fn test(&self, bug: Option<Bug>, test: &str) -> Result<Result<Vec<String>, Broken>, Failure> {
         let (package, name) = test.split_once(' ').unwrap_or((test, ""));
-        let mut run = self.cargo(of_the_copy);
+        let mut run = self.cargo(bug.is_some());
+        bug.unwrap_or(Bug::BuiltIn).tell(&mut run);
         run.args(["test", "--package", package, "--lib", "--", name]);
         let ran = output_of(&mut run)?;
         let text = String::from_utf8_lossy(&ran.stdout);
@@ -111,15 +138,79 @@ impl Workspace {
     /// # Errors
     /// cargo cannot be started.
     pub fn build(&self, features: &[Feature]) -> Result<Result<(), Broken>, Failure> {
-        let mut build = self.cargo(true);
-        // Sweeps lack nothing without the default features, and a third less has to be compiled.
-        build.args(["build", "--release", "--package", "cofferdam", "--no-default-features"]);
-        build.args(features.iter().flat_map(|feature| ["--features", feature.name()]));
-        let built = output_of(&mut build)?;
+        let built = output_of(&mut self.building(features))?;
         if !built.status.success() {
             return Ok(Err(Broken::Build(first_line(&built.stderr, "error"))));
         }
         Ok(Ok(()))
+    }
+
+    fn building(&self, features: &[Feature]) -> Command {
+        let mut build = self.cargo(true);
+        // Sweeps lack nothing without the default features, and a third less has to be compiled.
+        build.args(["build", "--release", "--package", "cofferdam", "--no-default-features"]);
+        build.args(features.iter().flat_map(|feature| ["--features", feature.name()]));
+        build
+    }
+
+    /// Brings the copy up to date, and says where it is.
+    ///
+    /// # Errors
+    /// Files cannot be copied.
+    pub fn fresh_copy(&self) -> Result<PathBuf, Failure> {
+        let copy = self.planted.join("workspace");
+        self.synchronise(&copy)?;
+        Ok(copy)
+    }
+
+    /// What a patch makes of the files that it changes, none of which is touched: their paths in the workspace, and content.
+    ///
+    /// # Errors
+    /// Files cannot be copied, or git cannot be started.
+    pub fn patched(&self, patch: &Path) -> Result<Result<Vec<(PathBuf, String)>, Broken>, Failure> {
+        let text = std::fs::read_to_string(patch).map_err(failure("read", patch))?;
+        let changed: Vec<PathBuf> =
+            text.lines().filter_map(|line| line.strip_prefix("+++ b/")).map(|path| path.trim_end().into()).collect();
+        let scratch = self.planted.join("patched");
+        if scratch.exists() {
+            std::fs::remove_dir_all(&scratch).map_err(failure("remove", &scratch))?;
+        }
+        for file in &changed {
+            let to = scratch.join(file);
+            let folder = to.parent().unwrap_or(&scratch);
+            std::fs::create_dir_all(folder).map_err(failure("make", folder))?;
+            // A file that is not there is the patch's own, or git says that it does not apply.
+            if let Ok(content) = std::fs::read(self.root.join(file)) {
+                std::fs::write(&to, content).map_err(failure("write", &to))?;
+            }
+        }
+        let mut apply = Command::new("git");
+        apply.args(["apply", "-p1"]).arg(patch).current_dir(&scratch).env("GIT_CEILING_DIRECTORIES", &self.planted);
+        let applied = output_of(&mut apply)?;
+        if !applied.status.success() {
+            return Ok(Err(Broken::Patch(first_line(&applied.stderr, "error:"))));
+        }
+        let read = |file: PathBuf| {
+            let path = scratch.join(&file);
+            Ok((file, std::fs::read_to_string(&path).map_err(failure("read", &path))?))
+        };
+        Ok(Ok(changed.into_iter().map(read).collect::<Result<_, Failure>>()?))
+    }
+
+    /// Builds the binary of the copy. `Err` has what the compiler does not like: files of the copy, lines, and why.
+    ///
+    /// # Errors
+    /// cargo cannot be started.
+    pub fn build_switched(&self, features: &[Feature]) -> Result<Result<(), Vec<Complaint>>, Failure> {
+        let built = output_of(self.building(features).args(["--message-format", "json"]))?;
+        if built.status.success() {
+            return Ok(Ok(()));
+        }
+        let mut complaints: Vec<Complaint> = String::from_utf8_lossy(&built.stdout).lines().filter_map(Complaint::of).collect();
+        if complaints.is_empty() {
+            complaints.push(Complaint { places: Vec::new(), why: first_line(&built.stderr, "error") });
+        }
+        Ok(Err(complaints))
     }
 
     fn synchronise(&self, copy: &Path) -> Result<(), Failure> {
@@ -155,6 +246,33 @@ impl Workspace {
         let paths = names.map(|name| PathBuf::from(String::from_utf8_lossy(name).into_owned()));
         // A tracked file that was deleted is still listed.
         Ok(paths.filter(|path| self.root.join(path).is_file()).collect())
+    }
+}
+
+/// What the compiler says is wrong.
+pub struct Complaint {
+    /// File, relative to the copy, and line.
+    pub places: Vec<(PathBuf, usize)>,
+    /// In its words.
+    pub why: String,
+}
+
+impl Complaint {
+    /// From a line of `--message-format json`, if it is an error.
+    fn of(line: &str) -> Option<Self> {
+        let message: serde_json::Value = serde_json::from_str(line).ok()?;
+        let message = message.get("message")?;
+        if message.get("level")?.as_str()? != "error" {
+            return None;
+        }
+        let spans = message.get("spans")?.as_array()?.iter();
+        let place = |span: &serde_json::Value| {
+            Some((PathBuf::from(span.get("file_name")?.as_str()?), usize::try_from(span.get("line_start")?.as_u64()?).ok()?))
+        };
+        let places: Vec<_> = spans.filter_map(place).collect();
+        // The last one only counts the others.
+        (!places.is_empty())
+            .then(|| Self { places, why: message.get("message").and_then(|text| text.as_str()).unwrap_or_default().to_owned() })
     }
 }
 

@@ -101,7 +101,15 @@ fn numeric(line: &str, index: usize) -> u64 {
 pub fn state(kind: JobKind, prefix: &Prefix<'_>) -> State {
     let mut state = State::new();
     let mut at = |name: &str, key: &str, zero: Value, change: &mut dyn FnMut(&mut Value)| {
-        change(state.entry(name.to_owned()).or_default().entry(key.to_owned()).or_insert(zero));
+        // Names are copied only when they are new: this is called for each word of each line, once per checkpoint.
+        if !state.contains_key(name) {
+            state.insert(name.to_owned(), BTreeMap::new());
+        }
+        let values = state.get_mut(name).expect("it was just put there");
+        match values.get_mut(key) {
+            Some(value) => change(value),
+            None => change(values.entry(key.to_owned()).or_insert(zero)),
+        }
     };
     let add = |value: &mut Value, amount: u64| {
         if let Value::Number(number) = value {

@@ -429,6 +429,25 @@ three
     }
 
     #[tokio::test]
+    async fn a_partition_that_has_nothing_holds_up_none_of_the_others() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
+        std::fs::write(path("silent"), "").expect("written");
+        std::fs::write(path("lively"), "one\nthree\nthirteen\n").expect("written");
+        let env = RealEnv::default();
+        let mut source = following(&env, &path("silent"), 10, None).await;
+        let mut partitions = source.settings.partitions.as_ref().clone();
+        partitions.push(Partition { path: path("lively"), start: 0, end: 100 });
+        source.settings.partitions = Arc::new(partitions);
+        source.open(&env, place(0, 1), None).await.expect("opens");
+        let mut lines = Vec::new();
+        while lines.len() < 3 {
+            lines.extend(next_line(&mut source, &env).await.0);
+        }
+        assert_eq!((source.watermark(), source.watermark_status()), (7, WatermarkStatus::Active));
+    }
+
+    #[tokio::test]
     async fn a_partition_that_has_nothing_is_idle_until_it_has_and_also_before_a_snapshot_knows_it() {
         let folder = tempfile::tempdir().expect("a folder");
         let (path, env) = (folder.path().join("log").to_str().expect("UTF-8").to_owned(), RealEnv::default());

@@ -20,4 +20,5 @@ pub mod sometimes;
 pub mod state;
 pub mod storage;
 pub mod task;
+pub mod watermark;
 pub mod window;

@@ -2,7 +2,7 @@
 
 use crate::disk::DiskSettings;
 use crate::fault::{Injector, Wish};
-use crate::jobs::{Log, OUTPUT};
+use crate::jobs::{Log, Watch, OUTPUT};
 use crate::network::LinkSettings;
 use crate::object_store::ObjectSettings;
 use crate::oracle::committed_only::CommittedOnly;
@@ -43,6 +43,7 @@ mod damage;
 mod delivery;
 mod judge;
 mod leftovers;
+mod order;
 #[cfg(feature = "rocksdb")]
 pub(crate) mod outside;
 pub mod power_loss;
@@ -53,6 +54,7 @@ pub(crate) mod scratch;
 mod shadow;
 mod stop;
 mod ways;
+mod writer;
 
 use backend::Backends;
 
@@ -214,6 +216,8 @@ struct Run {
     images: Vec<Image>,
     /// Whether this is such a world: it is over with its first savepoint.
     shadow: bool,
+    /// What functions of the jobs see.
+    watch: Watch,
     /// What has been completed, and when.
     completed: Vec<(Duration, CheckpointId)>,
     /// Where it is to stop.
@@ -266,6 +270,7 @@ impl Run {
             delivered: CommittedOnly::default(),
             images: Vec::new(),
             shadow: false,
+            watch: Watch::nobody(),
             completed: Vec::new(),
             until: None,
             stopped: false,
@@ -278,6 +283,7 @@ impl Run {
 
     async fn play(mut self) -> Played {
         self.build_storage();
+        self.begin_writing();
         self.play_job().await;
         if let Some(resume) = self.scenario.resume.take() {
             if lock(&self.seen).violation.is_none() && !self.stopped && self.begin_again(&resume) {
@@ -327,8 +333,9 @@ impl Run {
     }
 
     async fn play_job(&mut self) {
-        let graph: Arc<JobGraph<SimEnv>> = Arc::new(jobs::build(&self.scenario.job, &self.logs, self.job.output));
         let (signals, mut signalled) = mpsc::unbounded_channel();
+        let watch = self.watch.of_next_job(self.seen.clone(), signals.clone());
+        let graph: Arc<JobGraph<SimEnv>> = Arc::new(jobs::build(&self.scenario.job, &self.logs, self.job.output, &watch));
         let tasks = graph.tasks();
         // Nodes are numbered in the order in which they are added: storage, coordinator, workers.
         let coordinator = NodeIndex(u32::try_from(self.world.nodes().len()).expect("a checked scenario has few nodes"));

@@ -16,6 +16,7 @@ use crate::record::{SnapshotRequest, Stop, END_OF_TIME};
 use crate::sight::Sight;
 use crate::sometimes;
 use crate::storage::CheckpointStorage;
+use crate::watermark::{Change, WatermarkStatus};
 use cofferdam_protocol::restore::TaskRestore;
 use cofferdam_protocol::snapshot::{StateShape, TaskSnapshot};
 use cofferdam_protocol::subtask::{self, Subtask};
@@ -313,11 +314,20 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
                 self.tail.emit(&mut self.made)?;
                 self.keyed.spill(&self.context.env, &mut self.operator).await
             }
-            Arrival::Watermark(watermark) => {
-                self.set_clock();
-                self.operator.on_watermark(watermark, &mut self.made);
-                self.tail.emit(&mut self.made)?;
-                self.tail.control(Control::Watermark(watermark))
+            Arrival::Watermark(Change { active, watermark, idle }) => {
+                if active {
+                    self.tail.control(Control::Status(WatermarkStatus::Active))?;
+                }
+                if let Some(watermark) = watermark {
+                    self.set_clock();
+                    self.operator.on_watermark(watermark, &mut self.made);
+                    self.tail.emit(&mut self.made)?;
+                    self.tail.control(Control::Watermark(watermark))?;
+                }
+                if idle {
+                    self.tail.control(Control::Status(WatermarkStatus::Idle))?;
+                }
+                Ok(())
             }
             Arrival::Barrier(channel, checkpoint, request) => {
                 self.tell_of_stop(checkpoint, &request).await?;

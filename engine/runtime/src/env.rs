@@ -1,7 +1,6 @@
 //! The ports: everything that the engine wants from the world. It is generic over [`Env`] and never asks which one it got;
 //! faults enter through here.
 
-use crate::observe::Event;
 use crate::observe::{Event, MachineStep};
 use crate::sight::Sight;
 use crate::sometimes::Point;

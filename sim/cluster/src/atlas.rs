@@ -137,7 +137,7 @@ pub fn covers(what: &What) -> Result<Option<Guarantee>, Outside> {
         What::LyingSyncs { node, .. } => return on_disk(node, Outside::LyingStorage),
         What::ReorderElements { .. } => return Err(Outside::UnorderedChannels),
         What::RewriteInput {} => return Err(Outside::RewrittenInput),
-        What::Cancel {} | What::Checkpoint {} | What::Savepoint { .. } => return Ok(None),
+        What::Cancel {} | What::Checkpoint {} | What::Savepoint { .. } | What::Stop { .. } => return Ok(None),
     };
     Ok(Some(guarantee))
 }

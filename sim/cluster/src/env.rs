@@ -1,6 +1,6 @@
 //! The simulated [`Env`]: what one process on one node sees of the world.
 
-use crate::buggify::Point;
+use crate::buggify;
 use crate::disk::SimFiles;
 use crate::network::{SimListener, SimStream};
 use crate::object_store::SimObjects;
@@ -85,7 +85,7 @@ impl Env for SimEnv {
             return SimTask { abort: None };
         }
         let who = Who { node: Some(self.node()), task: name };
-        if let Some(late) = self.process.world.buggify().late(Point::LateStart) {
+        if let Some(late) = self.process.world.buggify().late(buggify::Point::LateStart) {
             let sleep = self.process.world.sleep(late);
             let begins_late = async move {
                 sleep.await;
@@ -106,7 +106,7 @@ impl Env for SimEnv {
 
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + Send {
         let mut duration = lock(&self.process.node.clock).to_global(duration);
-        if let Some(late) = self.process.world.buggify().late(Point::LateWakeup) {
+        if let Some(late) = self.process.world.buggify().late(buggify::Point::LateWakeup) {
             duration = duration.saturating_add(late);
         }
         let sleep: Sleep = self.process.world.sleep(duration);
@@ -123,7 +123,7 @@ impl Env for SimEnv {
             let rng = &mut *lock(&self.process.node.work_rng);
             (work_time(rng), work_time(rng))
         };
-        let before = before + self.process.world.buggify().late(Point::LongWork).unwrap_or_default();
+        let before = before + self.process.world.buggify().late(buggify::Point::LongWork).unwrap_or_default();
         self.sleep(before).await;
         let done = work();
         self.sleep(after).await;
@@ -137,7 +137,7 @@ impl Env for SimEnv {
 
     async fn connect(&self, address: SocketAddr) -> io::Result<SimStream> {
         self.check_alive()?;
-        if self.process.world.buggify().fires(Point::EarlyConnectTimeout) {
+        if self.process.world.buggify().fires(buggify::Point::EarlyConnectTimeout) {
             return Err(io::ErrorKind::TimedOut.into());
         }
         self.process.world.inner.network.connect(self.node(), address).await

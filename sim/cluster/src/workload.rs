@@ -101,7 +101,11 @@ fn line(kind: JobKind, source: &str, (partition, index): (u32, u32), keys: &mut 
         // No two at one time, and out of order by two or three lines.
         JobKind::Patterns => {
             let time = i64::from(index ^ 3) * 40 + i64::from(partition);
-            format!("{time} k{} {}", key(rng, keys.div_ceil(4)), rng.gen_range(0..4))
+            let count = keys.count;
+            keys.count = count.div_ceil(4);
+            let key = key(rng, keys);
+            keys.count = count;
+            format!("{time} k{key} {}", rng.gen_range(0..4))
         }
         JobKind::Ledger => format!("a{} {}", key(rng, keys), rng.gen_range(1..20)),
         JobKind::Rules if source == "weights" => format!("g{} {}", rng.gen_range(0..GROUPS), rng.gen_range(1..5)),

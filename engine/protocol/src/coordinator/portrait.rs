@@ -67,6 +67,7 @@ fn job(job: &Job) -> (&'static str, usize) {
         Job::Waiting { .. } => ("waiting", 0),
         Job::Deploying { starting } => ("deploying", starting.len()),
         Job::Running => ("running", 0),
+        Job::Stopping(stopping) => ("stopping", stopping.awaited()),
         Job::Committing { missing, .. } => ("committing", missing.len()),
         Job::Failing { stopping, .. } => ("failing", stopping.len()),
         Job::Restarting => ("restarting", 0),
@@ -80,6 +81,7 @@ fn stage(stage: Stage) -> &'static str {
     match stage {
         Stage::Naming => "naming",
         Stage::Locating => "locating",
+        Stage::Enumerating => "enumerating",
         Stage::Hooking => "hooking",
         Stage::Collecting => "collecting",
         Stage::Publishing => "publishing",
@@ -91,6 +93,8 @@ fn stage(stage: Stage) -> &'static str {
 fn kind(kind: Kind) -> &'static str {
     match kind {
         Kind::Savepoint(_) => "savepoint",
+        Kind::Stop { drain: false, .. } => "stop",
+        Kind::Stop { drain: true, .. } => "drain",
         Kind::Requested => "requested",
         Kind::Periodic => "periodic",
     }
@@ -146,6 +150,7 @@ impl<S> fmt::Display for Coordinator<S> {
             Job::TakingOver { .. }
             | Job::Waiting { .. }
             | Job::Running
+            | Job::Stopping(_)
             | Job::Failing { .. }
             | Job::Restarting
             | Job::Ending

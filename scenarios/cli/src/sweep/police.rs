@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
 /// What a run keeps so that it can be told where it parts from another one.
-const EVERYTHING: Keep = Keep { trace: true, hashes: true, outcome: false, states: false };
+const EVERYTHING: Keep = Keep { trace: true, hashes: true, outcome: false, states: false, validate: false };
 
 /// A run that was another one the second time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -287,7 +287,8 @@ impl Turn<'_> {
                     self.breaks(Promise::ExactlyOnce, format!("the job has finished, and r{record} cannot be seen"));
                 }
             }
-            Status::Ended(Ended::Failed(_) | Ended::Cancelled)
+            Status::Ended(Ended::Failed(_) | Ended::Cancelled | Ended::Stopped(_))
+            | Status::Stopping { .. }
             | Status::WaitingForWorkers { .. }
             | Status::Deploying(_)
             | Status::Running(_)

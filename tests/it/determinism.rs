@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::SystemTime;
 
-const EVERYTHING: Keep = Keep { trace: true, hashes: true, outcome: true, states: false };
+const EVERYTHING: Keep = Keep { trace: true, hashes: true, outcome: true, states: false, validate: false };
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 const PINNED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/golden/hashes.txt");
 #[cfg(feature = "rocksdb")]

@@ -25,7 +25,7 @@ use crate::streams::happens;
 use crate::world::{lock, NodeIndex, Sink, WorldEvent};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tree::Tree;
@@ -52,6 +52,8 @@ struct Disk {
     fail_next: Vec<FailNext>,
     /// What it does without telling.
     silent: Vec<Silent>,
+    /// The paths at which something was harmed, whatever has become of it since.
+    ever_harmed: BTreeSet<String>,
     /// How often each path was read wrongly.
     garbled: BTreeMap<String, u32>,
     /// The disk after each change, if that is asked for.
@@ -80,6 +82,7 @@ impl Disks {
             boot: 1,
             fail_next: Vec::new(),
             silent: Vec::new(),
+            ever_harmed: BTreeSet::new(),
             garbled: BTreeMap::new(),
             recorded: None,
         });

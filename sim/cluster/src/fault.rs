@@ -61,6 +61,10 @@ fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
+fn share(per_mille: u32) -> f64 {
+    f64::from(per_mille) / 1000.0
+}
+
 /// What the user wants.
 #[derive(Clone, Debug)]
 pub struct Wish {

@@ -74,6 +74,7 @@ pub fn all(setting: &Setting<'_>) -> Vec<Box<dyn Invariant>> {
         Box::new(written_once::WrittenOnce::default()),
         Box::new(local_copies_pruned::LocalCopiesPruned::default()),
         Box::new(local_copies_optional::LocalCopiesOptional::default()),
+        Box::new(one_release::OneRelease::default()),
         Box::new(stopped_is_over::StoppedIsOver::default()),
         Box::new(one_release::OneRelease::default()),
     ]

@@ -70,6 +70,12 @@ impl DiskControl<'_> {
         lock(&self.disks.state).disks[self.node.at()].tree.harmed()
     }
 
+    /// The paths at which the disk has harmed something, whatever has become of it since.
+    #[must_use]
+    pub fn harmed_ever(&self) -> BTreeSet<String> {
+        lock(&self.disks.state).disks[self.node.at()].ever_harmed.clone()
+    }
+
     /// After how long operations of other nodes on mounted disks fail, of all nodes. 5 s by default.
     pub fn set_mount_timeout(&self, timeout: Duration) {
         lock(&self.disks.state).mount_timeout = timeout;
@@ -145,7 +151,10 @@ impl DiskControl<'_> {
     /// # Errors
     /// As for opening a file; `InvalidInput` behind its end.
     pub fn flip_now(&self, path: &str, at: usize, bits: u8) -> io::Result<()> {
-        lock(&self.disks.state).disks[self.node.at()].tree.flip(path, at, bits)
+        let disk = &mut lock(&self.disks.state).disks[self.node.at()];
+        disk.tree.flip(path, at, bits)?;
+        disk.ever_harmed.insert(path.to_owned());
+        Ok(())
     }
 
     /// Removes a file, now.

@@ -126,6 +126,7 @@ impl Disks {
                     Change::Sync { handle } => disk.tree.lie(Ok(handle.inode))?,
                     _ => disk.tree.lie(Err(path))?,
                 }
+                disk.ever_harmed.insert(path.to_owned());
                 return Ok(None);
             }
             Some(DiskFault::ErrorBefore) => return Err(io::Error::from_raw_os_error(EIO)),
@@ -179,6 +180,7 @@ impl Disks {
             recorded.push(super::Instant { at: self.sink.now(), tree: disk.tree.clone() });
         }
         for harmed in [path].into_iter().filter(|_| fault.is_some_and(|fault| !fault.is_told())).chain(wrong_place.as_deref()) {
+            disk.ever_harmed.insert(harmed.to_owned());
             self.damaged(node, harmed);
         }
         if full {

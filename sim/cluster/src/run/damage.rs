@@ -18,7 +18,8 @@ impl Run {
 
     /// A job that ends because what it is to begin from is damaged names a damaged file, and where in it.
     pub(super) fn judge_damage(&self, cause: &str) {
-        let harmed = self.world.storage(self.storage).harmed_now();
+        // A job that has ended for good takes its checkpoints with it.
+        let harmed = self.world.storage(self.storage).harmed_ever();
         if !harmed.iter().any(|path| names(cause, self.job.root, path)) {
             self.violated("expected-end", format!("the job has ended for damage, but names none of {harmed:?}: {cause}"));
         }

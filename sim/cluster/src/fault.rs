@@ -74,10 +74,6 @@ pub struct Wish {
     pub insist: bool,
 }
 
-fn share(per_mille: u32) -> f64 {
-    f64::from(per_mille) / 1000.0
-}
-
 /// Injects faults, and repairs what they did.
 pub struct Injector {
     world: World,

@@ -118,6 +118,7 @@ fn a_coordinator_begins_from_what_was_written_last() {
         checkpoints: CheckpointSettings::default(),
         restart: RestartStrategy::FixedDelay { attempts: 1, delay: second },
         hooks: false,
+        enumerators: false,
         origin: None,
         local_recovery: false,
         heartbeat_timeout: second,

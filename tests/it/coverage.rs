@@ -14,7 +14,7 @@ fn reasons(place: &Path, found: &mut BTreeSet<String>) {
     if place.is_dir() {
         for entry in std::fs::read_dir(place).expect("a folder of sources") {
             let path = entry.expect("readable").path();
-            if !path.components().any(|part| part.as_os_str() == "tests") {
+            if path.file_stem().is_none_or(|name| name != "tests") {
                 reasons(&path, found);
             }
         }

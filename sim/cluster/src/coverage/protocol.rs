@@ -47,6 +47,8 @@ const COORDINATOR: &[Reason] = reasons! { "coordinator":
     "no restart is due" seldom,
     "that attempt does not run" seldom,
     "the job is over" seldom,
+    "the job is being stopped" seldom,
+    "the job has stopped with it" seldom,
     "no source of this attempt" seldom,
     "a periodic checkpoint waits already",
     "a later pause counts" seldom,
@@ -68,6 +70,7 @@ const SUBTASK: &[Reason] = reasons! { "subtask":
     "it overtakes already, or it is over",
     "its logs are not whole" never "the asynchronous part waits for them",
     "it is not being written any more" seldom,
+    "its barrier has passed, or nothing is processed any more" seldom,
 };
 
 const COPIES: &[Reason] = reasons! { "copies":

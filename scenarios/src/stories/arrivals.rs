@@ -76,6 +76,15 @@ stories! {
             .when(nth("enumerators-taken", 4), What::SlowDisk { node: "storage".into(), latency_ms: 300, for_ms: 900 })
             .when(nth("enumerators-taken", 7), What::DiskErrors { node: "storage".into(), per_mille: 300, for_ms: 500 })
     };
+    "arrivals-checkpoint-over-before-its-enumerators", "A checkpoint expires while the place for its files is being made, and another one while what was said is on its way: none keeps a gateway closed." => |tale| {
+        busily(tale)
+            .with(|scenario| (scenario.checkpoints.tolerable_failures, scenario.checkpoints.timeout_ms) = (1_000_000, 700))
+            .when(nth("checkpoint-triggered", 4), What::SlowDisk { node: "storage".into(), latency_ms: 400, for_ms: 1500 })
+            .when(
+                nth("enumerators-taken", 6),
+                What::SlowLink { from: "coordinator".into(), to: "worker-1".into(), latency_ms: 900, bandwidth_bytes_per_s: 0, for_ms: 1500 },
+            )
+    };
     "arrivals-looking-fails", "The folder cannot be looked into for a while: it is looked into again." => |tale| {
         arriving(tale)
             .with(|scenario| scenario.checkpoints.tolerable_failures = 100)

@@ -11,7 +11,7 @@
 //! Lives here: the combining. Never here: when a split is idle (its source says so), and snapshots: watermarks begin anew after a restore,
 //! and every input is active.
 
-use crate::record::EventTime;
+use crate::record::{EventTime, END_OF_TIME};
 use serde::{Deserialize, Serialize};
 
 /// Whether the watermark of an input counts.
@@ -67,15 +67,20 @@ impl Combined {
         Self { inputs: vec![input; inputs], watermark: EventTime::MIN, status: WatermarkStatus::Active }
     }
 
-    /// An input says that no record before this time will follow. An idle one has nothing to say: it becomes active first.
+    /// An input says that no record before this time will follow. An idle one has nothing to say, it becomes active first; but its end
+    /// counts by itself, so that a job which is drained waits for nobody who was silent.
     pub fn advance(&mut self, index: usize, watermark: EventTime) -> Change {
+        let mut change = Change::default();
+        if watermark == END_OF_TIME {
+            change = self.turn(index, WatermarkStatus::Active);
+        }
         let input = &mut self.inputs[index];
         if input.status == WatermarkStatus::Idle {
-            return Change::default();
+            return change;
         }
         input.watermark = watermark.max(input.watermark);
         input.behind &= input.watermark < self.watermark;
-        Change { watermark: self.least(), ..Change::default() }
+        Change { watermark: self.least(), ..change }
     }
 
     /// An input becomes idle, or active again.
@@ -175,6 +180,14 @@ mod tests {
         assert!(!combined.advance(0, 99).is_any());
         assert_eq!(combined.turn(0, Active), Change { active: true, ..Change::default() });
         assert!(!combined.turn(1, Active).is_any());
+    }
+
+    #[test]
+    fn the_end_of_an_idle_input_counts() {
+        let mut combined = Combined::new(1);
+        combined.advance(0, 50);
+        assert!(combined.turn(0, Idle).idle);
+        assert_eq!(combined.advance(0, END_OF_TIME), Change { active: true, watermark: Some(END_OF_TIME), idle: false });
     }
 
     proptest! {

@@ -175,7 +175,7 @@ mod tests {
     fn a_crash_is_pinned_to_the_moment_before_it() {
         let path = ["w0 t0 read", "coord0 fire trigger a1.1", "w0 t0 hear", "w0 t1 take ch0", "w0 t1 take ch0", "w0 crash"];
         let scenario = scenario(&found("two-phase", &path)).expect("crashes are faults");
-        let when = When::Moment { moment: "snapshot-taken".into(), checkpoint: Some(1), nth: 2 };
+        let when = When::Moment { moment: "channels-released".into(), checkpoint: None, nth: 1 };
         assert_eq!(scenario.faults, [FaultSpec { when, what: What::Crash { node: "worker-1".into(), down_ms: DOWN_MS } }]);
         let report = simulate(&scenario, 1, Keep::default());
         assert_eq!(report.violation, None);

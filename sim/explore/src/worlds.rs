@@ -289,7 +289,8 @@ pub fn all() -> Vec<World> {
         },
         World {
             name: "two-phase",
-            summary: "A transactional sink: rows wait for their checkpoint, a worker crashes anywhere, until the job has published all and ends.",
+            summary:
+                "A transactional sink: rows wait for their checkpoint, a worker crashes anywhere, until the job has published all and ends.",
             topology: PIPE,
             mode: Mode::ExactlyOnce,
             promised: Mode::ExactlyOnce,

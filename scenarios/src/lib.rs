@@ -3,11 +3,13 @@
 //! A [`Story`] has a name, a sentence, and a function from a seed to the whole [`Scenario`]; most ignore the seed, `swarm`
 //! draws everything from it.
 
+pub mod ablation;
 pub mod file;
 #[cfg(feature = "rocksdb")]
 mod rocksdb;
 mod stories;
 mod swarm;
+mod wider;
 
 pub use cofferdam_sim::scenario::Scenario;
 

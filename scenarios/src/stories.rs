@@ -4,7 +4,7 @@ use crate::Story;
 use cofferdam_protocol::settings::{Mode, RestartStrategy, Retention};
 use cofferdam_sim::scenario::{
     BackendKind, ChaosSpec, CheckpointSpec, ClockSpec, ClusterSpec, DiskSpec, Expect, FaultSpec, JobKind, JobSpec, NetworkSpec, ObjectSpec,
-    ResumeFrom, ResumeSpec, Scenario, StorageKind, What, When,
+    ResumeFrom, ResumeSpec, Scenario, StorageKind, What, When, WorldSpec,
 };
 use std::time::Duration;
 
@@ -30,6 +30,7 @@ pub(crate) fn tale(name: &str, story: &str) -> Scenario {
         clocks: Vec::new(),
         faults: Vec::new(),
         chaos: None,
+        world: WorldSpec::default(),
         calm_after_ms: 8_000,
         liveness_bound_ms: 60_000,
         expect: Expect::Finished,
@@ -128,7 +129,7 @@ pub(crate) trait Tale: Sized + Into<Scenario> {
 #[must_use]
 pub fn all() -> Vec<Story> {
     let told = [told(), state::told(), local::told(), small_state::told(), windows::told(), transactions::told(), unaligned::told()];
-    told.into_iter().chain([restore::told(), leftovers::told(), arrivals::told(), stop::told()]).flatten().collect()
+    told.into_iter().chain([restore::told(), leftovers::told(), arrivals::told(), stop::told(), fault_world::told()]).flatten().collect()
 }
 
 macro_rules! stories {
@@ -148,6 +149,7 @@ macro_rules! stories {
 pub(crate) use stories;
 
 mod arrivals;
+mod fault_world;
 mod leftovers;
 mod local;
 mod restore;

@@ -1,11 +1,11 @@
 //! The whole world from the seed: topology, data, options, network, disks, clocks, and what goes wrong.
 
-use crate::Story;
+use crate::{wider, Story};
 use cofferdam_protocol::settings::{Mode, RestartStrategy, Retention};
 use cofferdam_sim::fault::{KINDS, LOCAL_KINDS, OBJECT_KINDS};
 use cofferdam_sim::scenario::{
     BackendKind, ChaosSpec, CheckpointSpec, ClockSpec, ClusterSpec, DiskSpec, Expect, FaultSpec, JobKind, JobSpec, MergeSpec, NetworkSpec,
-    ObjectSpec, ResumeFrom, ResumeSpec, Scenario, StorageKind, What, When,
+    ObjectSpec, ResumeFrom, ResumeSpec, Scenario, StorageKind, What, When, WorldSpec,
 };
 use cofferdam_sim::{Concern, Streams};
 use rand::seq::SliceRandom;
@@ -149,7 +149,7 @@ fn expand(seed: u64) -> Scenario {
         let (from, claim, schema) = (ResumeFrom::Savepoint, rng.gen_bool(0.3), job.schema);
         resume = Some(ResumeSpec { from, claim, parallelism, backend, schema, expect: Expect::Finished, faults: Vec::new() });
     }
-    Scenario {
+    let mut scenario = Scenario {
         name: "swarm".into(),
         story: TEXT.into(),
         job,
@@ -162,11 +162,14 @@ fn expand(seed: u64) -> Scenario {
         clocks,
         faults,
         chaos,
+        world: WorldSpec::default(),
         calm_after_ms,
         liveness_bound_ms: 120_000,
         expect,
         resume,
-    }
+    };
+    wider::widen(seed, &mut scenario);
+    scenario
 }
 
 /// Apart from `swarm`, so that its runs stay what they are.
@@ -188,14 +191,7 @@ fn expand_state(seed: u64) -> Scenario {
     scenario.job.schema = rng.gen_range(1..=2);
     scenario.job.lines *= rng.gen_range(1..=3);
     if rng.gen_bool(0.5) {
-        // Only with one clock it is exact what must not be lost.
-        scenario.clocks.clear();
-        if let Some(chaos) = &mut scenario.chaos {
-            chaos.kinds.retain(|kind| kind != "clock-jump");
-            if chaos.kinds.is_empty() {
-                chaos.kinds.push("crash".into());
-            }
-        }
+        wider::one_clock(&mut scenario);
     }
     scenario
 }
@@ -213,7 +209,10 @@ fn expand_transactions(seed: u64) -> Scenario {
     scenario.job.kind = JobKind::Delivery;
     if let Some(chaos) = &mut scenario.chaos {
         // Local copies and object stores fail in other swarms: few of these worlds have any.
-        chaos.kinds.retain(|kind| KINDS.contains(&kind.as_str()));
+        chaos.kinds.retain(|kind| wider::is_general(kind));
+        if chaos.kinds.is_empty() {
+            chaos.kinds.push("crash".into());
+        }
     }
     scenario.checkpoints.mode = Mode::ExactlyOnce;
     if scenario.cluster.storage == StorageKind::Memory {
@@ -265,6 +264,7 @@ fn expand_in_objects(seed: u64) -> Scenario {
     if let Some(chaos) = &mut scenario.chaos {
         chaos.kinds.extend(kinds);
     }
+    wider::widen_objects(seed, &mut scenario);
     scenario
 }
 

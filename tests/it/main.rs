@@ -1,5 +1,6 @@
 //! Whole-system tests.
 
+mod ablation;
 mod bad_input;
 mod binary;
 mod copy_for_real;

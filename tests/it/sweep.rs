@@ -4,9 +4,11 @@ use crate::parallel;
 use cofferdam_engine::observe::Moment;
 use cofferdam_protocol::settings::Mode;
 use cofferdam_scenarios::Scenario;
-use cofferdam_sim::fault::{KINDS, LOCAL_KINDS, OBJECT_KINDS};
+use cofferdam_sim::atlas::Guarantee;
+use cofferdam_sim::buggify::Point;
+use cofferdam_sim::fault::{KINDS, LOCAL_KINDS, OBJECT_KINDS, WORLD_KINDS, WORLD_LOCAL_KINDS, WORLD_OBJECT_KINDS};
 use cofferdam_sim::run::simulate;
-use cofferdam_sim::scenario::{Expect, What};
+use cofferdam_sim::scenario::{Expect, RackEvent, What};
 use cofferdam_sim::verdict::{Keep, Report};
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -152,6 +154,23 @@ fn counted_as(kind: &str) -> &'static [&'static str] {
         "local-disk-errors" => &["disk-error-before", "disk-error-after"],
         "local-disk-full" => &["disk-full"],
         "slow-local-disk" => &["slow-disk"],
+        "swizzle-clog" => &["swizzle-clog"],
+        "false-failure" => &["delivered-reported-failed"],
+        "duplicate-notices" => &["duplicated-notice"],
+        "reorder-notices" => &["reordered-notice"],
+        "clock-drift" => &["clock-drift"],
+        "rack-crash" => &["rack-crash"],
+        "rack-power-loss" => &["rack-power-loss"],
+        "rack-partition" => &["rack-partition"],
+        "other-version" => &["other-version"],
+        "rot-on-read" | "local-rot-on-read" => &["rot-on-read"],
+        "short-reads" => &["short-read"],
+        "stall-disk" => &["stalled-disk"],
+        "spare-rot" | "local-rot" => &["bit-rot"],
+        "lost-local-writes" => &["lost-write"],
+        "misdirected-local-writes" => &["misdirected-write"],
+        "lying-local-syncs" => &["lying-sync"],
+        "slow-object-reads" => &["slow-object-reads"],
         other => panic!("how is {other} counted?"),
     }
 }
@@ -182,20 +201,57 @@ fn kind(what: &What) -> &'static str {
         What::ObjectsUnavailable { .. } => "objects-unavailable",
         What::CorruptLocal { .. } => "corrupt-local",
         What::StaleLocal { .. } => "stale-local",
+        What::SwizzleClog { .. } => "swizzle-clog",
+        What::FalseFailure { .. } => "false-failure",
+        What::DuplicateNotices { .. } => "duplicate-notices",
+        What::ReorderNotices { .. } => "reorder-notices",
+        What::ClockDrift { .. } => "clock-drift",
+        What::Rack { event: RackEvent::Crash, .. } => "rack-crash",
+        What::Rack { event: RackEvent::PowerLoss, .. } => "rack-power-loss",
+        What::Rack { event: RackEvent::Partition, .. } => "rack-partition",
+        What::OtherVersion { .. } => "other-version",
+        What::RotOnRead { .. } => "rot-on-read",
+        What::ShortReads { .. } => "short-reads",
+        What::StallDisk { .. } => "stall-disk",
+        What::SpareRot {} => "spare-rot",
+        What::BitRot { .. } => "local-rot",
+        What::LostWrites { .. } => "lost-local-writes",
+        What::MisdirectedWrites { .. } => "misdirected-local-writes",
+        What::LyingSyncs { .. } => "lying-local-syncs",
+        What::SlowReads { .. } => "slow-object-reads",
+        // Nothing that an engine can be asked to survive: `tests/it/ablation.rs`.
+        What::ReorderElements { .. } | What::RewriteInput {} => "outside",
     }
+}
+
+/// All that chaos can draw.
+fn all_kinds() -> impl Iterator<Item = &'static str> {
+    [KINDS, WORLD_KINDS, OBJECT_KINDS, WORLD_OBJECT_KINDS, LOCAL_KINDS, WORLD_LOCAL_KINDS].into_iter().flatten().copied()
+}
+
+/// Every guarantee and every kind is in the documentation.
+#[test]
+fn what_may_go_wrong_is_documented() {
+    let text = include_str!("../../docs/faults.md");
+    let guarantees = Guarantee::ALL.iter().map(|guarantee| format!("- **{guarantee}** {}", guarantee.text()));
+    let kinds = all_kinds().flat_map(counted_as).map(ToString::to_string);
+    let missing: Vec<String> = guarantees.chain(kinds).filter(|wanted| !text.contains(wanted)).collect();
+    assert_none("docs/faults.md does not have", &missing);
+}
+
+#[test]
+fn rare_things_at_every_port_happen_in_some_run() {
+    let happened = |point: &&Point| runs().iter().any(|run| run.report.faults.contains_key(point.name()));
+    let missing: Vec<String> = Point::ALL.iter().filter(|point| !happened(point)).map(|point| point.name().to_owned()).collect();
+    assert_none("no run has", &missing);
 }
 
 #[test]
 fn every_kind_of_fault_is_injected_somewhere() {
     // Of what the disks and the network do by themselves once they may: all of it as well.
-    let consequences =
-        ["disk-error-before", "disk-error-after", "blocked-link", "torn-append", "unsynced-data-lost", "clock-drift", "object-timeout"];
-    let kinds = KINDS
-        .iter()
-        .chain(OBJECT_KINDS)
-        .chain(LOCAL_KINDS)
-        .map(|kind| counted_as(kind))
-        .chain(consequences.iter().map(std::slice::from_ref));
+    let consequences: &'static [&'static str] =
+        &["disk-error-before", "disk-error-after", "blocked-link", "torn-append", "unsynced-data-lost", "clock-drift", "object-timeout"];
+    let kinds = all_kinds().map(counted_as).chain(consequences.iter().map(std::slice::from_ref));
     let missing: Vec<String> =
         kinds.filter(|kinds| runs().iter().all(|run| run.counted(kinds) == 0)).map(|kinds| kinds.join(" or ")).collect();
     assert_none("no run has", &missing);
@@ -215,8 +271,8 @@ fn in_some_run_of_each_story_all_of_its_pinned_faults_happen() {
     let mut wrong = Vec::new();
     for story in cofferdam_scenarios::all() {
         let happened = |run: &&Run| {
-            KINDS.iter().chain(OBJECT_KINDS).chain(LOCAL_KINDS).all(|name| {
-                let pinned = run.scenario.faults.iter().filter(|fault| kind(&fault.what) == *name).count() as u64;
+            all_kinds().all(|name| {
+                let pinned = run.scenario.faults.iter().filter(|fault| kind(&fault.what) == name).count() as u64;
                 run.counted(counted_as(name)) + spare_faults(story.name) >= pinned
             })
         };
@@ -309,7 +365,7 @@ fn disks_that_are_full_slow_or_failing_fail_checkpoints_by_name() {
 
 #[test]
 fn stories_have_the_moments_that_they_are_about() {
-    let stories: [(&str, &[Moment]); 37] = [
+    let stories: &[(&str, &[Moment])] = &[
         ("steady-run", &[Moment::ChannelHeld, Moment::ChannelsReleased, Moment::Committed, Moment::Discarded]),
         ("steady-ledger", &[Moment::ChannelHeld, Moment::ChannelsReleased]),
         ("slow-channel", &[Moment::ChannelHeld]),
@@ -347,10 +403,15 @@ fn stories_have_the_moments_that_they_are_about() {
         ("savepoint-begun-and-job-cancelled", &[Moment::JobEnded, Moment::TookOver]),
         ("origin-half-deleted", &[Moment::OriginDiscarding, Moment::OriginUnmade, Moment::OriginForgotten]),
         ("kept-origin-half-deleted-in-objects", &[Moment::OriginUnmade, Moment::OriginForgotten]),
+        ("worker-of-another-release", &[Moment::WorkerRefused, Moment::RestoreDone]),
+        ("only-workers-of-another-release", &[Moment::WorkerRefused, Moment::JobWaiting, Moment::RestoreDone]),
+        ("delivered-but-reported-failed", &[Moment::CoordinatorLost, Moment::RestoreDone]),
+        ("local-disk-loses-writes", &[Moment::LocalCopyWritten, Moment::LocalCopyUnusable, Moment::RestoredRemotely]),
+        ("bit-rot-in-the-only-checkpoint", &[Moment::JobFailing, Moment::JobEnded]),
     ];
     let mut wrong = Vec::new();
     for (name, moments) in stories {
-        for moment in moments {
+        for moment in *moments {
             if !of(name).iter().any(|run| run.moments.contains(moment)) {
                 wrong.push(format!("{name}: {moment}"));
             }

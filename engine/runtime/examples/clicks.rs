@@ -7,6 +7,7 @@
 
 use bytes::Bytes;
 use cofferdam_engine::cluster::coordinator::{self, CoordinatorSettings};
+use cofferdam_engine::cluster::formats::Formats;
 use cofferdam_engine::cluster::worker::{self, WorkerSettings};
 use cofferdam_engine::cluster::Heartbeats;
 use cofferdam_engine::connector::log_source::{LogSettings, LogSource, Partition};
@@ -109,6 +110,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
         for id in 1..=2 {
             let settings = WorkerSettings {
+                formats: Formats::OURS,
                 worker: WorkerId(id),
                 slots: 1,
                 coordinator: address,

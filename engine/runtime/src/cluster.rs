@@ -3,6 +3,7 @@
 pub mod client;
 pub mod coordinator;
 mod deployment;
+pub mod formats;
 mod ioqueue;
 pub mod message;
 pub mod statistics;

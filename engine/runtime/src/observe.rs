@@ -262,6 +262,8 @@ moments! {
     JobStopping = "job-stopping",
     /// Coordinator: who asked the job to stop is told that it has; the text says why it is not known that all was published.
     StopAnswered = "stop-answered",
+    /// Coordinator: a worker of another release is not taken.
+    WorkerRefused = "worker-refused",
 }
 
 impl fmt::Display for Event {

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod ablate;
 mod explore;
 mod overtaking;
 mod small_state;
@@ -7,6 +8,7 @@ mod stop;
 mod values;
 mod watch;
 
+pub use ablate::AblateArguments;
 pub use explore::ExploreArguments;
 pub use overtaking::OvertakingArguments;
 pub use small_state::SmallStateArguments;
@@ -53,6 +55,8 @@ pub enum Command {
     Figure(FigureArguments),
     /// Visit every state of a small world around the protocol's machines.
     Explore(ExploreArguments),
+    /// Break the assumptions of the protocol's proof one by one, and see what comes of it.
+    Ablate(AblateArguments),
     /// Run a job for real, as processes on this machine.
     Run(RunArguments),
     /// Cancel a job that runs: its `run` ends with exit code 3.

@@ -43,6 +43,14 @@ pub enum Failure {
         /// What there is.
         known: String,
     },
+    /// No assumption has this name.
+    #[error("no assumption is called {name:?}; there are {known}")]
+    UnknownAssumption {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: String,
+    },
     /// Its stories are not in this build.
     #[error("{name:?} needs a build with RocksDB: {BUILD_WITH_ROCKSDB}")]
     NoRocksDb {
@@ -264,6 +272,7 @@ impl Failure {
             Self::Usage(_)
             | Self::UnknownScenario { .. }
             | Self::UnknownWorld { .. }
+            | Self::UnknownAssumption { .. }
             | Self::NoRocksDb { .. }
             | Self::BadGlob { .. }
             | Self::ScenarioFile(_)

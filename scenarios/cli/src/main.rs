@@ -5,6 +5,7 @@
 //! * [`shrink`]: a failing run, made small.
 //! * [`figure`]: figures of papers, reproduced with correctness asserted in the same runs.
 //! * [`explore`]: the machines of the protocol in small worlds, every interleaving.
+//! * [`ablate`]: the assumptions of the protocol's proof, broken one by one.
 //! * [`run`]: the same engine for real, as processes.
 //! * [`command`]: what a user tells a running job.
 //! * [`planted`]: whether planted bugs are caught.
@@ -13,6 +14,7 @@
 //!
 //! Exit codes: 0 all is well, 1 it ran and something is wrong, 2 it could not be run as asked, 3 the job was cancelled, 4 it was stopped with a savepoint.
 
+mod ablate;
 mod args;
 mod command;
 mod console;
@@ -58,6 +60,7 @@ fn perform(command: Command) -> Result<Outcome, Failure> {
         Command::Shrink(arguments) => shrink::shrink(&arguments),
         Command::Figure(arguments) => figure::figure(&arguments),
         Command::Explore(arguments) => explore::explore(&arguments),
+        Command::Ablate(arguments) => ablate::ablate(&arguments),
         Command::Run(arguments) => run::run(arguments),
         Command::Savepoint(arguments) => command::savepoint(&arguments),
         Command::Stop(arguments) => command::stop(&arguments),

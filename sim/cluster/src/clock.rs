@@ -2,6 +2,8 @@
 //!
 //! Lives here: the arithmetic. Global simulated time comes in as an argument; only the world knows it.
 
+pub mod drift;
+
 use std::time::Duration;
 
 /// 2024-01-01T00:00:00Z, when every simulation begins.

@@ -1,6 +1,7 @@
 //! A POSIX-like disk per node, and file systems that other nodes mount.
 //!
-//! Lives here: what is durable and what a power loss takes (`tree`, `content`), injected faults, and what the engine sees (`files`).
+//! Lives here: what is durable and what a power loss takes (`tree`, `content`), injected faults, also those that nobody is told of
+//! (`silent`), and what the engine sees (`files`).
 //! Never here: when faults happen.
 //!
 //! Nothing is durable before it is synced. A power loss keeps, of each file, some prefix of what was appended since, torn
@@ -11,17 +12,20 @@ mod control;
 mod files;
 mod images;
 mod settings;
+mod silent;
 mod tree;
 
 pub use control::{DiskControl, View};
 pub use files::{SimFile, SimFiles};
 pub use images::{Image, Instant};
 pub use settings::{DiskFault, DiskOp, DiskSettings, FailNext};
+pub use silent::Silent;
 
 use crate::streams::happens;
 use crate::world::{lock, NodeIndex, Sink, WorldEvent};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tree::Tree;
@@ -46,6 +50,12 @@ struct Disk {
     /// Grows with each power loss: handles from before are stale.
     boot: u64,
     fail_next: Vec<FailNext>,
+    /// What it does without telling.
+    silent: Vec<Silent>,
+    /// The paths at which something was harmed, whatever has become of it since.
+    ever_harmed: BTreeSet<String>,
+    /// How often each path was read wrongly.
+    garbled: BTreeMap<String, u32>,
     /// The disk after each change, if that is asked for.
     recorded: Option<Vec<Instant>>,
 }
@@ -66,7 +76,16 @@ impl Disks {
         let mut state = lock(&self.state);
         // Why: disks are found by the index of the node.
         assert_eq!(node.at(), state.disks.len(), "nodes are added in order");
-        state.disks.push(Disk { tree: Tree::new(), settings: DiskSettings::default(), boot: 1, fail_next: Vec::new(), recorded: None });
+        state.disks.push(Disk {
+            tree: Tree::new(),
+            settings: DiskSettings::default(),
+            boot: 1,
+            fail_next: Vec::new(),
+            silent: Vec::new(),
+            ever_harmed: BTreeSet::new(),
+            garbled: BTreeMap::new(),
+            recorded: None,
+        });
     }
 
     pub(crate) fn mount(&self, folder: &str, storage: NodeIndex) {
@@ -141,6 +160,7 @@ impl Disks {
         if settings.slow_factor != 1.0 {
             delay = delay.mul_f64(settings.slow_factor.max(0.0));
         }
+        delay = delay.max(settings.stalled_until.saturating_sub(self.sink.now()));
         let pinned = disk.fail_next.iter().position(|next| next.op == op && path.contains(next.path_contains.as_str()));
         let fault = if let Some(position) = pinned {
             Some(disk.fail_next.remove(position).fault)
@@ -151,7 +171,7 @@ impl Disks {
         } else if op.changes() && happens(rng, settings.error_after) {
             Some(DiskFault::ErrorAfter)
         } else {
-            None
+            silent::drawn(&disk.silent, rng, op, path)
         };
         Plan { delay, fault }
     }

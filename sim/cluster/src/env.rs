@@ -1,5 +1,6 @@
 //! The simulated [`Env`]: what one process on one node sees of the world.
 
+use crate::buggify::Point;
 use crate::disk::SimFiles;
 use crate::network::{SimListener, SimStream};
 use crate::object_store::SimObjects;
@@ -82,6 +83,14 @@ impl Env for SimEnv {
             return SimTask { abort: None };
         }
         let who = Who { node: Some(self.node()), task: name };
+        if let Some(late) = self.process.world.buggify().late(Point::LateStart) {
+            let sleep = self.process.world.sleep(late);
+            let begins_late = async move {
+                sleep.await;
+                future.await;
+            };
+            return SimTask::new(&self.process.handle.spawn(guarded(self.process.world.clone(), who, begins_late)));
+        }
         SimTask::new(&self.process.handle.spawn(guarded(self.process.world.clone(), who, future)))
     }
 
@@ -94,7 +103,10 @@ impl Env for SimEnv {
     }
 
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + Send {
-        let duration = lock(&self.process.node.clock).to_global(duration);
+        let mut duration = lock(&self.process.node.clock).to_global(duration);
+        if let Some(late) = self.process.world.buggify().late(Point::LateWakeup) {
+            duration = duration.saturating_add(late);
+        }
         let sleep: Sleep = self.process.world.sleep(duration);
         sleep
     }
@@ -109,6 +121,7 @@ impl Env for SimEnv {
             let rng = &mut *lock(&self.process.node.work_rng);
             (work_time(rng), work_time(rng))
         };
+        let before = before + self.process.world.buggify().late(Point::LongWork).unwrap_or_default();
         self.sleep(before).await;
         let done = work();
         self.sleep(after).await;
@@ -122,6 +135,9 @@ impl Env for SimEnv {
 
     async fn connect(&self, address: SocketAddr) -> io::Result<SimStream> {
         self.check_alive()?;
+        if self.process.world.buggify().fires(Point::EarlyConnectTimeout) {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
         self.process.world.inner.network.connect(self.node(), address).await
     }
 

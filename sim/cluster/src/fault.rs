@@ -1,18 +1,35 @@
 //! Everything that can go wrong, and how it is repaired.
+//!
+//! * here: crashes, links, errors that are told, the user's wishes; what is drawn of them.
+//! * `drawing`: what is drawn of the rest.
+//! * `messages`, `disks`, `clocks`, `racks`: the rest.
 
-use crate::disk::DiskSettings;
+mod clocks;
+mod disks;
+mod drawing;
+mod messages;
+mod racks;
+
+pub use clocks::drift;
+pub use drawing::{WORLD_KINDS, WORLD_LOCAL_KINDS, WORLD_OBJECT_KINDS};
+
+use crate::atlas;
+use crate::disk::{DiskFault, DiskSettings, Silent};
 use crate::env::SimTask;
 use crate::local_copies;
+use crate::network::Meddling;
 use crate::object_store::ObjectSettings;
-use crate::run::SAVEPOINTS;
-use crate::scenario::What;
+use crate::run::{ROOT, SAVEPOINTS};
+use crate::scenario::{What, WorldSpec};
 use crate::streams::Concern;
 use crate::world::{Crash, NodeIndex, World};
 use cofferdam_engine::cluster::message::Command;
 use cofferdam_engine::record::{SavepointFormat, Stop};
+use cofferdam_protocol::CheckpointId;
 use rand::seq::SliceRandom;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -44,6 +61,10 @@ fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
+fn share(per_mille: u32) -> f64 {
+    f64::from(per_mille) / 1000.0
+}
+
 /// What the user wants.
 #[derive(Clone, Debug)]
 pub struct Wish {
@@ -65,6 +86,14 @@ pub struct Injector {
     repairs: Vec<SimTask>,
     user: mpsc::UnboundedSender<Wish>,
     savepoints: &'static str,
+    /// Where checkpoints are.
+    root: &'static str,
+    /// Which are retained, as far as is known.
+    retained: BTreeSet<CheckpointId>,
+    /// How much likelier each kind is to be drawn.
+    weights: BTreeMap<String, u32>,
+    /// Nodes that stay down once they are.
+    stay_down: Vec<String>,
 }
 
 impl Injector {
@@ -80,7 +109,21 @@ impl Injector {
     ) -> Self {
         let rng = world.streams().stream(Concern::Faults);
         let objects = world.objects().settings();
-        Self { world, rng, workers, coordinator, storage, disk, objects, repairs: Vec::new(), user, savepoints: SAVEPOINTS }
+        let repairs = Vec::new();
+        let (retained, weights, stay_down) = (BTreeSet::new(), BTreeMap::new(), Vec::new());
+        let (savepoints, root) = (SAVEPOINTS, ROOT);
+        Self { world, rng, workers, coordinator, storage, disk, objects, repairs, user, savepoints, root, retained, weights, stay_down }
+    }
+
+    /// In a world that has these ways of its own.
+    #[must_use]
+    pub fn in_world(self, spec: &WorldSpec, root: &'static str) -> Self {
+        Self { weights: spec.weights.clone(), stay_down: spec.stay_down.clone(), root, ..self }
+    }
+
+    /// Which checkpoints are retained, before something goes wrong.
+    pub fn know_retained(&mut self, retained: &BTreeSet<CheckpointId>) {
+        self.retained.clone_from(retained);
     }
 
     /// Users want their savepoints there.
@@ -236,6 +279,70 @@ impl Injector {
                 let node = self.node(node, acting);
                 self.world.jump(node, *by_ms);
             }
+            What::SwizzleClog { for_ms } => self.swizzle(*for_ms),
+            What::FalseFailure { from, to } => {
+                let (from, to) = (self.node(from, acting), self.node(to, acting));
+                self.world.network().report_failed(from, to);
+            }
+            What::DuplicateNotices { per_mille, for_ms } => {
+                self.meddle(*for_ms, share(*per_mille), |meddling| &mut meddling.duplicated_notices)
+            }
+            What::ReorderNotices { per_mille, for_ms } => {
+                self.meddle(*for_ms, share(*per_mille), |meddling| &mut meddling.reordered_notices)
+            }
+            What::ReorderElements { per_mille, for_ms } => {
+                self.meddle(*for_ms, share(*per_mille), |meddling| &mut meddling.reordered_elements)
+            }
+            What::ClockDrift { node, shape, ppm, period_ms, for_ms } => {
+                let node = self.node(node, acting);
+                let drifting = drift(&self.world, node, (*shape, *ppm, *period_ms), Some(ms(*for_ms)));
+                self.repairs.push(drifting);
+            }
+            What::Rack { nodes, event, for_ms } => {
+                let nodes: Vec<NodeIndex> = nodes.iter().map(|node| self.node(node, acting)).collect();
+                self.rack(&nodes, *event, *for_ms);
+            }
+            What::OtherVersion { node, down_ms, for_ms } => {
+                let node = self.node(node, acting);
+                self.replace_by_another_release(node, *down_ms, *for_ms);
+            }
+            What::RotOnRead { node, per_mille, for_ms } => {
+                let node = self.node(node, acting);
+                let paths = atlas::CHECKED.iter().map(ToString::to_string).collect();
+                self.silent(node, Silent { fault: DiskFault::RotOnRead, chance: share(*per_mille), paths }, *for_ms);
+            }
+            What::ShortReads { node, per_mille, for_ms } => {
+                let node = self.node(node, acting);
+                self.silent(node, Silent { fault: DiskFault::ShortRead, chance: share(*per_mille), paths: Vec::new() }, *for_ms);
+            }
+            What::LostWrites { node, per_mille, paths, for_ms } => {
+                let node = self.node(node, acting);
+                self.silent(node, Silent { fault: DiskFault::LostWrite, chance: share(*per_mille), paths: paths.clone() }, *for_ms);
+            }
+            What::MisdirectedWrites { node, per_mille, paths, for_ms } => {
+                let node = self.node(node, acting);
+                self.silent(node, Silent { fault: DiskFault::Misdirected, chance: share(*per_mille), paths: paths.clone() }, *for_ms);
+            }
+            What::LyingSyncs { node, per_mille, for_ms } => {
+                let node = self.node(node, acting);
+                self.silent(node, Silent { fault: DiskFault::LyingSync, chance: share(*per_mille), paths: Vec::new() }, *for_ms);
+            }
+            What::BitRot { node, path } => {
+                let node = self.node(node, acting);
+                self.rot(node, path);
+            }
+            What::SpareRot {} => self.rot_spare(),
+            What::StallDisk { node, for_ms } => {
+                let node = self.node(node, acting);
+                self.world.count_fault("stalled-disk");
+                let until = self.world.now() + ms(*for_ms);
+                self.disk(node, *for_ms, |disk| disk.stalled_until = until);
+            }
+            What::SlowReads { latency_ms, for_ms } => {
+                self.world.count_fault("slow-object-reads");
+                self.objects(*for_ms, |store| store.read_latency = (Duration::ZERO, ms(*latency_ms)));
+            }
+            What::RewriteInput {} => self.rewrite_input(),
         }
     }
 
@@ -261,12 +368,18 @@ impl Injector {
         let mut any = engine.clone();
         any.push(self.world.name(self.storage));
         let rng = &mut self.rng;
-        let kind = kinds.choose(rng).expect("chaos has at least one kind");
+        let kind = if self.weights.is_empty() {
+            kinds.choose(rng).expect("chaos has at least one kind")
+        } else {
+            let weight = |kind: &String| self.weights.get(kind).copied().unwrap_or(1).max(1);
+            kinds.choose_weighted(rng, weight).expect("chaos has at least one kind, and no weight is 0")
+        };
         let engine_node = engine.choose(rng).expect("there are nodes").clone();
         let node = any.choose(rng).expect("there are nodes").clone();
         let other = any.iter().filter(|other| **other != node).collect::<Vec<_>>().choose(rng).expect("there are two nodes").to_string();
         let span = rng.gen_range(50..2500);
-        let local = LOCAL_KINDS.contains(&kind.as_str()).then(|| self.workers.choose(rng).expect("a cluster has workers"));
+        let is_local = LOCAL_KINDS.contains(&kind.as_str()) || WORLD_LOCAL_KINDS.contains(&kind.as_str());
+        let local = is_local.then(|| self.workers.choose(rng).expect("a cluster has workers"));
         let of_local = local.map(|worker| self.world.name(*worker)).unwrap_or_default();
         match kind.as_str() {
             "power-loss" => What::PowerLoss { node, down_ms: span },
@@ -296,8 +409,8 @@ impl Injector {
             "local-disk-errors" => What::DiskErrors { node: of_local, per_mille: rng.gen_range(10..400), for_ms: span },
             "local-disk-full" => What::DiskFull { node: of_local, for_ms: span },
             "slow-local-disk" => What::SlowDisk { node: of_local, latency_ms: rng.gen_range(5..100), for_ms: span },
-            // "crash", the most common one.
-            _ => What::Crash { node: engine_node, down_ms: span },
+            "crash" => What::Crash { node: engine_node, down_ms: span },
+            wider => drawing::draw(wider, rng, &drawing::Drawn { any: &any, engine_node, node, other, worker: of_local, span }),
         }
     }
 
@@ -305,6 +418,8 @@ impl Injector {
     pub fn calm(&mut self) {
         self.repairs.clear();
         self.world.network().heal_all();
+        self.world.network().meddle(|meddling| *meddling = Meddling::default());
+        self.world.buggify().end();
         self.world.objects().set(self.objects);
         // The processes of a job before this one are over, and stay so.
         let over = |node: NodeIndex| node != self.storage && node < self.coordinator;
@@ -313,7 +428,15 @@ impl Injector {
                 self.world.network().set_link(from, to, None);
             }
             self.world.storage(from).set(self.disk);
+            self.world.storage(from).end_all_silent();
             self.world.resume(from);
+            if self.stay_down.contains(&self.world.name(from)) {
+                continue;
+            }
+            if self.world.release(from) != 0 {
+                self.world.install(from, 0);
+                self.world.restart(from);
+            }
             if !self.world.is_up(from) {
                 self.world.restart(from);
             }

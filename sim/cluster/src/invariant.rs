@@ -12,11 +12,14 @@ mod max_concurrent;
 mod min_pause;
 mod no_unreferenced_files;
 mod one_live_attempt;
+mod one_release;
 mod stopped_is_over;
 #[cfg(test)]
 mod tests;
 mod timeout;
 mod written_once;
+
+use crate::slack::Slack;
 
 use crate::scenario::Scenario;
 use crate::world::{NodeIndex, WorldEvent};
@@ -56,11 +59,12 @@ pub struct Setting<'a> {
 #[must_use]
 pub fn all(setting: &Setting<'_>) -> Vec<Box<dyn Invariant>> {
     let checkpoints = &setting.scenario.checkpoints;
+    let slack = Slack::of(setting.scenario);
     vec![
         Box::new(ids_unique::IdsUnique::default()),
         Box::new(acks_before_complete::AcksBeforeComplete::new(setting.tasks.clone())),
-        Box::new(min_pause::MinPause::new(checkpoints)),
-        Box::new(timeout::Timeout::new(checkpoints, setting.coordinator)),
+        Box::new(min_pause::MinPause::new(checkpoints).allowing(slack)),
+        Box::new(timeout::Timeout::new(checkpoints, setting.coordinator).allowing(slack)),
         Box::new(max_concurrent::MaxConcurrent::new(checkpoints.max_concurrent)),
         Box::new(failures_counted::FailuresCounted::new(checkpoints.tolerable_failures)),
         Box::new(one_live_attempt::OneLiveAttempt::default()),
@@ -70,11 +74,7 @@ pub fn all(setting: &Setting<'_>) -> Vec<Box<dyn Invariant>> {
         Box::new(written_once::WrittenOnce::default()),
         Box::new(local_copies_pruned::LocalCopiesPruned::default()),
         Box::new(local_copies_optional::LocalCopiesOptional::default()),
+        Box::new(one_release::OneRelease::default()),
         Box::new(stopped_is_over::StoppedIsOver::default()),
     ]
-}
-
-/// How much later than it should a timer may fire: the executor's granularity and drifting clocks.
-pub(crate) fn slack(duration: Duration) -> Duration {
-    Duration::from_millis(10) + duration / 100
 }

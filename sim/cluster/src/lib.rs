@@ -7,6 +7,8 @@
 #[cfg(not(madsim))]
 compile_error!("cofferdam-sim needs --cfg madsim: run cargo inside the workspace and do not set RUSTFLAGS");
 
+pub mod atlas;
+pub mod buggify;
 pub mod clock;
 pub mod disk;
 pub mod env;
@@ -20,6 +22,7 @@ pub mod oracle;
 pub mod run;
 pub mod scenario;
 pub mod shrink;
+mod slack;
 pub mod streams;
 pub mod trace;
 pub mod verdict;

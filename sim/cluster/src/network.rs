@@ -13,14 +13,17 @@ mod control;
 mod faults;
 mod link;
 mod listener;
+mod meddler;
 mod stream;
 mod wires;
 
 pub use control::NetworkControl;
 pub use link::LinkSettings;
 pub use listener::SimListener;
+pub use meddler::{MeddledPorts, Meddling};
 pub use stream::SimStream;
 
+use crate::buggify::Buggify;
 use crate::world::{lock, Alarm, NodeIndex, Sink};
 use rand_chacha::ChaCha8Rng;
 use std::net::IpAddr;
@@ -36,8 +39,8 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    pub(crate) fn new(rng: ChaCha8Rng, alarm: Arc<Alarm>, sink: Arc<Sink>) -> Self {
-        Self { wires: Arc::new(Mutex::new(Wires::new(rng, alarm.clone(), sink))), alarm }
+    pub(crate) fn new(rng: ChaCha8Rng, alarm: Arc<Alarm>, sink: Arc<Sink>, buggify: Arc<Buggify>) -> Self {
+        Self { wires: Arc::new(Mutex::new(Wires::new(rng, alarm.clone(), sink, buggify))), alarm }
     }
 
     pub(crate) fn control(&self) -> NetworkControl<'_> {

@@ -67,6 +67,10 @@ impl ObjectStore {
         if max > min {
             delay = Duration::from_nanos(rng.gen_range(min.as_nanos() as u64..=max.as_nanos() as u64));
         }
+        let (min, max) = settings.read_latency;
+        if op == ObjectOp::Get && max > Duration::ZERO {
+            delay += Duration::from_nanos(rng.gen_range(min.as_nanos() as u64..=max.as_nanos() as u64));
+        }
         let fault = if happens(rng, settings.throttled) {
             Some(ObjectFault::Throttled)
         } else if happens(rng, settings.errors) {

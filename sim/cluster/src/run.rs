@@ -15,6 +15,7 @@ use crate::verdict::{Keep, Report};
 use crate::world::{NodeIndex, World};
 use crate::{invariant, jobs, local_copies, workload, world, SimEnv};
 use cofferdam_engine::cluster::coordinator::{CoordinatorError, CoordinatorSettings};
+use cofferdam_engine::cluster::formats::Formats;
 use cofferdam_engine::cluster::message::{Command, CommandAnswer};
 use cofferdam_engine::cluster::worker::WorkerSettings;
 use cofferdam_engine::cluster::{client, coordinator, worker, Heartbeats};
@@ -36,6 +37,7 @@ use tokio::sync::mpsc;
 
 mod arrivals;
 mod backend;
+mod damage;
 mod delivery;
 mod judge;
 mod leftovers;
@@ -48,6 +50,7 @@ mod rocksdb;
 pub(crate) mod scratch;
 mod shadow;
 mod stop;
+mod ways;
 
 use backend::Backends;
 
@@ -205,7 +208,7 @@ const FIRST_JOB: JobPlace = JobPlace { name: "job", root: ROOT, objects: OBJECT_
 impl Run {
     fn new(world: World, scenario: Scenario, seen: SharedSeen, keep: Keep) -> Self {
         let rng = &mut world.streams().stream(Concern::Workload);
-        let logs = workload::logs(&scenario.job, rng);
+        let logs = workload::logs(&scenario.job, scenario.world.load, rng);
         let arrivals = if scenario.job.kind == JobKind::Arrivals { workload::arrivals(&scenario.job, rng) } else { (Vec::new(), 0) };
         let (retained, restoring, leftovers) = (BTreeSet::new(), BTreeMap::new(), Leftovers::default());
         let (savepoints, job) = (BTreeMap::new(), FIRST_JOB);
@@ -342,6 +345,7 @@ impl Run {
                     }
                     Signal::Look => self.look_at_output(),
                     Signal::Fault(number, node) if !calm => {
+                        injector.know_retained(&self.retained);
                         if number < pinned {
                             let what = self.scenario.faults[number].what.clone();
                             injector.inject(&what, node);
@@ -363,7 +367,9 @@ impl Run {
                 () = self.world.sleep(wait) => {
                     if !calm {
                         calm = true;
-                        injector.calm();
+                        if !self.scenario.world.never_calm {
+                            injector.calm();
+                        }
                     }
                 }
             }
@@ -378,6 +384,9 @@ impl Run {
     }
 
     fn violated(&self, invariant: &'static str, witness: String) {
+        if self.is_known_damage(invariant, &witness) {
+            return;
+        }
         lock(&self.seen).violated(invariant, witness, self.world.now());
     }
 
@@ -426,7 +435,7 @@ impl Run {
             StorageKind::Object => CheckpointStorage::Object { root: root.into() },
             StorageKind::Memory => CheckpointStorage::Memory { limit_bytes: MEMORY_LIMIT_BYTES },
         };
-        let coordinator_address = SocketAddr::new(address(1), 6123);
+        let coordinator_address = SocketAddr::new(address(1), ways::PORTS.coordinator);
         let plan = Plan {
             tasks: graph.tasks(),
             sources: graph.source_tasks(),
@@ -476,10 +485,11 @@ impl Run {
         let worker = |number: u32| {
             let address = address(1 + number);
             let settings = WorkerSettings {
+                formats: Formats::OURS,
                 worker: WorkerId(number),
                 slots: cluster.slots,
                 coordinator: coordinator_address,
-                data_address: SocketAddr::new(address, 7000),
+                data_address: SocketAddr::new(address, ways::PORTS.data),
                 heartbeats,
                 storage: storage.clone(),
                 small,
@@ -489,8 +499,11 @@ impl Run {
                 local: cluster.local_recovery.then(|| format!("{}/{}", local_copies::FOLDER, self.job.name)),
             };
             let (graph, backends) = (graph.clone(), backends.clone());
+            let of_worker = self.world.clone();
             self.world.add_node(&format!("worker-{number}{again}"), address, move |env| {
-                let settings = WorkerSettings { backend: backends.of_a_life(), ..settings.clone() };
+                let release = of_worker.release(env.node());
+                let formats = Formats { snapshots: Formats::OURS.snapshots + u16::try_from(release).unwrap_or(1), ..Formats::OURS };
+                let settings = WorkerSettings { formats, backend: backends.of_a_life(), ..settings.clone() };
                 let graph = graph.clone();
                 async move {
                     // The port is free on a node of its own; everything else is tried for ever.
@@ -504,6 +517,7 @@ impl Run {
             self.world.jump(node, clock.offset_ms);
             self.world.set_drift_ppm(node, clock.drift_ppm);
         }
+        self.be_that_world();
         let us = Duration::from_micros;
         let healthy = DiskSettings { sync_latency: (us(disk.latency_min_us), us(disk.latency_max_us)), ..DiskSettings::default() };
         for node in self.world.nodes() {
@@ -514,7 +528,8 @@ impl Run {
             self.add_user(address(250), coordinator_address, wishes);
         }
         let savepoints = if self.in_objects() { OBJECT_SAVEPOINTS } else { SAVEPOINTS };
-        Injector::new(self.world.clone(), coordinator, self.storage, workers, healthy, user).saving_to(savepoints)
+        let injector = Injector::new(self.world.clone(), coordinator, self.storage, workers, healthy, user);
+        injector.saving_to(savepoints).in_world(&self.scenario.world, self.job.root)
     }
 
     /// A node from which the user gives commands, each until it is taken, or until it is not refused any more. Nothing waits for a job

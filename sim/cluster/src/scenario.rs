@@ -8,9 +8,11 @@ use std::time::Duration;
 
 mod check;
 mod fault;
+mod world;
 
 pub use check::{ScenarioError, BUILD_WITH_ROCKSDB};
-pub use fault::{ChaosSpec, FaultSpec, What, When};
+pub use fault::{ChaosSpec, FaultSpec, RackEvent, What, When};
+pub use world::{DriftSpec, LoadSpec, WorldSpec};
 
 /// One run, but for its seed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,6 +52,9 @@ pub struct Scenario {
     /// What goes wrong at times drawn from the seed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chaos: Option<ChaosSpec>,
+    /// Beyond all that.
+    #[serde(default, skip_serializing_if = "WorldSpec::is_plain")]
+    pub world: WorldSpec,
     /// When all faults end and everything is repaired: safety before, liveness after.
     pub calm_after_ms: u64,
     /// How long after that the job may take to finish.
@@ -84,6 +89,8 @@ pub enum Expect {
     StoppedOrFinished,
     /// With its types not being able to read what it is to begin from, before any task starts.
     Refused,
+    /// With what it is to begin from being damaged, and the damaged file named.
+    Damaged,
 }
 
 /// Which of the built-in jobs.
@@ -476,7 +483,7 @@ impl CheckpointSpec {
     pub fn keeps_after(&self, end: Expect) -> bool {
         match end {
             Expect::Finished | Expect::Refused | Expect::Stopped | Expect::StoppedOrFinished => false,
-            Expect::Failed => self.retention != Retention::Never,
+            Expect::Failed | Expect::Damaged => self.retention != Retention::Never,
             Expect::Cancelled => self.retention == Retention::RetainOnCancellation,
         }
     }

@@ -6,7 +6,7 @@
 
 use crate::run::simulate;
 use crate::scenario::{
-    BackendKind, CheckpointSpec, ClusterSpec, DiskSpec, Expect, FaultSpec, JobKind, JobSpec, NetworkSpec, ObjectSpec, Scenario,
+    BackendKind, CheckpointSpec, ClusterSpec, DiskSpec, Expect, FaultSpec, JobKind, JobSpec, LoadSpec, NetworkSpec, ObjectSpec, Scenario,
     StorageKind, When,
 };
 use crate::verdict::{Keep, Violation};
@@ -145,6 +145,10 @@ struct Search<'a> {
 const PLAINER: &[fn(&mut Scenario)] = &[
     |it| it.chaos = None,
     |it| it.resume = None,
+    |it| it.world.buggify = false,
+    |it| it.world.drifts.clear(),
+    |it| it.world.weights.clear(),
+    |it| it.world.load = LoadSpec::default(),
     |it| it.clocks.clear(),
     |it| it.network = NetworkSpec::default(),
     |it| it.disk = DiskSpec::default(),
@@ -276,6 +280,8 @@ fn forget_the_missing(scenario: &mut Scenario) {
     let is_there =
         |name: &str| name.strip_prefix("worker-").is_none_or(|number| number.parse::<u32>().is_ok_and(|number| number <= workers));
     scenario.clocks.retain(|clock| is_there(&clock.node));
+    scenario.world.drifts.retain(|drift| is_there(&drift.node));
+    scenario.world.stay_down.retain(|node| is_there(node));
     scenario.faults.retain(|FaultSpec { when, what }| {
         let in_time = match when {
             When::AtMs(time) => *time < calm,
@@ -305,6 +311,7 @@ mod tests {
             clocks: Vec::new(),
             faults: Vec::new(),
             chaos: None,
+            world: crate::scenario::WorldSpec::default(),
             calm_after_ms: 8000,
             liveness_bound_ms: 60_000,
             expect: Expect::Finished,

@@ -22,6 +22,8 @@ pub enum Concern {
     Swarm,
     /// Latencies and faults of the object store.
     Objects,
+    /// Which rare things happen, and when.
+    Buggify,
     /// What one node's engine draws, by the index of the node.
     Engine(u32),
     /// How long work takes that a node does away from its tasks, by the index of the node.
@@ -39,6 +41,7 @@ impl Concern {
             Self::Workload => 5,
             Self::Swarm => 6,
             Self::Objects => 7,
+            Self::Buggify => 8,
             Self::Engine(node) => (1 << 32) | u64::from(node),
             Self::Work(node) => (2 << 32) | u64::from(node),
         }

@@ -1,7 +1,7 @@
 //! Input logs, drawn from the seed.
 
 use crate::jobs::{sources, Log};
-use crate::scenario::{JobKind, JobSpec};
+use crate::scenario::{JobKind, JobSpec, LoadSpec};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
@@ -41,13 +41,35 @@ pub const INPUT: &str = "/shared/input";
 /// Where files appear while the job runs.
 pub const ARRIVALS: &str = "/shared/input/files";
 
-/// Draws a key: low ones are much more frequent, as words are.
-fn key(rng: &mut ChaCha8Rng, keys: u32) -> u32 {
-    let (a, b) = (rng.gen_range(0..keys.max(1)), rng.gen_range(0..keys.max(1)));
-    a.min(b)
+/// Where keys come from.
+struct Keys {
+    count: u32,
+    load: LoadSpec,
+    /// The last one, and how many more of it come.
+    burst: (u32, u32),
 }
 
-fn line(kind: JobKind, source: &str, (partition, index): (u32, u32), keys: u32, rng: &mut ChaCha8Rng) -> String {
+/// Draws a key: low ones are much more frequent, as words are.
+fn key(rng: &mut ChaCha8Rng, keys: &mut Keys) -> u32 {
+    let (count, load) = (keys.count.max(1), keys.load);
+    if let (last, 1..) = keys.burst {
+        keys.burst.1 -= 1;
+        return last;
+    }
+    let (a, b) = (rng.gen_range(0..count), rng.gen_range(0..count));
+    let mut drawn = a.min(b);
+    for _ in 0..load.skew {
+        drawn = drawn.min(rng.gen_range(0..count));
+    }
+    if load.hot_percent > 0 && rng.gen_range(0..100) < load.hot_percent {
+        // The last one: no other draw likes it.
+        drawn = count - 1;
+    }
+    keys.burst = (drawn, load.burst.saturating_sub(1));
+    drawn
+}
+
+fn line(kind: JobKind, source: &str, (partition, index): (u32, u32), keys: &mut Keys, rng: &mut ChaCha8Rng) -> String {
     match kind {
         JobKind::WordCount | JobKind::Arrivals => {
             let words = rng.gen_range(1..=4);
@@ -69,12 +91,13 @@ fn line(kind: JobKind, source: &str, (partition, index): (u32, u32), keys: u32, 
 
 /// All logs of a job.
 #[must_use]
-pub fn logs(spec: &JobSpec, rng: &mut ChaCha8Rng) -> Vec<Log> {
-    let log = |source: &'static str, rng: &mut ChaCha8Rng| {
-        let partition = |index: u32, rng: &mut ChaCha8Rng| {
+pub fn logs(spec: &JobSpec, load: LoadSpec, rng: &mut ChaCha8Rng) -> Vec<Log> {
+    let mut keys = Keys { count: spec.keys, load, burst: (0, 0) };
+    let mut log = |source: &'static str, rng: &mut ChaCha8Rng| {
+        let mut partition = |index: u32, rng: &mut ChaCha8Rng| {
             // Unequal parts: some partitions end early.
             let lines = spec.lines / 2 + rng.gen_range(0..=spec.lines / 2);
-            let lines = (0..lines).map(|number| line(spec.kind, source, (index, number), spec.keys, rng)).collect();
+            let lines = (0..lines).map(|number| line(spec.kind, source, (index, number), &mut keys, rng)).collect();
             let path = if spec.kind == JobKind::Arrivals { format!("{ARRIVALS}/{index}") } else { format!("{INPUT}/{source}-{index}") };
             (path, lines)
         };
@@ -90,4 +113,35 @@ pub fn arrivals(spec: &JobSpec, rng: &mut ChaCha8Rng) -> (Vec<u64>, u64) {
     let times: Vec<u64> = (0..spec.partitions).map(|_| at(rng)).collect();
     let last = times.iter().copied().max().unwrap_or(0);
     (times, last + rng.gen_range(0..300))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::SeedableRng;
+
+    /// How often each of ten keys comes among a thousand, and how often one comes after itself.
+    fn drawn(load: LoadSpec) -> (Vec<u32>, u32) {
+        let rng = &mut ChaCha8Rng::seed_from_u64(7);
+        let mut keys = Keys { count: 10, load, burst: (0, 0) };
+        let (mut counts, mut repeated, mut last) = (vec![0; 10], 0, None);
+        for _ in 0..1000 {
+            let key = key(rng, &mut keys);
+            counts[key as usize] += 1;
+            repeated += u32::from(last.replace(key) == Some(key));
+        }
+        (counts, repeated)
+    }
+
+    #[test]
+    fn skew_heat_and_bursts_are_what_they_say() {
+        let (even, repeated) = drawn(LoadSpec::default());
+        assert!(even[0] > 150 && even[0] < 250 && repeated < 250, "{even:?} {repeated}");
+        let (skewed, _) = drawn(LoadSpec { skew: 8, ..LoadSpec::default() });
+        assert!(skewed[0] > 500, "{skewed:?}");
+        let (hot, _) = drawn(LoadSpec { hot_percent: 80, ..LoadSpec::default() });
+        assert!(hot[9] > 700, "{hot:?}");
+        let (_, repeated) = drawn(LoadSpec { burst: 20, ..LoadSpec::default() });
+        assert!(repeated > 900, "{repeated}");
+    }
 }

@@ -17,6 +17,7 @@ pub(crate) use run::{guarded, Who};
 pub(crate) use sink::Sink;
 pub(crate) use timers::Alarm;
 
+use crate::buggify::Buggify;
 use crate::clock::Clock;
 use crate::disk::{DiskControl, Disks};
 use crate::env::{SimEnv, SimTask};
@@ -33,7 +34,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
@@ -80,6 +81,7 @@ pub(crate) struct WorldInner {
     pub(crate) network: Network,
     pub(crate) disks: Disks,
     pub(crate) objects: ObjectStore,
+    pub(crate) buggify: Arc<Buggify>,
     nodes: Mutex<Vec<Arc<Node>>>,
     clock_rng: Mutex<ChaCha8Rng>,
     /// As of the last jump.
@@ -107,6 +109,8 @@ pub(crate) struct Node {
     /// Whether its machine runs.
     powered: AtomicBool,
     paused: AtomicBool,
+    /// Which release of the program is installed; 0 is the one that is tested.
+    release: AtomicU32,
     pub(crate) clock: Mutex<Clock>,
     pub(crate) rng: Mutex<ChaCha8Rng>,
     pub(crate) work_rng: Mutex<ChaCha8Rng>,
@@ -128,16 +132,18 @@ impl World {
         let time = TimeHandle::current();
         let alarm = Arc::new(Alarm::new(time.clone()));
         let sink = Arc::new(Sink::new(time));
+        let buggify = Arc::new(Buggify::new(sink.clone()));
         let world = Self {
             inner: Arc::new(WorldInner {
                 streams,
                 main: Handle::current().create_node().name("world").build(),
                 timers: Arc::new(Timers::new(alarm.clone())),
-                network: Network::new(streams.stream(Concern::Network), alarm.clone(), sink.clone()),
+                network: Network::new(streams.stream(Concern::Network), alarm.clone(), sink.clone(), buggify.clone()),
                 disks: Disks::new(streams.stream(Concern::Disk), sink.clone()),
                 objects: ObjectStore::new(streams.stream(Concern::Objects), sink.clone()),
                 alarm,
                 sink,
+                buggify,
                 nodes: Mutex::default(),
                 clock_rng: Mutex::new(streams.stream(Concern::Clock)),
                 latest_wall_ms: Mutex::new(i64::MIN),
@@ -194,6 +200,7 @@ impl World {
                 up: AtomicBool::new(true),
                 powered: AtomicBool::new(true),
                 paused: AtomicBool::new(false),
+                release: AtomicU32::new(0),
                 clock: Mutex::new(Clock::new(uptime)),
                 rng: Mutex::new(self.inner.streams.stream(Concern::Engine(index.0))),
                 work_rng: Mutex::new(self.inner.streams.stream(Concern::Work(index.0))),
@@ -388,6 +395,24 @@ impl World {
         lock(&self.entry(node).clock).set_drift_ppm(self.now(), drift_ppm);
         self.inner.sink.fault("clock-drift");
         self.note(&WorldEvent::ClockDrifts(node, drift_ppm));
+    }
+
+    /// Installs a release of the program on a node; the process that runs is still of the one before.
+    pub fn install(&self, node: NodeIndex, release: u32) {
+        self.entry(node).release.store(release, Ordering::Relaxed);
+        self.note(&WorldEvent::Installed(node, release));
+    }
+
+    /// Which release of the program is installed on a node: 0 is the one that is tested, larger ones are later.
+    #[must_use]
+    pub fn release(&self, node: NodeIndex) -> u32 {
+        self.entry(node).release.load(Ordering::Relaxed)
+    }
+
+    /// Rare things at the ports, to be switched on.
+    #[must_use]
+    pub fn buggify(&self) -> &Buggify {
+        &self.inner.buggify
     }
 
     /// Sets who watches, and returns who did. Read the rules at [`Watcher`].

@@ -3,6 +3,7 @@
 
 use crate::{cpu, quantile, table};
 use cofferdam_engine::cluster::coordinator::{self, CoordinatorSettings, Progress};
+use cofferdam_engine::cluster::formats::Formats;
 use cofferdam_engine::cluster::statistics::Outcome;
 use cofferdam_engine::cluster::worker::{self, WorkerSettings};
 use cofferdam_engine::cluster::Heartbeats;
@@ -240,6 +241,7 @@ async fn cluster(env: &RealEnv, row: &Row, graph: Arc<JobGraph<RealEnv>>, folder
     let workers: Vec<_> = (0..row.worker_count)
         .map(|number| {
             let settings = WorkerSettings {
+                formats: Formats::OURS,
                 worker: WorkerId(number),
                 slots: PARALLELISM / row.worker_count,
                 coordinator: address,

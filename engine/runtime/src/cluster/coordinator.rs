@@ -13,6 +13,7 @@ mod performing;
 mod savepoints;
 mod serving;
 
+use super::formats::OtherFormats;
 use super::ioqueue::IoQueue;
 use super::message::{Command, CommandAnswer, ToCoordinator, ToWorker};
 use super::statistics::Statistics;
@@ -112,6 +113,7 @@ pub enum CoordinatorError {
 
 enum Inbox {
     Joined(Incarnation, WorkerId, u32, SocketAddr, mpsc::UnboundedSender<ToWorker>),
+    Refused(WorkerId, OtherFormats),
     Message(Incarnation, ToCoordinator),
     Alive(Incarnation),
     Lost(Incarnation),
@@ -318,6 +320,10 @@ impl<E: Env> Driver<E> {
                 self.latest.insert(worker, incarnation);
                 self.observe(Moment::WorkerJoined, None, None, Detail::Worker(worker));
                 self.step(Input::WorkerJoined { worker, incarnation, slots })
+            }
+            Inbox::Refused(worker, why) => {
+                self.observe(Moment::WorkerRefused, None, None, Detail::Text(format!("{worker}: {why}")));
+                Ok(())
             }
             Inbox::Message(incarnation, message) => self.message(incarnation, message),
             Inbox::Alive(incarnation) => match self.connections.get(&incarnation).map(|connection| connection.worker) {

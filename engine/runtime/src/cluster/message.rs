@@ -1,5 +1,6 @@
 //! What coordinator and workers say to each other.
 
+use super::formats::Formats;
 use crate::channel::ChannelId;
 use crate::connector::split::ReaderEvent;
 use crate::record::{SavepointFormat, Stop};
@@ -66,6 +67,8 @@ pub enum ToCoordinator {
     Command(Command),
     /// The first message of a worker.
     Register {
+        /// What it writes.
+        formats: Formats,
         /// Who.
         worker: WorkerId,
         /// How many subtasks of each vertex it can run.
@@ -137,6 +140,11 @@ pub enum ToWorker {
     Stop {
         /// Which.
         attempt: AttemptId,
+    },
+    /// Another answer to `Register`: the worker is of another release, and is not taken.
+    Refused {
+        /// What the coordinator writes.
+        formats: Formats,
     },
     /// The job has ended: the worker is not needed any more.
     Shutdown,

@@ -1,6 +1,7 @@
 //! A worker process (Flink: TaskManager): runs the tasks that the coordinator tells it to, and none once it has lost it.
 
 use super::deployment::{Assignment, DataPlane, Deployment, Taking};
+use super::formats::{Formats, OtherFormats};
 use super::ioqueue::IoQueue;
 use super::message::{ToCoordinator, ToWorker};
 use super::Heartbeats;
@@ -27,6 +28,8 @@ const RETRY: Duration = Duration::from_millis(200);
 /// What a worker is started with.
 #[derive(Clone)]
 pub struct WorkerSettings {
+    /// What it writes: [`Formats::OURS`].
+    pub formats: Formats,
     /// Who it is; stays over restarts.
     pub worker: WorkerId,
     /// How many subtasks of each vertex it can run.
@@ -54,7 +57,8 @@ pub struct WorkerSettings {
 /// Runs until the job has ended.
 ///
 /// # Errors
-/// Only if a setting is out of range or the data port cannot be opened; a lost coordinator is looked for again for ever.
+/// If a setting is out of range, the data port cannot be opened, or the coordinator is of another release ([`OtherFormats`]); a lost
+/// coordinator is looked for again for ever.
 pub async fn run<E: Env>(env: E, settings: WorkerSettings, graph: Arc<JobGraph<E>>) -> io::Result<()> {
     settings.small.validated(&settings.storage).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
     let listener = env.bind(settings.data_address).await?;
@@ -73,6 +77,8 @@ pub async fn run<E: Env>(env: E, settings: WorkerSettings, graph: Arc<JobGraph<E
                 }
                 return Ok(());
             }
+            // Asking again gives the same answer: whoever started the worker has to look.
+            Err(CodecError::Io(error)) if error.get_ref().is_some_and(|why| why.is::<OtherFormats>()) => return Err(error),
             Err(error) => {
                 let text = Detail::Text(error.to_string());
                 observe(&env, settings.worker, None, Moment::CoordinatorLost, text);
@@ -125,7 +131,8 @@ impl<E: Env> Session<'_, E> {
         let stream = env.connect(self.settings.coordinator).await?;
         let (reading, mut writing) = split(stream);
         let mut scratch = Vec::new();
-        let register = ToCoordinator::Register { worker, slots: self.settings.slots, data_address: self.data_address };
+        let WorkerSettings { formats, slots, .. } = *self.settings;
+        let register = ToCoordinator::Register { formats, worker, slots, data_address: self.data_address };
         codec::write_frame(&mut writing, &register, &mut scratch).await?;
         let (inbox_sender, mut inbox) = mpsc::unbounded_channel();
         let (outbox, outgoing) = mpsc::unbounded_channel();
@@ -168,6 +175,10 @@ impl<E: Env> Session<'_, E> {
                     Inbox::Message(message) => {
                         if let ToWorker::Shutdown = message {
                             return Ok(());
+                        }
+                        if let ToWorker::Refused { formats: theirs } = message {
+                            let why = OtherFormats { ours: formats, theirs };
+                            return Err(io::Error::new(io::ErrorKind::Unsupported, why).into());
                         }
                         if let ToWorker::Welcome { epoch } = message {
                             if epoch < *newest_epoch {
@@ -241,7 +252,7 @@ impl<E: Env> Session<'_, E> {
         outbox: &mpsc::UnboundedSender<ToCoordinator>,
     ) {
         match message {
-            ToWorker::Welcome { .. } | ToWorker::Heartbeat | ToWorker::Shutdown => {}
+            ToWorker::Welcome { .. } | ToWorker::Refused { .. } | ToWorker::Heartbeat | ToWorker::Shutdown => {}
             ToWorker::Local { attempt, from, tasks } => {
                 let news = deployment.as_ref().is_none_or(|running| running.attempt < attempt);
                 if let Some(local) = self.local.filter(|_| news) {

@@ -28,7 +28,7 @@
 //! listings does not.
 
 use super::filesystem::{make_folder, remove_file};
-use super::state_file::write_new;
+use super::state_file::{write_new, READS};
 use super::StorageError;
 use crate::env::{Env, File, Files};
 use cofferdam_protocol::coordinator::{Journal, Written};
@@ -214,8 +214,15 @@ async fn list<E: Env>(env: &E, folder: &str) -> Result<(Option<u64>, Vec<String>
 
 async fn read_entry<E: Env>(env: &E, folder: &str, number: u64) -> Result<JournalEntry, StorageError> {
     let path = format!("{folder}/{}", name_of(number));
-    let bytes = read_whole(env, &path).await?;
-    let entry = JournalEntry::from_file(&bytes).map_err(StorageError::corrupt(&path))?;
+    let mut read = 1;
+    let entry = loop {
+        match JournalEntry::from_file(&read_whole(env, &path).await?) {
+            Ok(entry) => break entry,
+            // What was garbled on its way may be right the next time.
+            Err(_) if read < READS => read += 1,
+            Err(source) => return Err(StorageError::Corrupt { path, source }),
+        }
+    };
     if entry.number != number {
         let what = format!("this is entry {}", entry.number);
         return Err(StorageError::Corrupt { path, source: StoredError::Invalid { offset: 0, what } });

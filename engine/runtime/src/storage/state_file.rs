@@ -13,6 +13,9 @@ use std::fmt;
 
 /// How much goes into one append, and comes out of one read.
 pub(super) const TRANSFER_SIZE: usize = 256 << 10;
+/// How often something that does not match its checksum is read. What a disk or the way from it has garbled once may be right the next
+/// time; only what is wrong each time is damaged.
+pub(super) const READS: u32 = 3;
 /// The same for objects, where each request is a way there and back.
 const OBJECT_TRANSFER_SIZE: u64 = 4 << 20;
 
@@ -201,9 +204,26 @@ impl<E: Env> StateFileReader<E> {
             return Err(StorageError::Corrupt { path, source });
         }
         check_nothing_behind(size - expected, expected).map_err(StorageError::corrupt(&path))?;
-        let header = reader.array("the header").await?;
-        reader.version = parse_header(kind, &header).map_err(StorageError::corrupt(&path))?;
-        Ok(reader)
+        let mut read = 1;
+        loop {
+            let header = reader.array("the header").await?;
+            match parse_header(kind, &header) {
+                Ok(version) => {
+                    reader.version = version;
+                    return Ok(reader);
+                }
+                // Why not a version that is not known: it may be the version that is garbled.
+                Err(_) if read < READS => reader.go_back(0),
+                Err(source) => return Err(StorageError::Corrupt { path, source }),
+            }
+            read += 1;
+        }
+    }
+
+    /// What has been read from there on is read again.
+    fn go_back(&mut self, to: u64) {
+        self.buffer.clear();
+        (self.used, self.offset) = (0, to);
     }
 
     /// Reads state that came with the metadata.
@@ -237,6 +257,17 @@ impl<E: Env> StateFileReader<E> {
     /// # Errors
     /// `Io`, after which the same block can be asked for again, or `Corrupt`.
     pub async fn next(&mut self) -> Result<Option<(u64, Vec<u8>)>, StorageError> {
+        let (begin, mut read) = (self.offset, 1);
+        loop {
+            match self.block().await {
+                Err(StorageError::Corrupt { .. }) if read < READS && !matches!(self.source, Source::Buffer) => self.go_back(begin),
+                outcome => return outcome,
+            }
+            read += 1;
+        }
+    }
+
+    async fn block(&mut self) -> Result<Option<(u64, Vec<u8>)>, StorageError> {
         if self.ended {
             return Ok(None);
         }

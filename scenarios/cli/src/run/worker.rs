@@ -2,6 +2,7 @@
 
 use crate::args::{BackendName, WorkerArguments};
 use crate::failure::{Failure, Outcome};
+use cofferdam_engine::cluster::formats::Formats;
 use cofferdam_engine::cluster::worker::{self, WorkerSettings};
 use cofferdam_engine::cluster::Heartbeats;
 use cofferdam_engine::env::real::RealEnv;
@@ -46,6 +47,7 @@ pub fn process(arguments: &WorkerArguments) -> Result<Outcome, Failure> {
     super::log_to_stderr();
     let graph = super::graph(&arguments.job)?;
     let settings = WorkerSettings {
+        formats: Formats::OURS,
         worker: WorkerId(arguments.id),
         slots: arguments.slots,
         coordinator: arguments.job.address,

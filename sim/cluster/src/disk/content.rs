@@ -18,6 +18,8 @@ pub(super) struct Content {
     holes: Vec<(usize, usize)>,
     /// How many live entries name it.
     pub(super) names: u32,
+    /// The disk has done something to it that nobody was told of.
+    pub(super) harmed: bool,
 }
 
 impl Content {
@@ -36,6 +38,22 @@ impl Content {
     pub(super) fn sync(&mut self) {
         self.clean = self.bytes.len();
         self.appends.clear();
+    }
+
+    /// What was appended last never got to the disk.
+    pub(super) fn lose_last_append(&mut self) {
+        let end = self.appends.len().checked_sub(2).map_or(self.clean, |before| self.appends[before]);
+        if self.bytes.len() > end {
+            self.bytes[end..].fill(0);
+            self.harmed = true;
+        }
+    }
+
+    /// Something that was meant for another file.
+    pub(super) fn overwrite(&mut self, at: usize, bytes: &[u8]) {
+        let room = self.bytes.len().saturating_sub(at).min(bytes.len());
+        self.bytes[at..at + room].copy_from_slice(&bytes[..room]);
+        self.harmed = true;
     }
 
     /// Some of the unsynced data gets lost, and nobody will ever try again.
@@ -65,7 +83,7 @@ impl Content {
         let mut bytes = std::mem::take(&mut self.bytes);
         bytes.truncate(end);
         self.punch(&mut bytes);
-        *self = Self { clean: bytes.len(), bytes, names: self.names, ..Self::default() };
+        *self = Self { clean: bytes.len(), bytes, names: self.names, harmed: self.harmed, ..Self::default() };
     }
 
     /// What a power loss would surely leave.
@@ -127,6 +145,27 @@ mod tests {
             assert!(content.bytes.len() >= 6);
             assert!(all.starts_with(&content.bytes));
         }
+    }
+
+    #[test]
+    fn a_write_that_is_lost_leaves_zeros_and_nothing_else() {
+        let mut content = Content::default();
+        content.append(b"here");
+        content.append(b"gone");
+        content.lose_last_append();
+        assert_eq!((content.bytes.as_slice(), content.harmed), (b"here\0\0\0\0".as_slice(), true));
+        content.sync();
+        assert_eq!(content.surviving(), b"here\0\0\0\0");
+        content.append(b"x");
+        content.lose_last_append();
+        assert_eq!(content.bytes, b"here\0\0\0\0\0");
+    }
+
+    #[test]
+    fn a_write_that_comes_to_a_wrong_place_does_not_make_the_file_longer() {
+        let mut content = Content::durable(b"0123456789".to_vec());
+        content.overwrite(7, b"abcdef");
+        assert_eq!((content.surviving().as_slice(), content.harmed), (b"0123456abc".as_slice(), true));
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! What a harness can do to a disk, and what an oracle sees of it without time passing.
 
-use super::{DiskSettings, Disks, FailNext, Instant};
+use super::{DiskFault, DiskSettings, Disks, FailNext, Instant, Silent};
 use crate::world::{lock, NodeIndex};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::time::Duration;
 
@@ -47,6 +47,33 @@ impl DiskControl<'_> {
     /// Forgets all of [`fail_next`](Self::fail_next) that has not happened yet, and says how many.
     pub fn forget_fail_next(&self) -> usize {
         std::mem::take(&mut lock(&self.disks.state).disks[self.node.at()].fail_next).len()
+    }
+
+    /// From now on the disk does this without telling anybody.
+    pub fn add_silent(&self, silent: Silent) {
+        lock(&self.disks.state).disks[self.node.at()].silent.push(silent);
+    }
+
+    /// It does not do so any more. What is damaged stays damaged.
+    pub fn end_silent(&self, fault: DiskFault) {
+        lock(&self.disks.state).disks[self.node.at()].silent.retain(|silent| silent.fault != fault);
+    }
+
+    /// It does nothing of the kind any more.
+    pub fn end_all_silent(&self) {
+        lock(&self.disks.state).disks[self.node.at()].silent.clear();
+    }
+
+    /// The files that the disk has harmed without telling anybody, and the folders whose syncs it has not done.
+    #[must_use]
+    pub fn harmed_now(&self) -> BTreeSet<String> {
+        lock(&self.disks.state).disks[self.node.at()].tree.harmed()
+    }
+
+    /// The paths at which the disk has harmed something, whatever has become of it since.
+    #[must_use]
+    pub fn harmed_ever(&self) -> BTreeSet<String> {
+        lock(&self.disks.state).disks[self.node.at()].ever_harmed.clone()
     }
 
     /// After how long operations of other nodes on mounted disks fail, of all nodes. 5 s by default.
@@ -116,7 +143,10 @@ impl DiskControl<'_> {
     /// # Errors
     /// As for opening a file; `InvalidInput` behind its end.
     pub fn flip_now(&self, path: &str, at: usize, bits: u8) -> io::Result<()> {
-        lock(&self.disks.state).disks[self.node.at()].tree.flip(path, at, bits)
+        let disk = &mut lock(&self.disks.state).disks[self.node.at()];
+        disk.tree.flip(path, at, bits)?;
+        disk.ever_harmed.insert(path.to_owned());
+        Ok(())
     }
 
     /// Removes a file, now.

@@ -2,6 +2,7 @@
 
 use super::tree::Inode;
 use super::{DiskFault, DiskOp, Disks};
+use crate::buggify::Point;
 use crate::world::{lock, Node, NodeIndex, World, WorldEvent};
 use cofferdam_engine::env::{File, Files};
 use rand::Rng;
@@ -108,6 +109,7 @@ impl Disks {
         if let Some(fault) = fault {
             self.failed(node, op, fault, path);
         }
+        let wrong_place = if fault == Some(DiskFault::Misdirected) { self.wrong_place(node, path) } else { None };
         let state = &mut *lock(&self.state);
         let disk = &mut state.disks[node.at()];
         if let Change::Append { handle, .. } | Change::Sync { handle } = change {
@@ -116,7 +118,17 @@ impl Disks {
             }
         }
         match fault {
-            None | Some(DiskFault::ErrorAfter) => {}
+            None
+            | Some(DiskFault::ErrorAfter | DiskFault::RotOnRead | DiskFault::ShortRead | DiskFault::LostWrite | DiskFault::Misdirected) => {
+            }
+            Some(DiskFault::LyingSync) => {
+                match change {
+                    Change::Sync { handle } => disk.tree.lie(Ok(handle.inode))?,
+                    _ => disk.tree.lie(Err(path))?,
+                }
+                disk.ever_harmed.insert(path.to_owned());
+                return Ok(None);
+            }
             Some(DiskFault::ErrorBefore) => return Err(io::Error::from_raw_os_error(EIO)),
             Some(DiskFault::NoSpace) => return Err(io::Error::from_raw_os_error(ENOSPC)),
             Some(DiskFault::SyncLost) => {
@@ -152,17 +164,30 @@ impl Disks {
                     length = usize::try_from(room).unwrap_or(length);
                 }
                 disk.tree.append(handle.inode, &bytes[..length])?;
+                if length > 0 && matches!(fault, Some(DiskFault::LostWrite | DiskFault::Misdirected)) {
+                    disk.tree.file_mut(handle.inode)?.lose_last_append();
+                }
+                if let Some(victim) = &wrong_place {
+                    let victim = disk.tree.open(victim)?;
+                    let content = disk.tree.file_mut(victim)?;
+                    let at = state.rng.gen_range(0..content.bytes.len());
+                    content.overwrite(at, &bytes[..length]);
+                }
             }
             Change::Sync { handle } => disk.tree.file_mut(handle.inode)?.sync(),
         }
         if let Some(recorded) = &mut disk.recorded {
             recorded.push(super::Instant { at: self.sink.now(), tree: disk.tree.clone() });
         }
+        for harmed in [path].into_iter().filter(|_| fault.is_some_and(|fault| !fault.is_told())).chain(wrong_place.as_deref()) {
+            disk.ever_harmed.insert(harmed.to_owned());
+            self.damaged(node, harmed);
+        }
         if full {
             self.failed(node, op, DiskFault::NoSpace, path);
             return Err(io::Error::from_raw_os_error(ENOSPC));
         }
-        if fault.is_some() {
+        if fault.is_some_and(DiskFault::is_told) {
             return Err(io::Error::from_raw_os_error(EIO));
         }
         Ok(made)
@@ -213,9 +238,15 @@ impl SimFiles {
         Err(io::Error::from_raw_os_error(EIO))
     }
 
+    fn plan(&self, storage: NodeIndex, op: DiskOp, path: &str) -> super::Plan {
+        let mut plan = self.disks().plan(storage, op, path);
+        plan.delay += self.world().buggify().late(Point::SlowOperation).unwrap_or_default();
+        plan
+    }
+
     async fn change(&self, storage: NodeIndex, path: &str, change: Change<'_>) -> Answer {
         self.check_alive()?;
-        let plan = self.disks().plan(storage, change.op(), path);
+        let plan = self.plan(storage, change.op(), path);
         if storage != self.here() {
             return self.change_remotely(storage, path, change, plan).await;
         }
@@ -296,10 +327,10 @@ impl SimFiles {
         storage: NodeIndex,
         op: DiskOp,
         path: &str,
-        look: impl FnOnce(&Disks) -> io::Result<T> + Send,
+        look: impl FnOnce(&Disks, Option<DiskFault>) -> io::Result<T> + Send,
     ) -> io::Result<T> {
         self.check_alive()?;
-        let plan = self.disks().plan(storage, op, path);
+        let plan = self.plan(storage, op, path);
         let remote = storage != self.here();
         let deadline = self.world().now() + if remote { self.disks().mount_timeout() } else { Duration::ZERO };
         let mut delay = plan.delay;
@@ -315,11 +346,11 @@ impl SimFiles {
             self.world().sleep(delay).await;
             self.check_alive()?;
         }
-        if let Some(fault) = plan.fault {
+        if let Some(fault) = plan.fault.filter(|fault| fault.is_told()) {
             self.disks().failed(storage, op, fault, path);
             return Err(io::Error::from_raw_os_error(EIO));
         }
-        let seen = look(self.disks());
+        let seen = look(self.disks(), plan.fault);
         if remote {
             self.receive(storage, op, deadline).await?;
         }
@@ -391,7 +422,7 @@ impl Files for SimFiles {
 
     async fn open(&self, path: &str) -> io::Result<SimFile> {
         let storage = self.place(path);
-        let handle = self.look(storage, DiskOp::Open, path, |disks| disks.open(storage, path)).await?;
+        let handle = self.look(storage, DiskOp::Open, path, |disks, _| disks.open(storage, path)).await?;
         Ok(self.opened(storage, handle, path, false))
     }
 
@@ -415,7 +446,7 @@ impl Files for SimFiles {
 
     async fn list(&self, path: &str) -> io::Result<Vec<String>> {
         let storage = self.place(path);
-        self.look(storage, DiskOp::List, path, |disks| lock(&disks.state).disks[storage.at()].tree.list(path)).await
+        self.look(storage, DiskOp::List, path, |disks, _| lock(&disks.state).disks[storage.at()].tree.list(path)).await
     }
 
     async fn sync_folder(&self, path: &str) -> io::Result<()> {
@@ -438,13 +469,18 @@ impl File for SimFile {
 
     async fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         let (storage, handle) = (self.storage, self.handle);
-        let read = |disks: &Disks| disks.with_content(storage, handle, |content| content.read_at(offset, buffer));
+        let few = self.files.world().buggify().few(Point::FewBytes, buffer.len()).unwrap_or(buffer.len());
+        let buffer = &mut buffer[..few];
+        let read = |disks: &Disks, fault: Option<DiskFault>| {
+            let count = disks.with_content(storage, handle, |content| content.read_at(offset, buffer))?;
+            Ok(fault.map_or(count, |fault| disks.read_wrongly(storage, fault, &self.path, buffer, count)))
+        };
         self.files.look(storage, DiskOp::ReadAt, &self.path, read).await
     }
 
     async fn size(&self) -> io::Result<u64> {
         let (storage, handle) = (self.storage, self.handle);
-        let size = |disks: &Disks| disks.with_content(storage, handle, |content| content.bytes.len() as u64);
+        let size = |disks: &Disks, _: Option<DiskFault>| disks.with_content(storage, handle, |content| content.bytes.len() as u64);
         self.files.look(storage, DiskOp::Size, &self.path, size).await
     }
 }

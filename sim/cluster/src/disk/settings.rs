@@ -20,6 +20,8 @@ pub struct DiskSettings {
     pub sync_failure: f64,
     /// What fits on it.
     pub capacity_bytes: u64,
+    /// Until then, on the world's clock, nothing that is asked for comes to an end.
+    pub stalled_until: Duration,
 }
 
 impl Default for DiskSettings {
@@ -32,6 +34,7 @@ impl Default for DiskSettings {
             error_after: 0.0,
             sync_failure: 0.0,
             capacity_bytes: u64::MAX,
+            stalled_until: Duration::ZERO,
         }
     }
 }
@@ -98,9 +101,42 @@ pub enum DiskFault {
     SyncLost,
     /// The disk is full.
     NoSpace,
+    /// A read shows a flipped bit; the next one need not.
+    RotOnRead,
+    /// A read gives less than was asked for, though more is there.
+    ShortRead,
+    /// An append is acknowledged and never gets to the disk: zeros stand where it should.
+    LostWrite,
+    /// An append is acknowledged and gets to a wrong place: zeros stand where it should, and some other file has its bytes.
+    Misdirected,
+    /// A sync is acknowledged and has done nothing.
+    LyingSync,
 }
 
 impl DiskFault {
+    /// Whether the operation fails for it. Otherwise nobody is told.
+    #[must_use]
+    pub fn is_told(self) -> bool {
+        match self {
+            Self::ErrorBefore | Self::ErrorAfter | Self::SyncLost | Self::NoSpace => true,
+            Self::RotOnRead | Self::ShortRead | Self::LostWrite | Self::Misdirected | Self::LyingSync => false,
+        }
+    }
+
+    /// Whether it can happen to such an operation.
+    #[must_use]
+    pub fn can_happen_to(self, op: DiskOp) -> bool {
+        match self {
+            Self::ErrorBefore => true,
+            Self::ErrorAfter => op.changes(),
+            Self::SyncLost => op == DiskOp::Sync,
+            Self::NoSpace => matches!(op, DiskOp::Create | DiskOp::Append),
+            Self::RotOnRead | Self::ShortRead => op == DiskOp::ReadAt,
+            Self::LostWrite | Self::Misdirected => op == DiskOp::Append,
+            Self::LyingSync => op.is_sync(),
+        }
+    }
+
     /// As faults are counted by.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -109,6 +145,11 @@ impl DiskFault {
             Self::ErrorAfter => "disk-error-after",
             Self::SyncLost => "sync-failure",
             Self::NoSpace => "disk-full",
+            Self::RotOnRead => "rot-on-read",
+            Self::ShortRead => "short-read",
+            Self::LostWrite => "lost-write",
+            Self::Misdirected => "misdirected-write",
+            Self::LyingSync => "lying-sync",
         }
     }
 }

@@ -29,6 +29,8 @@ struct Folder {
     durable: Entries,
     /// What leads from `durable` to `entries`.
     pending: Vec<Change>,
+    /// A sync of it was acknowledged and has done nothing.
+    lied: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -187,6 +189,40 @@ impl Tree {
         Ok(())
     }
 
+    /// A sync that is acknowledged and does nothing, of a file or of a folder.
+    pub(super) fn lie(&mut self, of: Result<Inode, &str>) -> io::Result<()> {
+        let inode = match of {
+            Ok(inode) => inode,
+            Err(path) => self.find(path)?,
+        };
+        match &mut self.things[inode.0 as usize] {
+            Thing::File(content) => content.harmed |= !content.unsynced().1.is_empty(),
+            Thing::Folder(folder) => folder.lied |= !folder.pending.is_empty(),
+        }
+        Ok(())
+    }
+
+    /// All files that the disk has harmed, and folders that it has lied about, by path.
+    pub(super) fn harmed(&self) -> BTreeSet<String> {
+        let mut found = BTreeSet::new();
+        let mut open = vec![(String::new(), ROOT)];
+        while let Some((path, inode)) = open.pop() {
+            match &self.things[inode.0 as usize] {
+                Thing::File(content) if content.harmed => {
+                    found.insert(path);
+                }
+                Thing::File(_) => {}
+                Thing::Folder(folder) => {
+                    open.extend(folder.entries.iter().map(|(name, &inode)| (format!("{path}/{name}"), inode)));
+                    if folder.lied {
+                        found.insert(path);
+                    }
+                }
+            }
+        }
+        found
+    }
+
     pub(super) fn file(&self, inode: Inode) -> io::Result<&Content> {
         match &self.things[inode.0 as usize] {
             Thing::File(content) => Ok(content),
@@ -244,8 +280,9 @@ impl Tree {
     /// Flips bits of a byte.
     pub(super) fn flip(&mut self, path: &str, at: usize, bits: u8) -> io::Result<()> {
         let inode = self.open(path)?;
-        let byte = self.file_mut(inode)?.bytes.get_mut(at).ok_or(ErrorKind::InvalidInput)?;
-        *byte ^= bits;
+        let content = self.file_mut(inode)?;
+        *content.bytes.get_mut(at).ok_or(ErrorKind::InvalidInput)? ^= bits;
+        content.harmed = true;
         Ok(())
     }
 

@@ -1,7 +1,8 @@
 //! A periodic checkpoint does not begin sooner than min-pause after the last completed one. Failures do not move this.
 
-use super::{slack, Invariant};
+use super::Invariant;
 use crate::scenario::CheckpointSpec;
+use crate::slack::Slack;
 use crate::world::NodeIndex;
 use cofferdam_engine::observe::{Actor, Event, Moment};
 use std::time::Duration;
@@ -11,13 +12,20 @@ pub struct MinPause {
     pause: Duration,
     completed: Option<(Actor, Duration)>,
     drained: u32,
+    slack: Slack,
 }
 
 impl MinPause {
     /// By the scenario's options.
     #[must_use]
     pub fn new(checkpoints: &CheckpointSpec) -> Self {
-        Self { pause: Duration::from_millis(checkpoints.min_pause_ms), completed: None, drained: 0 }
+        Self { pause: Duration::from_millis(checkpoints.min_pause_ms), completed: None, drained: 0, slack: Slack::default() }
+    }
+
+    /// Where timers are less exact.
+    #[must_use]
+    pub(crate) fn allowing(self, slack: Slack) -> Self {
+        Self { slack, ..self }
     }
 }
 
@@ -35,7 +43,7 @@ impl Invariant for MinPause {
             Moment::CheckpointTriggered if self.drained == 0 => {
                 let Some((by, completed)) = self.completed.filter(|(by, _)| *by == event.actor) else { return Ok(()) };
                 let waited = at.saturating_sub(completed);
-                if waited + slack(self.pause) < self.pause {
+                if waited + self.slack.on(self.pause) < self.pause {
                     let checkpoint = event.checkpoint.unwrap_or_default();
                     return Err(format!(
                         "{by} triggers {checkpoint} {waited:?} after the last completed one, min-pause is {:?}",

@@ -117,6 +117,7 @@ fn every_invariant_is_named_after_its_file() {
         clocks: Vec::new(),
         faults: Vec::new(),
         chaos: None,
+        world: Default::default(),
         calm_after_ms: 0,
         liveness_bound_ms: 1,
         resume: None,
@@ -140,6 +141,7 @@ mod max_concurrent;
 mod min_pause;
 mod no_unreferenced_files;
 mod one_live_attempt;
+mod one_release;
 mod stopped_is_over;
 mod timeout;
 mod written_once;

@@ -1,7 +1,8 @@
 //! No checkpoint waits for acknowledgements longer than its timeout, which runs from its trigger.
 
-use super::{slack, Invariant};
+use super::Invariant;
 use crate::scenario::CheckpointSpec;
+use crate::slack::Slack;
 use crate::world::{NodeIndex, WorldEvent};
 use cofferdam_engine::observe::{Event, Moment};
 use cofferdam_protocol::CheckpointId;
@@ -13,13 +14,21 @@ pub struct Timeout {
     timeout: Duration,
     coordinator: NodeIndex,
     pending: BTreeMap<CheckpointId, Duration>,
+    slack: Slack,
 }
 
 impl Timeout {
     /// By the scenario's options.
     #[must_use]
     pub fn new(checkpoints: &CheckpointSpec, coordinator: NodeIndex) -> Self {
-        Self { timeout: Duration::from_millis(checkpoints.timeout_ms), coordinator, pending: BTreeMap::new() }
+        let timeout = Duration::from_millis(checkpoints.timeout_ms);
+        Self { timeout, coordinator, pending: BTreeMap::new(), slack: Slack::default() }
+    }
+
+    /// Where timers are less exact.
+    #[must_use]
+    pub(crate) fn allowing(self, slack: Slack) -> Self {
+        Self { slack, ..self }
     }
 }
 
@@ -38,7 +47,7 @@ impl Invariant for Timeout {
             }
             _ => {}
         }
-        let limit = self.timeout + slack(self.timeout);
+        let limit = self.timeout + self.slack.on(self.timeout);
         match self.pending.iter().find(|(_, since)| at.saturating_sub(**since) > limit) {
             Some((checkpoint, since)) => {
                 Err(format!("{checkpoint} has been pending for {:?}, its timeout is {:?}", at.saturating_sub(*since), self.timeout))

@@ -1,6 +1,7 @@
 //! What a harness can do to the network.
 
 use super::link::LinkSettings;
+use super::meddler::{MeddledPorts, Meddler, Meddling};
 use super::Network;
 use crate::world::{lock, NodeIndex};
 use std::time::Duration;
@@ -83,6 +84,23 @@ impl NetworkControl<'_> {
     /// Resets all connections between two nodes, on both ends and at once.
     pub fn reset_connections(&self, a: NodeIndex, b: NodeIndex) {
         lock(&self.network.wires).reset_between(a, b);
+    }
+
+    /// What one node has sent to another over connections arrives, and the sender is told that the connections are broken.
+    pub fn report_failed(&self, from: NodeIndex, to: NodeIndex) {
+        lock(&self.network.wires).report_failed(from, to);
+    }
+
+    /// From now on whole messages of new connections are looked at, so that something can be done to them.
+    pub fn look_at_messages(&self, ports: MeddledPorts) {
+        lock(&self.network.wires).meddler.get_or_insert_with(|| Meddler::new(ports));
+    }
+
+    /// Changes what is done to messages, from now on.
+    pub fn meddle(&self, change: impl FnOnce(&mut Meddling)) {
+        if let Some(meddler) = &mut lock(&self.network.wires).meddler {
+            change(&mut meddler.meddling);
+        }
     }
 
     /// After how long without an answer an attempt to connect fails. 3 s by default.

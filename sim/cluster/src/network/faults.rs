@@ -1,6 +1,6 @@
 //! What crashes, partitions and resets do to connections.
 
-use super::connection::{ConnectionId, EndState, Side};
+use super::connection::{ConnectionId, EndState, Phase, Side};
 use super::wires::{Arrival, Wires};
 use crate::world::{NodeIndex, WorldEvent};
 use std::time::Duration;
@@ -100,6 +100,31 @@ impl Wires {
                 self.sink.fault("connection-reset");
                 self.reset_end(id, Side::Client);
                 self.reset_end(id, Side::Server);
+            }
+        }
+    }
+
+    /// All that was sent arrives, with an end behind it, and the sender gets a reset at once.
+    pub(super) fn report_failed(&mut self, from: NodeIndex, to: NodeIndex) {
+        let now = self.alarm.now();
+        let live: Vec<ConnectionId> = self.live.iter().copied().collect();
+        for id in live {
+            for side in SIDES {
+                let Some(connection) = self.get(id) else { continue };
+                let (here, there) = (connection.end(side), connection.end(side.other()));
+                if (here.node, there.node) != (from, to) || here.state != EndState::Open || connection.phase != Phase::Established {
+                    continue;
+                }
+                self.sink.fault("delivered-reported-failed");
+                self.finish(id, side, now);
+                let Some(connection) = self.get(id) else { continue };
+                connection.end_mut(side).state = EndState::Reset;
+                connection.pipe_from(side).wake_writer();
+                let incoming = connection.pipe_from(side.other());
+                incoming.cut();
+                incoming.clear();
+                incoming.wake_reader();
+                self.sink.world_event(&WorldEvent::Reset(from, to));
             }
         }
     }

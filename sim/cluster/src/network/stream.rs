@@ -127,11 +127,7 @@ impl Wires {
         }
         let length = self.shorten(room.min(bytes.len()));
         if length > 0 {
-            if let Some(connection) = self.get(id) {
-                connection.pipe_from(side).buffer.extend(&bytes[..length]);
-            }
-            let now = self.alarm.now();
-            self.transmit(id, side, length, now);
+            self.written(id, side, &bytes[..length]);
         }
         Poll::Ready(Ok(length))
     }

@@ -2,6 +2,8 @@
 
 use super::connection::{Connection, ConnectionId, End, EndState, Fin, Phase, Pipe, Segment, Side};
 use super::link::Links;
+use super::meddler::Meddler;
+use crate::buggify::{Buggify, Point};
 use crate::streams::happens;
 use crate::world::{Alarm, NodeIndex, Sink, WorldEvent};
 use rand::Rng;
@@ -36,6 +38,10 @@ pub(super) struct Wires {
     pub(super) connect_timeout: Duration,
     /// Chance that a read or write is cut short.
     pub(super) short_io: f64,
+    /// Looks at whole messages, where the world may do something to them.
+    pub(super) meddler: Option<Meddler>,
+    /// Rare things that happen all the same.
+    pub(super) buggify: Arc<Buggify>,
 }
 
 /// A machine, as the network sees it.
@@ -68,6 +74,8 @@ pub(super) enum Arrival {
     GiveUp(ConnectionId),
     /// This side learns that its peer knows nothing of the connection.
     Reset(ConnectionId, Side),
+    /// A message that was held back is told.
+    Late(ConnectionId, Side),
 }
 
 struct Entry {
@@ -94,7 +102,7 @@ impl Ord for Entry {
 }
 
 impl Wires {
-    pub(super) fn new(rng: ChaCha8Rng, alarm: Arc<Alarm>, sink: Arc<Sink>) -> Self {
+    pub(super) fn new(rng: ChaCha8Rng, alarm: Arc<Alarm>, sink: Arc<Sink>, buggify: Arc<Buggify>) -> Self {
         Self {
             rng,
             alarm,
@@ -111,6 +119,8 @@ impl Wires {
             held: Vec::new(),
             connect_timeout: Duration::from_secs(3),
             short_io: 0.02,
+            meddler: None,
+            buggify,
         }
     }
 
@@ -127,6 +137,9 @@ impl Wires {
     }
 
     pub(super) fn remove(&mut self, id: ConnectionId) {
+        if let Some(meddler) = &mut self.meddler {
+            meddler.forget(id);
+        }
         self.live.remove(&id);
         self.connections[id.0 as usize] = None;
     }
@@ -182,6 +195,7 @@ impl Wires {
             Arrival::Refusal(id) => self.answered(id, Phase::Refused, now),
             Arrival::GiveUp(id) => self.gave_up(id),
             Arrival::Reset(id, side) => self.reset_arrived(id, side),
+            Arrival::Late(id, side) => self.late(id, side),
         }
     }
 
@@ -210,6 +224,7 @@ impl Wires {
 
     /// Puts the end of a direction on the way, behind its data.
     pub(super) fn finish(&mut self, id: ConnectionId, side: Side, now: Duration) {
+        self.let_go(id, side);
         let Some(connection) = self.connections[id.0 as usize].as_deref_mut() else { return };
         let (from, to) = (connection.end(side).node, connection.end(side.other()).node);
         let pipe = connection.pipe_from(side);
@@ -456,6 +471,9 @@ impl Wires {
 
     /// Cuts a read or write short now and then.
     pub(super) fn shorten(&mut self, length: usize) -> usize {
+        if length > 1 && self.buggify.fires(Point::OneByte) {
+            return 1;
+        }
         if length > 1 && happens(&mut self.rng, self.short_io) {
             return self.rng.gen_range(1..length);
         }

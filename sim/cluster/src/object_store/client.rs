@@ -2,6 +2,7 @@
 
 use super::bucket::{Bucket, Sender};
 use super::{ObjectFault, ObjectOp, ObjectStore};
+use crate::buggify::Point;
 use crate::world::{lock, Node, World, WorldEvent};
 use bytes::Bytes;
 use cofferdam_engine::env::objects::{ObjectError, Objects, PartId, Piece, PutMode, UploadId};
@@ -95,7 +96,10 @@ impl SimObjects {
         effect: impl FnOnce(&World, Option<ObjectFault>, &mut Bucket) -> Result<T, ObjectError> + Send + 'static,
     ) -> Result<T, ObjectError> {
         self.check_alive()?;
-        let plan = self.store().plan(op);
+        let mut plan = self.store().plan(op);
+        if self.world().buggify().fires(Point::EarlyObjectTimeout) {
+            plan.timeout = Duration::from_millis(1);
+        }
         let (answer, answered) = oneshot::channel();
         let (world, client, of) = (self.world().clone(), self.process.node.index, url.to_owned());
         let request = async move {
@@ -148,7 +152,8 @@ fn is_published(url: &str) -> bool {
 
 impl Objects for SimObjects {
     fn part_size(&self) -> usize {
-        lock(&self.store().state).settings.part_bytes
+        let size = lock(&self.store().state).settings.part_bytes;
+        self.world().buggify().few(Point::SmallParts, size).map_or(size, |few| few * 16)
     }
 
     async fn put(&self, url: &str, bytes: Bytes, mode: PutMode) -> Result<(), ObjectError> {

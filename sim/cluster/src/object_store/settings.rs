@@ -8,6 +8,8 @@ use std::time::Duration;
 pub struct ObjectSettings {
     /// Of any request, beside the network's: at least, at most.
     pub latency: (Duration, Duration),
+    /// Of requests that read objects, beyond that: at least, at most.
+    pub read_latency: (Duration, Duration),
     /// How long clients wait for an answer.
     pub timeout: Duration,
     /// The size of the parts of an upload.
@@ -30,6 +32,7 @@ impl Default for ObjectSettings {
     fn default() -> Self {
         Self {
             latency: (Duration::from_millis(2), Duration::from_millis(15)),
+            read_latency: (Duration::ZERO, Duration::ZERO),
             timeout: Duration::from_secs(1),
             part_bytes: 512,
             throttled: 0.0,

@@ -217,6 +217,7 @@ impl Run {
                 return self.violated("liveness", format!("{bound:?} after the faults stopped the job has not ended"));
             }
             (Some(Ended::Failed(cause)), Expect::Refused) => return self.judge_refusal(cause),
+            (Some(Ended::Failed(cause)), Expect::Damaged) => self.judge_damage(cause),
             (Some(Ended::Finished), Expect::Finished)
             | (Some(Ended::Failed(_)), Expect::Failed)
             | (Some(Ended::Cancelled), Expect::Cancelled)

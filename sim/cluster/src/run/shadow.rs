@@ -9,7 +9,9 @@ use crate::clock::EPOCH_MS;
 use crate::disk::View;
 use crate::jobs::OUTPUT;
 use crate::oracle::decode;
-use crate::scenario::{BackendKind, ClockSpec, DiskSpec, Expect, FaultSpec, JobKind, NetworkSpec, Scenario, StorageKind, What, When};
+use crate::scenario::{
+    BackendKind, ClockSpec, DiskSpec, Expect, FaultSpec, JobKind, NetworkSpec, Scenario, StorageKind, What, When, WorldSpec,
+};
 use crate::trace::{lock, nothing_seen, StableHasher};
 use crate::verdict::{Keep, Violation};
 use crate::world::{self, World};
@@ -128,6 +130,7 @@ pub(super) fn shadow_of(scenario: &Scenario, shape: Shape, ahead_ms: i64) -> Sce
     (shadow.network, shadow.disk) = (NetworkSpec::default(), DiskSpec::default());
     let when = When::Moment { moment: Moment::JobRunning.name().into(), checkpoint: None, nth: 1 };
     shadow.faults = vec![FaultSpec { when, what: What::Savepoint { native: false } }];
+    shadow.world = WorldSpec { load: scenario.world.load, ..WorldSpec::default() };
     (shadow.chaos, shadow.resume, shadow.expect) = (None, None, Expect::Finished);
     // What had expired did so by the clocks of the run.
     let ahead = |node: &str| ClockSpec { node: node.into(), offset_ms: ahead_ms, drift_ppm: 0 };

@@ -1,7 +1,8 @@
 //! Whether a scenario can be run.
 
 use super::{BackendKind, FaultSpec, JobKind, Scenario, StorageKind, What, When};
-use crate::fault::{KINDS, LOCAL_KINDS, OBJECT_KINDS};
+use crate::atlas::{self, Outside};
+use crate::fault::{KINDS, LOCAL_KINDS, OBJECT_KINDS, WORLD_KINDS, WORLD_LOCAL_KINDS, WORLD_OBJECT_KINDS};
 use cofferdam_engine::observe::Moment;
 use cofferdam_engine::storage::streams::INLINE_LIMIT_BYTES;
 use cofferdam_protocol::segments::MergingError;
@@ -18,9 +19,12 @@ pub enum ScenarioError {
     #[error("there is no moment {0:?}; see the names in a trace")]
     UnknownMoment(String),
     /// A kind of fault that is not there.
-    #[error("there is no kind of fault {0:?}; there are {all}, {objects}, {local}",
-        all = KINDS.join(", "), objects = OBJECT_KINDS.join(", "), local = LOCAL_KINDS.join(", "))]
+    #[error("there is no kind of fault {0:?}; there are {all}",
+        all = [KINDS, WORLD_KINDS, OBJECT_KINDS, WORLD_OBJECT_KINDS, LOCAL_KINDS, WORLD_LOCAL_KINDS].concat().join(", "))]
     UnknownKind(String),
+    /// It breaks what the engine takes for granted.
+    #[error("{0}: the engine does not promise to survive that; set world.outside_atlas, and expect the verdict that it comes to")]
+    OutsideAtlas(Outside),
     /// A fault of something that is not there.
     #[error("faults of the object store need cluster.storage object")]
     NoObjectStore,
@@ -92,7 +96,20 @@ fn check_sizes(what: &What) -> Result<(), ScenarioError> {
     let latency = |ms: u64| within("faults.what.latency_ms", ms, 0, 60_000);
     match what {
         What::Crash { down_ms, .. } | What::PowerLoss { down_ms, .. } | What::Wipe { down_ms, .. } => time("faults.what.down_ms", *down_ms),
-        What::Pause { for_ms, .. } | What::Partition { for_ms, .. } | What::Isolate { for_ms, .. } | What::DiskFull { for_ms, .. } => {
+        What::Pause { for_ms, .. }
+        | What::Partition { for_ms, .. }
+        | What::Isolate { for_ms, .. }
+        | What::DiskFull { for_ms, .. }
+        | What::SwizzleClog { for_ms }
+        | What::Rack { for_ms, .. }
+        | What::StallDisk { for_ms, .. } => time("faults.what.for_ms", *for_ms),
+        What::OtherVersion { down_ms, for_ms, .. } => {
+            time("faults.what.down_ms", *down_ms)?;
+            time("faults.what.for_ms", *for_ms)
+        }
+        What::ClockDrift { ppm, period_ms, for_ms, .. } => {
+            within("faults.what.ppm, either way,", ppm.unsigned_abs().into(), 0, 500_000)?;
+            time("faults.what.period_ms", *period_ms)?;
             time("faults.what.for_ms", *for_ms)
         }
         What::ObjectsUnavailable { for_ms } => time("faults.what.for_ms", *for_ms),
@@ -102,7 +119,8 @@ fn check_sizes(what: &What) -> Result<(), ScenarioError> {
         }
         What::SlowLink { latency_ms, for_ms, .. }
         | What::SlowDisk { latency_ms, for_ms, .. }
-        | What::SlowObjects { latency_ms, for_ms } => {
+        | What::SlowObjects { latency_ms, for_ms }
+        | What::SlowReads { latency_ms, for_ms } => {
             latency(*latency_ms)?;
             time("faults.what.for_ms", *for_ms)
         }
@@ -111,7 +129,15 @@ fn check_sizes(what: &What) -> Result<(), ScenarioError> {
         | What::ObjectErrors { per_mille, for_ms }
         | What::ObjectThrottling { per_mille, for_ms }
         | What::LostAnswers { per_mille, for_ms }
-        | What::PartialReads { per_mille, for_ms } => {
+        | What::PartialReads { per_mille, for_ms }
+        | What::DuplicateNotices { per_mille, for_ms }
+        | What::ReorderNotices { per_mille, for_ms }
+        | What::ReorderElements { per_mille, for_ms }
+        | What::RotOnRead { per_mille, for_ms, .. }
+        | What::ShortReads { per_mille, for_ms, .. }
+        | What::LostWrites { per_mille, for_ms, .. }
+        | What::MisdirectedWrites { per_mille, for_ms, .. }
+        | What::LyingSyncs { per_mille, for_ms, .. } => {
             within("faults.what.per_mille", u64::from(*per_mille), 0, 1000)?;
             time("faults.what.for_ms", *for_ms)
         }
@@ -122,6 +148,10 @@ fn check_sizes(what: &What) -> Result<(), ScenarioError> {
         | What::Cancel {}
         | What::Checkpoint {}
         | What::Savepoint { .. }
+        | What::FalseFailure { .. }
+        | What::BitRot { .. }
+        | What::SpareRot {}
+        | What::RewriteInput {}
         | What::Stop { .. } => Ok(()),
     }
 }
@@ -185,6 +215,14 @@ impl Scenario {
             within("clocks.offset_ms, either way,", clock.offset_ms.unsigned_abs(), 0, MOST_CLOCK_ERROR_MS)?;
             within("clocks.drift_ppm, either way,", clock.drift_ppm.unsigned_abs().into(), 0, 500_000)?;
         }
+        for drift in &self.world.drifts {
+            self.check_node(&drift.node)?;
+            within("world.drifts.ppm, either way,", drift.ppm.unsigned_abs().into(), 0, 500_000)?;
+            within("world.drifts.period_ms", drift.period_ms, 0, MOST_TIME_MS)?;
+        }
+        self.world.stay_down.iter().try_for_each(|node| self.check_node(node))?;
+        within("world.load.hot_percent", self.world.load.hot_percent.into(), 0, 100)?;
+        within("world.load.skew", self.world.load.skew.into(), 0, 1000)?;
         for fault in &self.faults {
             match &fault.when {
                 When::AtMs(time) => within("faults.when.at-ms", *time, 0, MOST_TIME_MS)?,
@@ -199,12 +237,13 @@ impl Scenario {
             self.check_resumed(fault)?;
         }
         for kind in self.chaos.iter().flat_map(|chaos| &chaos.kinds) {
-            let of_objects = OBJECT_KINDS.contains(&kind.as_str());
-            let of_copies = LOCAL_KINDS.contains(&kind.as_str());
+            let kind_is_in = |lists: [&[&str]; 2]| lists.iter().any(|list| list.contains(&kind.as_str()));
+            let of_objects = kind_is_in([OBJECT_KINDS, WORLD_OBJECT_KINDS]);
+            let of_copies = kind_is_in([LOCAL_KINDS, WORLD_LOCAL_KINDS]);
             if of_copies && !self.cluster.local_recovery {
                 return Err(ScenarioError::NoLocalCopies);
             }
-            if !KINDS.contains(&kind.as_str()) && !of_objects && !of_copies {
+            if !kind_is_in([KINDS, WORLD_KINDS]) && !of_objects && !of_copies {
                 return Err(ScenarioError::UnknownKind(kind.clone()));
             }
             if of_objects && self.cluster.storage != StorageKind::Object {
@@ -225,9 +264,9 @@ impl Scenario {
     /// Whether all nodes have the same wall clock, and it never jumps.
     #[must_use]
     pub fn clocks_agree(&self) -> bool {
-        let jumps = self.faults.iter().any(|fault| matches!(fault.what, What::ClockJump { .. }));
-        let may_jump = self.chaos.as_ref().is_some_and(|chaos| chaos.kinds.iter().any(|kind| kind == "clock-jump"));
-        self.clocks.is_empty() && !jumps && !may_jump
+        let jumps = self.faults.iter().any(|fault| matches!(fault.what, What::ClockJump { .. } | What::ClockDrift { .. }));
+        let may_jump = self.chaos.as_ref().is_some_and(|chaos| chaos.kinds.iter().any(|kind| kind.starts_with("clock-")));
+        self.clocks.is_empty() && self.world.drifts.is_empty() && !jumps && !may_jump
     }
 
     /// Whether the user does something.
@@ -240,10 +279,15 @@ impl Scenario {
     /// Whether nothing goes wrong and nothing is in short supply: what should take no time takes nearly none.
     #[must_use]
     pub fn is_undisturbed(&self) -> bool {
-        self.faults.is_empty() && self.chaos.is_none() && self.clocks.is_empty() && self.network.bandwidth_bytes_per_s == 0
+        let world = &self.world;
+        let plain = !world.buggify && world.drifts.is_empty();
+        plain && self.faults.is_empty() && self.chaos.is_none() && self.clocks.is_empty() && self.network.bandwidth_bytes_per_s == 0
     }
 
     fn check_fault(&self, what: &What) -> Result<(), ScenarioError> {
+        if let (Err(outside), false) = (atlas::covers(what), self.world.outside_atlas) {
+            return Err(ScenarioError::OutsideAtlas(outside));
+        }
         match what {
             What::ObjectErrors { .. }
             | What::ObjectThrottling { .. }
@@ -251,6 +295,7 @@ impl Scenario {
             | What::StaleListings { .. }
             | What::PartialReads { .. }
             | What::SlowObjects { .. }
+            | What::SlowReads { .. }
             | What::ObjectsUnavailable { .. } => match self.cluster.storage {
                 StorageKind::Object => Ok(()),
                 StorageKind::FileSystem | StorageKind::Memory => Err(ScenarioError::NoObjectStore),

@@ -1,5 +1,6 @@
 //! What goes wrong, and when.
 
+use crate::clock::drift::DriftShape;
 use serde::{Deserialize, Serialize};
 
 /// One thing that goes wrong.
@@ -226,6 +227,159 @@ pub enum What {
         /// Ahead, or back.
         by_ms: i64,
     },
+    /// Half of the nodes, drawn, are cut off one by one, and come back in another order.
+    SwizzleClog {
+        /// Until all are back.
+        for_ms: u64,
+    },
+    /// What one node has sent to another arrives, and the sender is told that it failed.
+    FalseFailure {
+        /// Who is told.
+        from: String,
+        /// Who has it.
+        to: String,
+    },
+    /// Notices of a checkpoint's completion or end are told twice, the second time perhaps late.
+    DuplicateNotices {
+        /// How many of a thousand.
+        per_mille: u32,
+        /// For so long.
+        for_ms: u64,
+    },
+    /// Such notices are told behind what was said after them.
+    ReorderNotices {
+        /// How many of a thousand.
+        per_mille: u32,
+        /// For so long.
+        for_ms: u64,
+    },
+    /// Elements of channels, barriers too, come behind what was sent after them. Outside of the atlas.
+    ReorderElements {
+        /// How many of a thousand.
+        per_mille: u32,
+        /// For so long.
+        for_ms: u64,
+    },
+    /// A clock goes wrong over time.
+    ClockDrift {
+        /// Whose.
+        node: String,
+        /// How.
+        shape: DriftShape,
+        /// The largest error of its rate, in parts per million.
+        ppm: i32,
+        /// How long the shape takes.
+        period_ms: u64,
+        /// For so long.
+        for_ms: u64,
+    },
+    /// Several nodes that share a rack have the same fault at once.
+    Rack {
+        /// Which.
+        nodes: Vec<String>,
+        /// What.
+        event: RackEvent,
+        /// For so long.
+        for_ms: u64,
+    },
+    /// A worker dies and comes back as a later release, which writes another version of snapshots; then as what it was.
+    OtherVersion {
+        /// Which.
+        node: String,
+        /// How long it is down.
+        down_ms: u64,
+        /// How long it is of the other release after that.
+        for_ms: u64,
+    },
+    /// Reads of what has checksums show flipped bits; the next read need not.
+    RotOnRead {
+        /// Whose disk.
+        node: String,
+        /// How many of a thousand.
+        per_mille: u32,
+        /// For so long.
+        for_ms: u64,
+    },
+    /// Reads give less than was asked for.
+    ShortReads {
+        /// Whose disk.
+        node: String,
+        /// How many of a thousand.
+        per_mille: u32,
+        /// For so long.
+        for_ms: u64,
+    },
+    /// Appends are acknowledged and never get to the disk. On the storage node outside of the atlas.
+    LostWrites {
+        /// Whose disk.
+        node: String,
+        /// How many of a thousand.
+        per_mille: u32,
+        /// Only of paths that contain one of these; of all if there is none.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        paths: Vec<String>,
+        /// For so long.
+        for_ms: u64,
+    },
+    /// Appends are acknowledged and get to a wrong place. On the storage node outside of the atlas.
+    MisdirectedWrites {
+        /// Whose disk.
+        node: String,
+        /// How many of a thousand.
+        per_mille: u32,
+        /// Only of paths that contain one of these; of all if there is none.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        paths: Vec<String>,
+        /// For so long.
+        for_ms: u64,
+    },
+    /// Syncs are acknowledged and have done nothing. On the storage node outside of the atlas.
+    LyingSyncs {
+        /// Whose disk.
+        node: String,
+        /// How many of a thousand.
+        per_mille: u32,
+        /// For so long.
+        for_ms: u64,
+    },
+    /// A bit flips in a file at rest, one of those whose paths contain this; the last of them by name. On the storage node outside of the
+    /// atlas.
+    BitRot {
+        /// Whose disk.
+        node: String,
+        /// Part of the path.
+        path: String,
+    },
+    /// A bit flips in a state file of a retained checkpoint that is not the newest.
+    SpareRot {},
+    /// Nothing that is asked of a disk comes to an end before that.
+    StallDisk {
+        /// Whose disk.
+        node: String,
+        /// For so long.
+        for_ms: u64,
+    },
+    /// Requests that read objects are slow; others are not.
+    SlowReads {
+        /// Time of each, from none to this.
+        latency_ms: u64,
+        /// For so long.
+        for_ms: u64,
+    },
+    /// What was read of the input is not what stands there any more. Outside of the atlas.
+    RewriteInput {},
+}
+
+/// What happens to a whole rack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RackEvent {
+    /// All processes die.
+    Crash,
+    /// All machines lose power.
+    PowerLoss,
+    /// Nothing gets into the rack or out of it.
+    Partition,
 }
 
 impl What {
@@ -244,8 +398,21 @@ impl What {
             | Self::SlowDisk { node, .. }
             | Self::CorruptLocal { node }
             | Self::StaleLocal { node }
-            | Self::ClockJump { node, .. } => vec![node],
-            Self::Partition { from, to, .. } | Self::Reset { from, to } | Self::SlowLink { from, to, .. } => vec![from, to],
+            | Self::ClockJump { node, .. }
+            | Self::ClockDrift { node, .. }
+            | Self::OtherVersion { node, .. }
+            | Self::RotOnRead { node, .. }
+            | Self::ShortReads { node, .. }
+            | Self::LostWrites { node, .. }
+            | Self::MisdirectedWrites { node, .. }
+            | Self::LyingSyncs { node, .. }
+            | Self::BitRot { node, .. }
+            | Self::StallDisk { node, .. } => vec![node],
+            Self::Partition { from, to, .. }
+            | Self::Reset { from, to }
+            | Self::SlowLink { from, to, .. }
+            | Self::FalseFailure { from, to } => vec![from, to],
+            Self::Rack { nodes, .. } => nodes.iter().map(String::as_str).collect(),
             Self::ObjectErrors { .. }
             | Self::ObjectThrottling { .. }
             | Self::LostAnswers { .. }
@@ -256,6 +423,13 @@ impl What {
             | Self::Cancel {}
             | Self::Checkpoint {}
             | Self::Savepoint { .. }
+            | Self::SwizzleClog { .. }
+            | Self::DuplicateNotices { .. }
+            | Self::ReorderNotices { .. }
+            | Self::ReorderElements { .. }
+            | Self::SpareRot {}
+            | Self::SlowReads { .. }
+            | Self::RewriteInput {}
             | Self::Stop { .. } => Vec::new(),
         }
     }

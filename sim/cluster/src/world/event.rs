@@ -101,6 +101,8 @@ pub enum WorldEvent {
         /// Which file.
         path: String,
     },
+    /// A release of the program was installed on a node.
+    Installed(NodeIndex, u32),
 }
 
 impl fmt::Display for WorldEvent {
@@ -133,6 +135,7 @@ impl fmt::Display for WorldEvent {
             Self::ClockDrifts(node, ppm) => write!(f, "{:<16} {node:<9} {ppm:+}ppm", "clock-drift"),
             Self::ObjectFault { op, fault, url } => write!(f, "{:<16} {op:<9} {fault} {url}", "object-fault"),
             Self::ObjectReplaced { url } => write!(f, "{:<16} {url}", "object-replaced"),
+            Self::Installed(node, release) => write!(f, "{:<16} {node:<9} release {release}", "installed"),
             Self::Note(text) => write!(f, "{:<16} {text}", "note"),
         }
     }

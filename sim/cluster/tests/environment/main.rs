@@ -3,9 +3,11 @@
 
 mod determinism;
 mod disk;
+mod messages;
 mod mounts;
 mod network;
 mod nodes;
+mod silent;
 mod speed;
 
 use cofferdam_engine::env::{Env, Listener};

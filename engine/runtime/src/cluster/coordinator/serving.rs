@@ -1,5 +1,6 @@
 //! Connections of workers, and of users with a command.
 
+use super::super::formats::{Formats, OtherFormats};
 use super::super::ioqueue::IoQueue;
 use super::super::message::{ToCoordinator, ToWorker};
 use super::super::Heartbeats;
@@ -29,7 +30,19 @@ async fn serve<E: Env>(env: E, stream: E::Stream, incarnation: Incarnation, hear
     let (mut reading, writing) = split(stream);
     let mut scratch = Vec::new();
     let (worker, slots, data_address) = match codec::read_frame(&mut reading, &mut scratch).await {
-        Ok(Some(ToCoordinator::Register { worker, slots, data_address })) => (worker, slots, data_address),
+        Ok(Some(ToCoordinator::Register { formats, worker, slots, data_address })) => {
+            if formats != Formats::OURS {
+                let refused = OtherFormats { ours: formats, theirs: Formats::OURS };
+                // The machine never hears of it: its slots are none.
+                if inbox.send(Inbox::Refused(worker, refused)).is_ok() {
+                    let mut writing = writing;
+                    // It asks again, should it not hear.
+                    let _ = codec::write_frame(&mut writing, &ToWorker::Refused { formats: Formats::OURS }, &mut scratch).await;
+                }
+                return;
+            }
+            (worker, slots, data_address)
+        }
         Ok(Some(ToCoordinator::Command(command))) => {
             let (mut writing, (answer, answered)) = (writing, oneshot::channel());
             if inbox.send(Inbox::Command(command, answer)).is_ok() {

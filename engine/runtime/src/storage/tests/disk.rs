@@ -73,6 +73,8 @@ struct State {
     durable: BTreeMap<String, Node>,
     operation_count: u64,
     fault: Option<(u64, Fault)>,
+    /// How many reads from now on show a flipped bit.
+    garbled: u32,
 }
 
 fn parent(path: &str) -> &str {
@@ -160,6 +162,11 @@ impl TestEnv {
     /// Makes the operation of this number fail.
     pub fn fail(&self, operation: u64, fault: Fault) {
         self.lock().fault = Some((operation, fault));
+    }
+
+    /// So many reads from now on show a flipped bit, at some place.
+    pub fn garble(&self, reads: u32) {
+        self.lock().garbled = reads;
     }
 
     /// Power off and on.
@@ -253,6 +260,10 @@ impl File for TestFile {
                 let rest = &live[live.len().min(usize::try_from(offset).expect("files of a test are small"))..];
                 let count = rest.len().min(buffer.len()).min(100_000);
                 buffer[..count].copy_from_slice(&rest[..count]);
+                if state.garbled > 0 && count > 0 {
+                    state.garbled -= 1;
+                    buffer[usize::try_from(state.garbled).expect("small") * 7 % count] ^= 1;
+                }
                 Ok(count)
             })
             .await

@@ -99,6 +99,19 @@ fn a_damaged_newest_entry_is_fatal_however_good_the_older_one_is() {
 }
 
 #[test]
+fn an_entry_that_is_garbled_on_its_way_is_read_again() {
+    let env = TestEnv::default();
+    let mut store = open(&env).0;
+    append(&env, &mut store, 7);
+    for reads in 1..=2 {
+        env.garble(reads);
+        assert_eq!(open(&env).1, Some(journal(7)), "{reads} garbled reads");
+    }
+    env.garble(1000);
+    assert!(matches!(run(JournalStore::open(&env, ROOT)), Err(StorageError::Corrupt { .. })));
+}
+
+#[test]
 fn a_crash_at_any_operation_loses_no_durable_entry_and_invents_none() {
     let quiet = TestEnv::default();
     let script = |env: &TestEnv| {

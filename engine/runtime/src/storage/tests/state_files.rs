@@ -100,6 +100,20 @@ fn every_damage_of_a_file_is_an_error_that_names_it() {
 }
 
 #[test]
+fn what_is_garbled_on_its_way_is_read_again_and_only_what_is_wrong_each_time_is_damaged() {
+    let env = prepared();
+    let blocks = vec![vec![7; 300], vec![8; 5]];
+    let location = run(write(&env, &storage(), &blocks)).expect("nothing fails");
+    for reads in 1..=2 {
+        env.garble(reads);
+        assert_eq!(run(read(&env, &location)).expect("read again"), blocks, "{reads} garbled reads");
+    }
+    env.garble(1000);
+    let error = run(read(&env, &location)).expect_err("damaged, as far as anybody can tell");
+    assert!(matches!(error, StorageError::Corrupt { .. }), "{error}");
+}
+
+#[test]
 fn a_file_that_shrinks_while_it_is_read_is_an_error() {
     let env = prepared();
     let location = run(write(&env, &storage(), &vec![vec![1; 200_000]; 4])).expect("nothing fails");

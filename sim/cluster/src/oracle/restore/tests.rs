@@ -43,7 +43,7 @@ fn the_vertices_are_those_of_the_jobs() {
     let state = [JobKind::Expiring, JobKind::Rules, JobKind::Visits, JobKind::Sessions, JobKind::Hops];
     for kind in [JobKind::WordCount, JobKind::Windows, JobKind::Ledger].into_iter().chain(state) {
         let spec = JobSpec { kind, ..JobSpec::default() };
-        let logs = workload::logs(&spec, &mut Streams::new(0).stream(Concern::Workload));
+        let logs = workload::logs(&spec, crate::scenario::LoadSpec::default(), &mut Streams::new(0).stream(Concern::Workload));
         let shapes = jobs::build::<SimEnv>(&spec, &logs, "/shared/output").shapes();
         let found: Vec<(u32, &str)> = shapes.iter().map(|shape| (shape.vertex.0, shape.uid.as_str())).collect();
         let vertices = (0..).zip(reference::vertices(kind));

@@ -4,6 +4,7 @@
 //! draws everything from it.
 
 pub mod ablation;
+mod canary;
 pub mod file;
 #[cfg(feature = "rocksdb")]
 mod rocksdb;
@@ -37,8 +38,14 @@ pub fn all() -> Vec<Story> {
     all
 }
 
-/// A built-in scenario by its name.
+/// Scenarios that must fail, so that a sweep over them proves that it can.
+#[must_use]
+pub fn canaries() -> Vec<Story> {
+    vec![canary::RED, canary::RESTLESS]
+}
+
+/// A built-in scenario by its name, canaries included.
 #[must_use]
 pub fn find(name: &str) -> Option<Story> {
-    all().into_iter().find(|story| story.name == name)
+    all().into_iter().chain(canaries()).find(|story| story.name == name)
 }

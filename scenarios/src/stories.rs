@@ -129,7 +129,8 @@ pub(crate) trait Tale: Sized + Into<Scenario> {
 #[must_use]
 pub fn all() -> Vec<Story> {
     let told = [told(), state::told(), local::told(), small_state::told(), windows::told(), transactions::told(), unaligned::told()];
-    told.into_iter().chain([restore::told(), leftovers::told(), arrivals::told(), stop::told(), fault_world::told()]).flatten().collect()
+    let more = [restore::told(), leftovers::told(), arrivals::told(), stop::told(), fault_world::told(), shapes::all(), event_time::told()];
+    told.into_iter().chain(more).flatten().collect()
 }
 
 macro_rules! stories {
@@ -149,10 +150,12 @@ macro_rules! stories {
 pub(crate) use stories;
 
 mod arrivals;
+mod event_time;
 mod fault_world;
 mod leftovers;
 mod local;
 mod restore;
+mod shapes;
 mod small_state;
 mod state;
 mod stop;

@@ -5,7 +5,7 @@ use cofferdam_protocol::settings::{Mode, RestartStrategy, Retention};
 use cofferdam_sim::fault::{KINDS, LOCAL_KINDS, OBJECT_KINDS};
 use cofferdam_sim::scenario::{
     BackendKind, ChaosSpec, CheckpointSpec, ClockSpec, ClusterSpec, DiskSpec, Expect, FaultSpec, JobKind, JobSpec, MergeSpec, NetworkSpec,
-    ObjectSpec, ResumeFrom, ResumeSpec, Scenario, StorageKind, What, When, WorldSpec,
+    ObjectSpec, ResumeFrom, ResumeSpec, Scenario, Shape, StorageKind, What, When, WorldSpec,
 };
 use cofferdam_sim::{Concern, Streams};
 use rand::seq::SliceRandom;
@@ -138,6 +138,9 @@ fn expand(seed: u64) -> Scenario {
         checkpoints.aligned_timeout_ms = if rng.gen_bool(0.5) { 0 } else { rng.gen_range(1..=300) };
         job.sink_us = if rng.gen_bool(0.7) { rng.gen_range(100..=1500) } else { 0 };
     }
+    if rng.gen_bool(0.4) {
+        job.kind = JobKind::Shaped(*Shape::ALL.choose(rng).expect("there are six"));
+    }
     let (mut faults, mut expect, mut resume) = (Vec::new(), Expect::Finished, None);
     if !in_memory && rng.gen_bool(0.12) {
         let when = When::Moment { moment: "checkpoint-completed".into(), checkpoint: None, nth: rng.gen_range(1..=5) };
@@ -176,7 +179,7 @@ fn expand(seed: u64) -> Scenario {
 pub(crate) const STATE_STORY: Story = Story { name: "state-swarm", story: STATE_TEXT, expand: expand_state };
 
 const STATE_TEXT: &str =
-    "As swarm, with jobs whose state expires, is broadcast, or is in sessions and sliding windows, and clocks that are wrong and jump.";
+    "As swarm, with jobs whose state expires, is broadcast, or goes by event time, and clocks that are wrong and jump.";
 
 fn expand_state(seed: u64) -> Scenario {
     let mut scenario = expand(seed);
@@ -192,6 +195,12 @@ fn expand_state(seed: u64) -> Scenario {
     scenario.job.lines *= rng.gen_range(1..=3);
     if rng.gen_bool(0.5) {
         wider::one_clock(&mut scenario);
+    }
+    // The last draws, for the same reason.
+    if rng.gen_bool(0.3) {
+        scenario.job.kind = if rng.gen_bool(0.5) { JobKind::Patterns } else { JobKind::IdleSplit };
+        scenario.job.lines = scenario.job.lines.clamp(200, 250);
+        scenario.checkpoints.mode = Mode::ExactlyOnce;
     }
     scenario
 }

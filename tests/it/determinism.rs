@@ -2,16 +2,16 @@
 
 use crate::{binary, parallel};
 use cofferdam_scenarios::Scenario;
+use cofferdam_sim::parting::{self, Parting};
 use cofferdam_sim::run::simulate;
 use cofferdam_sim::scenario::{FaultSpec, What, When};
 use cofferdam_sim::verdict::{Keep, Report};
 use std::collections::BTreeSet;
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::SystemTime;
 
-const EVERYTHING: Keep = Keep { trace: true, hashes: true, outcome: true };
+const EVERYTHING: Keep = Keep { trace: true, hashes: true, outcome: true, states: false, validate: false };
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 const PINNED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/golden/hashes.txt");
 #[cfg(feature = "rocksdb")]
@@ -47,40 +47,12 @@ fn run(name: &str, seed: u64, keep: Keep) -> Report {
     simulate(&scenario(name, seed), seed, keep)
 }
 
-/// Where two runs part.
-#[derive(Debug, PartialEq, Eq)]
-struct Parting {
-    /// The number of the first event that is not the same, from 0.
-    event: usize,
-    /// The last one that both have.
-    before: Option<String>,
-    one: Option<String>,
-    other: Option<String>,
-}
-
-impl fmt::Display for Parting {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let show = |line: &Option<String>| line.clone().unwrap_or_else(|| "nothing".into());
-        writeln!(f, "they part at event {}", self.event)?;
-        writeln!(f, "  after    {}", show(&self.before))?;
-        writeln!(f, "  the one  {}", show(&self.one))?;
-        write!(f, "  another  {}", show(&self.other))?;
-        if self.one == self.other {
-            write!(f, "\n  differing in what a line does not show: fractions of a millisecond")?;
-        }
-        Ok(())
-    }
-}
-
 /// The first event in which two runs differ. Both have kept everything.
 fn parting(one: &Report, other: &Report) -> Option<Parting> {
     for run in [one, other] {
         assert_eq!(run.hashes.len(), run.trace.len(), "a line per hash, so that they can be told from each other");
     }
-    let same = one.hashes.iter().zip(&other.hashes).take_while(|(one, other)| one == other).count();
-    let event = (same < one.hashes.len().max(other.hashes.len())).then_some(same)?;
-    let line = |run: &Report, at: usize| run.trace.get(at).cloned();
-    Some(Parting { event, before: event.checked_sub(1).and_then(|at| line(one, at)), one: line(one, event), other: line(other, event) })
+    parting::parting(one, other)
 }
 
 fn assert_same(name: &str, seed: u64, one: &Report, other: &Report) {

@@ -3,7 +3,9 @@
 mod ablation;
 mod bad_input;
 mod binary;
+mod canaries;
 mod copy_for_real;
+mod coverage;
 mod decoders;
 mod determinism;
 mod differential;
@@ -15,6 +17,7 @@ mod layers;
 mod object_snapshots;
 mod object_store_for_real;
 mod parallel;
+mod pinned;
 mod power_loss;
 #[cfg(feature = "rocksdb")]
 mod rocksdb_for_real;
@@ -24,4 +27,7 @@ mod scenario_files;
 mod shrinking;
 mod stop_for_real;
 mod sweep;
+mod sweep_files;
 mod text;
+mod understanding;
+mod validation;

@@ -35,6 +35,7 @@ mod leftovers;
 mod lifecycle;
 mod message;
 mod pending;
+mod portrait;
 mod retention;
 mod show;
 mod stopping;
@@ -43,6 +44,8 @@ pub use kind::{Kind, RequestNumber};
 pub use message::{
     ClaimMode, Ended, FailureKind, FailureReason, Input, Journal, Origin, Output, Plan, RestorePoint, Status, StoppedWith, Written,
 };
+
+pub use portrait::{Outline, MANY};
 
 use crate::ids::{AttemptId, CheckpointId, Epoch, TaskId, WorkerId};
 use crate::machine::Machine;

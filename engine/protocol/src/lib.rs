@@ -10,6 +10,7 @@ extern crate alloc;
 
 pub mod barrier;
 pub mod block;
+pub mod committer;
 pub mod coordinator;
 pub mod gateway;
 pub mod ids;
@@ -26,6 +27,7 @@ pub mod snapshot;
 pub mod stored;
 pub mod subtask;
 pub mod timer;
+pub mod transactions;
 
 #[cfg(test)]
 mod tests;

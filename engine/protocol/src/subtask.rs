@@ -4,6 +4,10 @@
 //! may become urgent after it has left.
 //! Never here: which channel is held back and why (`barrier`), records, state.
 
+mod portrait;
+
+pub use portrait::Outline;
+
 use crate::barrier::{Aligner, Effect, Overtaker, Tracker};
 use crate::coordinator::FailureReason;
 use crate::ids::{ChannelIndex, CheckpointId};

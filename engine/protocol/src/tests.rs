@@ -1,5 +1,6 @@
 //! Conversations with the machines as data, facts with names, and random lives.
 
+mod committing;
 mod conversation;
 mod coordinator;
 mod coordinator_facts;

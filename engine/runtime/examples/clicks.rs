@@ -63,7 +63,7 @@ fn page(line: &Bytes) -> Text {
 fn job(log: &str, folder: &str) -> Result<JobGraph<RealEnv>, Box<dyn Error>> {
     let size = std::fs::metadata(log)?.len();
     let partitions = Arc::new(Partition::cut(log, size, 8));
-    let settings = LogSettings { partitions, chunk_bytes: 64 << 10, pace: None, event_times: None, backlog_bytes: None };
+    let settings = LogSettings { partitions, chunk_bytes: 64 << 10, pace: None, event_times: None, backlog_bytes: None, follow: None };
     let job = Job::new("clicks", 2, MaxParallelism::default_for(2));
     let table = format!("{folder}/table");
     job.source("log", move || LogSource::new(settings.clone()))

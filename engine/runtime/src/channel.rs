@@ -19,6 +19,7 @@ pub use wire::{receiver, sender, AnyEnd, Carrying, EdgeType};
 
 use crate::codec::CodecError;
 use crate::record::{Element, EventTime, SnapshotRequest};
+use crate::watermark::WatermarkStatus;
 use cofferdam_protocol::{CheckpointId, EdgeId, SubtaskIndex};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -70,6 +71,8 @@ pub enum Control {
     Cancel(CheckpointId),
     /// See [`Element::Drained`].
     Drained,
+    /// See [`Element::Status`].
+    Status(WatermarkStatus),
 }
 
 impl Control {
@@ -79,6 +82,7 @@ impl Control {
             Self::Barrier(checkpoint, request) => Element::Barrier(checkpoint, request),
             Self::Cancel(checkpoint) => Element::Cancel(checkpoint),
             Self::Drained => Element::Drained,
+            Self::Status(status) => Element::Status(status),
         }
     }
 }

@@ -4,6 +4,7 @@ use crate::channel::BoxFuture;
 use crate::env::Env;
 use crate::record::EventTime;
 use crate::storage::StorageError;
+use crate::watermark::WatermarkStatus;
 use cofferdam_protocol::snapshot::ListState;
 use cofferdam_protocol::stored::StoredError;
 use cofferdam_protocol::{AttemptId, CheckpointId, SubtaskIndex};
@@ -96,9 +97,15 @@ pub trait Source: Send + 'static {
     /// dropped while it waits has done neither.
     fn next<E: Env>(&mut self, env: &E, out: &mut Vec<Self::Out>) -> impl Future<Output = Result<Polled, ConnectorError>> + Send;
 
-    /// No record before this event time will follow.
+    /// No record before this event time will follow, but of splits that are set aside. Asked whenever [`next`](Self::next) has returned,
+    /// also where it gave nothing.
     fn watermark(&self) -> EventTime {
         EventTime::MIN
+    }
+
+    /// Whether that is to be waited for: not where nothing comes on any split. Asked together with it.
+    fn watermark_status(&self) -> WatermarkStatus {
+        WatermarkStatus::Active
     }
 
     /// Whether so much is left to read that checkpoints had better be rare (Flink: `setIsProcessingBacklog`).

@@ -1,7 +1,9 @@
 //! The ports: everything that the engine wants from the world. It is generic over [`Env`] and never asks which one it got;
 //! faults enter through here.
 
-use crate::observe::Event;
+use crate::observe::{Event, MachineStep};
+use crate::sight::Sight;
+use crate::sometimes::Point;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -51,6 +53,20 @@ pub trait Env: Clone + Send + Sync + 'static {
     fn objects(&self) -> &Self::Objects;
     /// Tells whoever watches what just happened. Must not change what the engine does.
     fn observe(&self, event: Event);
+    /// Tells whoever replays machines of the protocol what one of them gets, or what is done for it. Nobody may ask: then nothing is made.
+    fn machine(&self, step: impl FnOnce() -> MachineStep) {
+        drop(step);
+    }
+    /// A point of [`sometimes!`](crate::sometimes!) was reached. Must not change what the engine does.
+    #[inline(always)]
+    fn reached(&self, point: &'static Point) {
+        let _ = point;
+    }
+    /// Shows a machine to whoever wants to see it. Must not change what the engine does.
+    #[inline(always)]
+    fn look(&self, sight: Sight<'_>) {
+        let _ = sight;
+    }
 }
 
 /// An open port.

@@ -1,5 +1,12 @@
 //! What can be watched of a running engine: one [`Event`] per transition. For people it becomes a line of a trace, for a
 //! test an occasion to act, for an oracle a fact to judge.
+//!
+//! * here: events.
+//! * `step`: what the machines of the protocol get and want, for whoever replays them.
+
+mod step;
+
+pub use step::{MachineStep, Step};
 
 use cofferdam_protocol::coordinator::{Ended, FailureReason};
 use cofferdam_protocol::{AttemptId, ChannelIndex, CheckpointId, Epoch, TaskId, WorkerId};

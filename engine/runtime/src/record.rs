@@ -1,5 +1,6 @@
 //! What flows between operators.
 
+use crate::watermark::WatermarkStatus;
 use cofferdam_protocol::CheckpointId;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -27,6 +28,8 @@ pub enum Element<T> {
     Cancel(CheckpointId),
     /// No more records; barriers may still follow.
     Drained,
+    /// Whether watermarks of this channel are to be waited for.
+    Status(WatermarkStatus),
 }
 
 /// How every subtask is to take its part of a checkpoint (Flink: `CheckpointOptions`). Travels with the barrier.

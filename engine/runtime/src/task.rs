@@ -20,7 +20,7 @@ use crate::connector::{ConnectorError, Place};
 use crate::env::Env;
 use crate::job::JobGraph;
 use crate::local::{RestoredBytes, TaskCopies};
-use crate::observe::{Actor, Detail, Event, Moment};
+use crate::observe::{Actor, Detail, Event, MachineStep, Moment, Step};
 use crate::record::SnapshotRequest;
 use crate::state::cold::{ColdBackend, ColdError};
 use crate::state::{BlockError, OperatorListError, RestoreStateError};
@@ -28,6 +28,7 @@ use crate::storage::{CheckpointStorage, SnapshotStreams, StorageError};
 use cofferdam_protocol::coordinator::{FailureKind, FailureReason};
 use cofferdam_protocol::restore::TaskRestore;
 use cofferdam_protocol::snapshot::TaskSnapshot;
+use cofferdam_protocol::subtask::{self, Participant};
 use cofferdam_protocol::{AttemptId, CheckpointId, EdgeId, KeyGroupRange, Mode, TaskId};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -176,6 +177,11 @@ impl<E: Env> TaskContext<E> {
 
     fn observe(&self, moment: Moment, checkpoint: Option<CheckpointId>, detail: Detail) {
         self.env.observe(Event { actor: Actor::Task(self.task), attempt: Some(self.attempt), checkpoint, moment, detail });
+    }
+
+    /// Of the subtask's machine.
+    fn machine(&self, step: impl FnOnce() -> Step<Participant, subtask::Input, subtask::Output>) {
+        self.env.machine(|| MachineStep::Subtask(self.attempt, self.task, step()));
     }
 
     fn report(&self, report: TaskReport) {

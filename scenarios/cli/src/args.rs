@@ -2,17 +2,21 @@
 
 mod ablate;
 mod explore;
+mod failing;
 mod overtaking;
 mod small_state;
 mod stop;
+mod sweep;
 mod values;
 mod watch;
 
 pub use ablate::AblateArguments;
 pub use explore::ExploreArguments;
+pub use failing::{DiffArguments, PinArguments, ReplayArguments, ShrinkArguments};
 pub use overtaking::OvertakingArguments;
 pub use small_state::SmallStateArguments;
 pub use stop::StopArguments;
+pub use sweep::SweepArguments;
 pub use values::SeedRange;
 pub use watch::WatchArguments;
 
@@ -51,6 +55,10 @@ pub enum Command {
     Replay(ReplayArguments),
     /// Make a failing run small: fewer faults, nodes and records, the same invariant violated.
     Shrink(ShrinkArguments),
+    /// Keep a failure that is understood, so that it is run with the tests from now on.
+    Pin(PinArguments),
+    /// Lay the traces of two runs side by side, and show where they part.
+    Diff(DiffArguments),
     /// Reproduce a figure: a table, a plot, and every invariant checked in the same runs.
     Figure(FigureArguments),
     /// Visit every state of a small world around the protocol's machines.
@@ -85,66 +93,6 @@ pub struct ScenariosArguments {
     /// As JSON.
     #[arg(long)]
     pub json: bool,
-}
-
-/// `cofferdam sweep`.
-#[derive(Debug, Args)]
-pub struct SweepArguments {
-    /// Scenarios by name or glob, or scenario files; all built-in ones if none is given.
-    #[arg(value_name = "NAME|GLOB|FILE.toml")]
-    pub targets: Vec<String>,
-    /// From A up to, not including, B; a fresh range is drawn if there is none.
-    #[arg(long, value_name = "A..B", allow_hyphen_values = true)]
-    pub seeds: Option<SeedRange>,
-    /// How many simulations at once; as many as there are cores if not given.
-    #[arg(long, value_name = "N")]
-    pub jobs: Option<usize>,
-    /// Go on for so long, from a fresh seed on if no range is given: 500ms, 60s, 5m, 2h.
-    #[arg(long = "for", value_name = "TIME", value_parser = time)]
-    pub time: Option<Duration>,
-    /// Write the figures of the table, and all violations, to this file.
-    #[arg(long, value_name = "FILE")]
-    pub json: Option<PathBuf>,
-    /// Where the first failing scenario goes, expanded, to be edited and replayed.
-    #[arg(long, value_name = "FILE", default_value = "failure.toml")]
-    pub failure: PathBuf,
-    /// Stop at the first violation, or at the first of these invariants (--until-violation=A,B).
-    #[arg(long, value_name = "INVARIANTS", num_args = 0..=1, require_equals = true, value_delimiter = ',')]
-    pub until_violation: Option<Vec<String>>,
-    /// Leave failing runs as they are, instead of making the first of each kind small.
-    #[arg(long)]
-    pub no_shrink: bool,
-}
-
-/// `cofferdam replay`.
-#[derive(Debug, Args)]
-pub struct ReplayArguments {
-    /// A scenario by name, or a file such as failure.toml that a sweep or an exploration has left.
-    #[arg(value_name = "NAME|FILE.toml")]
-    pub target: String,
-    /// The seed; a file may have its own.
-    #[arg(long, value_name = "S", value_parser = seed)]
-    pub seed: Option<u64>,
-    /// Print one line per transition.
-    #[arg(long)]
-    pub trace: bool,
-}
-
-/// `cofferdam shrink`.
-#[derive(Debug, Args)]
-pub struct ShrinkArguments {
-    /// A scenario by name, or a file such as failure.toml that a sweep has left.
-    #[arg(value_name = "NAME|FILE.toml")]
-    pub target: String,
-    /// The seed with which it fails; a file may have its own.
-    #[arg(long, value_name = "S", value_parser = seed)]
-    pub seed: Option<u64>,
-    /// Where to leave what it becomes.
-    #[arg(long, value_name = "FILE", default_value = "shrunk.toml")]
-    pub output: PathBuf,
-    /// Stop after so long, with what has been reached.
-    #[arg(long = "for", value_name = "TIME", value_parser = time, default_value = "30s")]
-    pub time: Duration,
 }
 
 /// `cofferdam figure`.
@@ -536,6 +484,12 @@ pub struct PlantedArguments {
     /// How many simulations at once; as many as there are cores if not given.
     #[arg(long, value_name = "N")]
     pub jobs: Option<usize>,
+    /// Show which of them exploration alone finds, in which world, and in how many states and steps.
+    #[arg(long)]
+    pub explore: bool,
+    /// With --explore: no world is explored for longer; 20s if not given.
+    #[arg(long = "for", value_name = "TIME", value_parser = time, requires = "explore")]
+    pub time: Option<Duration>,
 }
 
 impl Arguments {
@@ -553,7 +507,7 @@ impl Arguments {
                     Ok(None)
                 }
                 ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => Err(Failure::Usage(
-                    "a command is missing: scenarios, sweep, replay, run, cancel, checkpoint, savepoint, stop, inspect, dispose or planted; see --help".into(),
+                    "a command is missing: scenarios, sweep, replay, shrink, pin, diff, figure, explore, run, cancel, checkpoint, savepoint, stop, inspect, dispose or planted; see --help".into(),
                 )),
                 _ => Err(Failure::Usage(first_paragraph(&error.to_string()))),
             },

@@ -1,4 +1,8 @@
 //! `cofferdam explore`: every interleaving of a small world, and `replay` of what it found.
+//!
+//! * [`engine`]: the same as a scenario for the full engine.
+
+mod engine;
 
 use crate::args::ExploreArguments;
 use crate::console::{self, grouped, rate};
@@ -8,11 +12,14 @@ use cofferdam_explore::model::Progress;
 use cofferdam_explore::turn::Setup;
 use cofferdam_explore::world::World;
 use cofferdam_explore::worlds;
+use cofferdam_scenarios::file::{self, ScenarioFile};
 use serde_json::json;
 use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+/// The exit code where no promise is broken, and a limit came before the last state.
+const CUT_OFF: u8 = 5;
 /// One line of progress per this time.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
@@ -53,7 +60,13 @@ pub fn explore(arguments: &ExploreArguments) -> Result<Outcome, Failure> {
         let text = serde_json::to_string_pretty(&reports.iter().map(figures).collect::<Vec<_>>()).expect("figures are JSON");
         write(path, &text)?;
     }
-    Ok(if reports.iter().all(Report::is_green) { Outcome::Green } else { Outcome::Red })
+    // Walks end with the time that they were given; what is to be visited whole is not green before it is.
+    let cut_off = |report: &Report| matches!(report.end, End::Memory) || (report.end == End::Time && manner.random.is_none());
+    Ok(match () {
+        () if !reports.iter().all(Report::is_green) => Outcome::Red,
+        () if reports.iter().any(cut_off) => Outcome::Code(CUT_OFF),
+        () => Outcome::Green,
+    })
 }
 
 fn unknown(name: &str) -> Failure {
@@ -139,7 +152,16 @@ fn tell(found: &Found, path: &Path) -> Result<(), Failure> {
     console::say(format_args!("  {} does not hold: {}", found.violated, found.witness));
     let steps = found.actions.len();
     console::say(format_args!("  {steps} steps, saved: cofferdam replay {} --trace", path.display()));
-    write(path, &toml::to_string_pretty(found).expect("a path has only keys and values that TOML knows"))
+    write(path, &toml::to_string_pretty(found).expect("a path has only keys and values that TOML knows"))?;
+    match engine::scenario(found) {
+        Ok(scenario) => {
+            let path = path.with_extension("engine.toml");
+            file::write(&path, &ScenarioFile { seed: None, violated: Some(found.violated.clone()), scenario })?;
+            console::say(format_args!("  the same with faults, for the full engine: cofferdam sweep {} --seeds 0..100", path.display()));
+        }
+        Err(why) => console::say(format_args!("  not as a scenario for the full engine: {why}")),
+    }
+    Ok(())
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Failure> {

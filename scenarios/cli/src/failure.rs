@@ -1,5 +1,6 @@
 //! How a command ends, other than well.
 
+use crate::pin::PinError;
 use cofferdam_engine::cluster::coordinator::{CoordinatorError, DRAINED};
 use cofferdam_engine::job::JobError;
 use cofferdam_protocol::settings::SettingsError;
@@ -71,6 +72,25 @@ pub enum Failure {
     /// What is to be made small cannot be.
     #[error(transparent)]
     Shrink(#[from] ShrinkError),
+    /// The file of a sweep's progress is not one, or of another sweep.
+    #[error("{} cannot be gone on from: {what}", path.display())]
+    Resume {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        what: String,
+    },
+    /// What is to be pinned cannot be.
+    #[error(transparent)]
+    Pin(#[from] PinError),
+    /// A side of a comparison stands for nothing.
+    #[error("{text:?} is no side of a comparison: {what}")]
+    Side {
+        /// What was given.
+        text: String,
+        /// Why not.
+        what: String,
+    },
     /// A seed is needed and none is there.
     #[error("{target} needs a seed: --seed S")]
     SeedMissing {
@@ -278,6 +298,9 @@ impl Failure {
             | Self::ScenarioFile(_)
             | Self::SeedMissing { .. }
             | Self::Shrink(_)
+            | Self::Resume { .. }
+            | Self::Pin(_)
+            | Self::Side { .. }
             | Self::Path { .. }
             | Self::PathNotText(_)
             | Self::OutputNotEmpty(_)

@@ -3,6 +3,7 @@
 //! * [`args`]: the command line.
 //! * [`scenarios`], [`sweep`], [`replay`]: the simulated engine under faults, as lists, in bulk, and one run again.
 //! * [`shrink`]: a failing run, made small.
+//! * [`pin`], [`diff`]: a failure that is understood, kept; two traces, side by side.
 //! * [`figure`]: figures of papers, reproduced with correctness asserted in the same runs.
 //! * [`explore`]: the machines of the protocol in small worlds, every interleaving.
 //! * [`ablate`]: the assumptions of the protocol's proof, broken one by one.
@@ -12,16 +13,19 @@
 //! * [`target`]: what a name, a glob or a file on the command line stands for.
 //! * [`failure`], [`console`]: how commands end, and how they speak.
 //!
-//! Exit codes: 0 all is well, 1 it ran and something is wrong, 2 it could not be run as asked, 3 the job was cancelled, 4 it was stopped with a savepoint.
+//! Exit codes: 0 all is well, 1 it ran and something is wrong, 2 it could not be run as asked, 3 the job was cancelled, 4 it was stopped with a
+//! savepoint, 5 an exploration was cut off by time or memory, with no promise broken in what it has seen.
 
 mod ablate;
 mod args;
 mod command;
 mod console;
+mod diff;
 mod explore;
 mod failure;
 mod figure;
 mod inspect;
+mod pin;
 mod place;
 mod planted;
 mod replay;
@@ -58,6 +62,8 @@ fn perform(command: Command) -> Result<Outcome, Failure> {
         Command::Sweep(arguments) => sweep::sweep(arguments),
         Command::Replay(arguments) => replay::replay(&arguments),
         Command::Shrink(arguments) => shrink::shrink(&arguments),
+        Command::Pin(arguments) => pin::pin(&arguments),
+        Command::Diff(arguments) => diff::diff(&arguments),
         Command::Figure(arguments) => figure::figure(&arguments),
         Command::Explore(arguments) => explore::explore(&arguments),
         Command::Ablate(arguments) => ablate::ablate(&arguments),

@@ -3,9 +3,11 @@
 //!
 //! * [`together`]: many bugs in one build, each behind a switch ([`switches`]); one that needs a build of its own gets it.
 //! * [`search`]: explorations and tests.
+//! * [`exploring`]: what exploration alone finds.
 //! * [`manifest`]: which bugs there are.
 //! * [`workspace`]: the copy, the patch, the build.
 
+mod exploring;
 mod manifest;
 mod search;
 mod switches;
@@ -24,7 +26,7 @@ use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 use std::time::Instant;
-use workspace::{Broken, Bug, Workspace};
+use workspace::{Broken, Bug, Product, Workspace};
 
 /// What became of a planted bug.
 #[derive(Debug, Serialize)]
@@ -94,9 +96,12 @@ struct Row {
 pub fn planted(arguments: &PlantedArguments) -> Result<Outcome, Failure> {
     let workspace = Workspace::find()?;
     let manifest = Manifest::read(&workspace.manifest())?;
+    if arguments.explore {
+        return exploring::explore(&workspace, &manifest, arguments);
+    }
     let selected = manifest.select(&arguments.ids)?;
     // For one bug, its own build is as fast, and closer to what the patch says.
-    let switched = if selected.len() > 1 { together::plant(&workspace, &selected)? } else { BTreeSet::new() };
+    let switched = if selected.len() > 1 { together::plant(&workspace, &selected, Product::Binary)? } else { BTreeSet::new() };
     let mut rows = BTreeMap::new();
     let numbered = || selected.iter().enumerate().map(|(at, planted)| (at + 1, *planted));
     // Builds of their own come last: they overwrite the common one.
@@ -177,7 +182,7 @@ fn plant(workspace: &Workspace, planted: &Planted, bug: Bug, arguments: &Planted
 fn build_alone(workspace: &Workspace, planted: &Planted) -> Result<Result<(), Broken>, Failure> {
     let begun = Instant::now();
     let built = match (workspace.apply(&planted.patch)?, planted.search()) {
-        (Ok(()), Search::Sweep | Search::Explore(_)) => workspace.build(&planted.features)?,
+        (Ok(()), Search::Sweep | Search::Explore(_)) => workspace.build(Product::Binary, &planted.features)?,
         (applied, _) => applied,
     };
     if built.is_ok() {
@@ -193,7 +198,10 @@ fn sweep(workspace: &Workspace, planted: &Planted, bug: Bug, jobs: Option<usize>
     bug.tell(&mut command);
     command.arg("sweep").args(&planted.scenarios).args(["--seeds", &planted.seeds]);
     command.arg(format!("--until-violation={}", planted.accepted().join(",")));
-    command.arg("--json").arg(&json).arg("--failure").arg(&failure);
+    command.arg("--json").arg(&json).arg("--failure").arg(&failure).args(["--police", "0"]);
+    if planted.is_validated() {
+        command.arg("--validate");
+    }
     if let Some(jobs) = jobs {
         command.args(["--jobs", &jobs.to_string()]);
     }
@@ -221,7 +229,11 @@ fn judge(planted: &Planted, figures: &Figures, row: &mut Row) -> Result<(), Fail
     row.seconds_until_caught = Some(found.after_s);
     row.witness = Some(found.witness.clone());
     // This process is built without the bug: the same run must be green here, or the bug was not what was caught.
-    let healthy = simulate(&target::one(&found.scenario)?.expand(found.seed), found.seed, Keep::default());
+    let healthy = simulate(
+        &target::one(&found.scenario)?.expand(found.seed),
+        found.seed,
+        Keep { validate: planted.is_validated(), ..Keep::default() },
+    );
     if let Some(violation) = healthy.violation {
         row.verdict = Verdict::RedWithoutIt;
         row.problem = Some(format!("{}: {}", violation.invariant, violation.witness));

@@ -5,7 +5,7 @@ use crate::console::{self, grouped};
 use crate::explore;
 use crate::failure::{Failure, Outcome};
 use crate::target;
-use cofferdam_sim::run::simulate;
+use cofferdam_sim::run::simulate_until;
 use cofferdam_sim::verdict::{Keep, Report};
 
 /// Runs it once and says what came of it.
@@ -20,14 +20,23 @@ pub fn replay(arguments: &ReplayArguments) -> Result<Outcome, Failure> {
     let Some(seed) = arguments.seed.or(target.seed()) else {
         return Err(Failure::SeedMissing { target: arguments.target.clone() });
     };
-    let report = simulate(&target.expand(seed), seed, Keep { trace: arguments.trace, ..Keep::default() });
+    let keep = Keep { trace: arguments.trace, states: arguments.states, validate: arguments.validate, ..Keep::default() };
+    let (report, picture) = simulate_until(&target.expand(seed), seed, keep, arguments.until.clone());
     for line in &report.trace {
         console::say(line);
     }
     if arguments.trace {
         console::say("");
     }
-    summarise(&report);
+    if let Some(picture) = &picture {
+        // Nothing was judged that comes later.
+        console::say(picture);
+    } else {
+        if arguments.until.is_some() {
+            console::note("the run was over before it came to that");
+        }
+        summarise(&report);
+    }
     Ok(if report.violation.is_none() { Outcome::Green } else { Outcome::Red })
 }
 
@@ -42,6 +51,9 @@ fn summarise(report: &Report) {
     line("faults", if faults.is_empty() { "none".into() } else { faults.join(", ") });
     let Report { completed, aborted, restores, shadows, .. } = report;
     line("checkpoints", format!("{completed} completed, {aborted} aborted, {restores} restores, {shadows} shadows"));
+    if report.machine_steps > 0 {
+        line("machines", format!("{} inputs replayed through fresh ones", grouped(report.machine_steps)));
+    }
     match &report.violation {
         None => line("verdict", "every invariant holds".into()),
         Some(violation) => {

@@ -1,10 +1,16 @@
 //! `cofferdam sweep`: many seeds over many scenarios, each run judged.
 //!
 //! * [`schedule`]: which run is next, and when there is none.
-//! * [`tally`]: what came of the runs so far.
-//! * [`report`]: the table, the violations, the JSON.
+//! * [`police`]: runs that are done twice.
+//! * [`tally`]: what came of the runs so far; [`resume`]: the same in a file.
+//! * [`report`], [`coverage`], [`junit`]: what is told at the end; [`bar`]: what is told meanwhile.
 
+mod bar;
+mod coverage;
+mod junit;
+mod police;
 mod report;
+mod resume;
 mod schedule;
 mod tally;
 
@@ -15,18 +21,21 @@ use crate::console;
 use crate::failure::{Failure, Outcome};
 use crate::shrink;
 use crate::target::{self, Target};
+use bar::Bar;
 use cofferdam_scenarios::file::{self, ScenarioFile};
 use cofferdam_sim::run::simulate;
 use cofferdam_sim::verdict::{Keep, Report};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use coverage::Coverage;
+use police::Parted;
+use resume::{Ledger, Saved, Sweep};
 use schedule::{Limits, Run, Schedule};
 use std::collections::BTreeMap;
 use std::num::NonZero;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tally::Tally;
+use tally::{Found, Tally};
 
 /// Seeds per scenario where the user names no range and no time.
 const DRAWN_SEEDS: u64 = 50;
@@ -39,8 +48,9 @@ const MOST_KINDS: usize = 5;
 const SHRINKING: Duration = Duration::from_secs(20);
 /// How often the progress bar moves, at least.
 const TICK: Duration = Duration::from_millis(200);
-/// How often a line says so where no bar can be drawn.
-const PLAIN_TICK: Duration = Duration::from_secs(10);
+
+/// How often the file to be gone on from is written.
+const SAVING: Duration = Duration::from_secs(2);
 
 /// One run, done.
 struct Done {
@@ -48,6 +58,10 @@ struct Done {
     report: Report,
     busy: Duration,
     after: Duration,
+    /// Whether it was done twice.
+    policed: bool,
+    /// How the second one was another.
+    parted: Option<Parted>,
 }
 
 /// Runs them all and tells what came of it.
@@ -57,41 +71,99 @@ struct Done {
 pub fn sweep(arguments: SweepArguments) -> Result<Outcome, Failure> {
     let targets = target::all(&arguments.targets)?;
     let jobs = jobs(arguments.jobs)?;
-    let limits = limits(&arguments);
-    if let Some(path) = &arguments.json {
+    let mut standing = begin(&arguments, &targets)?;
+    let limits = standing.limits;
+    for path in arguments.json.iter().chain(&arguments.junit) {
         // Before the work, not after it.
-        std::fs::write(path, "").map_err(|source| Failure::Path { purpose: "write", path: path.clone(), source })?;
+        write(path, "")?;
     }
     console::say(format_args!("seeds {limits}"));
     let interrupted = watch_for_interrupt()?;
-    let schedule = Schedule::new(targets.len(), limits, interrupted.clone());
-    let started = Instant::now();
-    let mut tally = Tally::new(&targets);
-    run_all(&targets, &schedule, jobs, started, &mut tally, arguments.until_violation.as_deref());
-    let summary = Summary { limits, jobs, elapsed: started.elapsed(), interrupted: interrupted.load(std::sync::atomic::Ordering::Relaxed) };
-    console::say(report::table(&tally, &summary));
-    if let Some(path) = &arguments.json {
-        let text = report::json(&tally, &summary);
-        std::fs::write(path, text).map_err(|source| Failure::Path { purpose: "write", path: path.clone(), source })?;
+    let schedule = Schedule::new(targets.len(), limits, interrupted.clone()).without(standing.saved.ledger.clone());
+    let (begun, resumed) = (standing.saved.elapsed, standing.saved.tally.runs());
+    for (target, scenario) in standing.saved.tally.scenarios.iter().enumerate() {
+        if scenario.violations.len() >= ENOUGH_VIOLATIONS {
+            schedule.give_up(target);
+        }
     }
-    let Some(first) = tally.first_violation() else { return Ok(Outcome::Green) };
-    let target = &targets[first.run.target];
-    leave(&arguments.failure, target, first.run.seed, &first.violation)?;
-    for text in report::violations(&tally, &targets, &arguments.failure) {
+    let started = Instant::now();
+    run_all(&targets, &schedule, jobs, started, &mut standing, &arguments)?;
+    let (elapsed, interrupted) = (begun + started.elapsed(), interrupted.load(std::sync::atomic::Ordering::Relaxed));
+    let tally = &standing.saved.tally;
+    let summary = Summary { limits, jobs, elapsed, interrupted, resumed };
+    let coverage = Coverage::of(tally);
+    console::say(report::table(tally, &summary));
+    console::say(format_args!("{}\n{}", coverage.table(), coverage.summary()));
+    if let Some(path) = &arguments.json {
+        write(path, &report::json(tally, &coverage, &summary))?;
+    }
+    if let Some(path) = &arguments.junit {
+        write(path, &junit::xml(tally, &targets, arguments.require_coverage.then_some(&coverage)))?;
+    }
+    for (scenario, parted) in tally.scenarios.iter().filter_map(|scenario| Some((scenario, scenario.parted.first()?))) {
+        console::say(police::story(parted, &scenario.name));
+    }
+    tell_violations(tally, &targets, &arguments, interrupted)?;
+    let covered = !arguments.require_coverage || coverage.is_whole();
+    if !covered {
+        console::say("\nCOVERAGE is required, and not whole: see above");
+    }
+    let green = covered && tally.violation_count() == 0 && tally.parted_count() == 0;
+    Ok(if green { Outcome::Green } else { Outcome::Red })
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    std::fs::write(path, text).map_err(|source| Failure::Path { purpose: "write", path: path.to_owned(), source })
+}
+
+fn tell_violations(tally: &Tally, targets: &[Target], arguments: &SweepArguments, interrupted: bool) -> Result<(), Failure> {
+    let Some(first) = tally.first_violation() else { return Ok(()) };
+    leave(&arguments.failure, &targets[first.run.target], first)?;
+    for text in report::violations(tally, targets, &arguments.failure) {
         console::say(text);
     }
-    if !arguments.no_shrink && arguments.until_violation.is_none() && !summary.interrupted {
-        shrink_each_kind(&tally, &targets, &arguments.failure)?;
+    if !arguments.no_shrink && arguments.until_violation.is_none() && !interrupted {
+        shrink_each_kind(tally, targets, &arguments.failure)?;
     }
-    Ok(Outcome::Red)
+    Ok(())
+}
+
+/// Where a sweep stands, and where that is kept.
+struct Standing {
+    saved: Saved,
+    limits: Limits,
+    path: Option<PathBuf>,
+}
+
+/// From the beginning, or from where a sweep was stopped.
+fn begin(arguments: &SweepArguments, targets: &[Target]) -> Result<Standing, Failure> {
+    let limits = limits(arguments);
+    let path = arguments.resume.clone();
+    let fresh = |sweep| Saved { sweep, ledger: Ledger::default(), tally: Tally::new(targets), elapsed: Duration::ZERO };
+    let Some(file) = &path else {
+        let sweep = Sweep { build: 0, targets: Vec::new(), first: limits.first, end: limits.end, police: arguments.police };
+        return Ok(Standing { saved: fresh(sweep), limits, path });
+    };
+    let Some(saved) = resume::read(file)? else {
+        let saved = fresh(Sweep::new(targets, limits, arguments.police)?);
+        resume::write(file, &saved)?;
+        return Ok(Standing { saved, limits, path });
+    };
+    // Fresh seeds were drawn once; a bound of time is for each process.
+    let limits = match arguments.seeds {
+        Some(_) => limits,
+        None => Limits { first: saved.sweep.first, end: saved.sweep.end, ..limits },
+    };
+    resume::check(file, &saved.sweep, &Sweep::new(targets, limits, arguments.police)?)?;
+    Ok(Standing { saved, limits, path })
 }
 
 /// The first failure of each kind becomes small, beside the file of the first of all: `failure.INVARIANT.toml`.
 fn shrink_each_kind(tally: &Tally, targets: &[Target], failure: &Path) -> Result<(), Failure> {
-    let mut first: BTreeMap<&'static str, (usize, u64)> = BTreeMap::new();
+    let mut first: BTreeMap<&str, (usize, u64)> = BTreeMap::new();
     for (number, scenario) in tally.scenarios.iter().enumerate() {
         for found in &scenario.violations {
-            first.entry(found.violation.invariant).or_insert((number, found.run.seed));
+            first.entry(&found.invariant).or_insert((number, found.run.seed));
         }
     }
     for (invariant, (target, seed)) in first.into_iter().take(MOST_KINDS) {
@@ -108,31 +180,40 @@ fn shrink_each_kind(tally: &Tally, targets: &[Target], failure: &Path) -> Result
     Ok(())
 }
 
-fn run_all(targets: &[Target], schedule: &Schedule, jobs: usize, started: Instant, tally: &mut Tally, until: Option<&[String]>) {
+fn run_all(
+    targets: &[Target],
+    schedule: &Schedule,
+    jobs: usize,
+    started: Instant,
+    standing: &mut Standing,
+    arguments: &SweepArguments,
+) -> Result<(), Failure> {
+    let until = arguments.until_violation.as_deref();
+    let before = standing.saved.elapsed;
+    let mut kept = Instant::now();
     let (sender, done) = mpsc::channel();
     std::thread::scope(|scope| {
         for _ in 0..jobs {
             let sender = sender.clone();
             scope.spawn(move || {
                 while let Some(run) = schedule.next() {
-                    let begun = Instant::now();
-                    let report = simulate(&targets[run.target].expand(run.seed), run.seed, Keep::default());
-                    let done = Done { run, report, busy: begun.elapsed(), after: started.elapsed() };
-                    if sender.send(done).is_err() {
+                    // Whoever adds them up has met an error.
+                    if sender.send(perform(run, &targets[run.target], arguments, started)).is_err() {
                         return;
                     }
                 }
             });
         }
         drop(sender);
-        let mut progress = Progress::new(schedule.limits(), targets.len(), started);
-        loop {
+        let mut bar = Bar::new(schedule.limits(), targets.len(), started);
+        let outcome = loop {
             match done.recv_timeout(TICK) {
-                Ok(done) => {
+                Ok(Ok(done)) => {
                     let wanted = done.report.violation.as_ref().is_some_and(|violation| {
                         until.is_some_and(|names| names.is_empty() || names.iter().any(|name| name == violation.invariant))
                     });
-                    let target = done.run.target;
+                    let Saved { ledger, tally, elapsed, .. } = &mut standing.saved;
+                    let (target, index) = (done.run.target, done.run.index);
                     tally.add(done);
                     if wanted {
                         schedule.stop();
@@ -140,14 +221,40 @@ fn run_all(targets: &[Target], schedule: &Schedule, jobs: usize, started: Instan
                     if tally.scenarios[target].violations.len() >= ENOUGH_VIOLATIONS {
                         schedule.give_up(target);
                     }
+                    ledger.done(index, |index| schedule.is_skipped(index));
+                    *elapsed = before + started.elapsed();
                 }
+                Ok(Err(failure)) => break Err(failure),
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Disconnected) => break Ok(()),
             }
-            progress.show(tally);
-        }
-        progress.close();
-    });
+            bar.show(&standing.saved.tally);
+            if let Some(path) = standing.path.as_ref().filter(|_| kept.elapsed() >= SAVING) {
+                kept = Instant::now();
+                if let Err(failure) = resume::write(path, &standing.saved) {
+                    break Err(failure);
+                }
+            }
+        };
+        schedule.stop();
+        drop(done);
+        bar.close();
+        outcome
+    })?;
+    match &standing.path {
+        Some(path) => resume::write(path, &standing.saved),
+        None => Ok(()),
+    }
+}
+
+/// One run, or two of it.
+fn perform(run: Run, target: &Target, arguments: &SweepArguments, started: Instant) -> Result<Done, Failure> {
+    let begun = Instant::now();
+    let once = |keep| simulate(&target.expand(run.seed), run.seed, keep);
+    let policed = police::is_due(target.name(), run.seed, arguments.police);
+    let keep = Keep { validate: arguments.validate, ..Keep::default() };
+    let (report, parted) = if policed { police::twice(run, target.name(), &arguments.failure, once)? } else { (once(keep), None) };
+    Ok(Done { run, report, busy: begun.elapsed(), after: started.elapsed(), policed, parted })
 }
 
 fn jobs(asked: Option<usize>) -> Result<usize, Failure> {
@@ -195,55 +302,7 @@ fn watch_for_interrupt() -> Result<Arc<std::sync::atomic::AtomicBool>, Failure> 
 }
 
 /// Leaves the expanded scenario with its seed, to be edited and replayed.
-fn leave(path: &Path, target: &Target, seed: u64, violation: &cofferdam_sim::verdict::Violation) -> Result<(), Failure> {
-    let violated = Some(violation.invariant.to_owned());
+fn leave(path: &Path, target: &Target, found: &Found) -> Result<(), Failure> {
+    let (seed, violated) = (found.run.seed, Some(found.invariant.clone()));
     Ok(file::write(path, &ScenarioFile { seed: Some(seed), violated, scenario: target.expand(seed) })?)
-}
-
-/// Where the sweep stands: a bar where one can be drawn, a line now and then where not.
-struct Progress {
-    bar: Option<ProgressBar>,
-    total: Option<u64>,
-    time: Option<Duration>,
-    started: Instant,
-    told: Instant,
-}
-
-impl Progress {
-    fn new(limits: Limits, targets: usize, started: Instant) -> Self {
-        let total = limits.end.map(|end| (end - limits.first).saturating_mul(targets as u64));
-        let bar = console::is_terminal().then(|| {
-            let style = "{spinner} {wide_bar} {percent:>3} % {msg} {elapsed_precise}";
-            // The template is a constant; if it were wrong the default would do.
-            let style = ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar());
-            ProgressBar::with_draw_target(Some(1000), ProgressDrawTarget::stderr()).with_style(style)
-        });
-        Self { bar, total, time: limits.time, started, told: started }
-    }
-
-    fn show(&mut self, tally: &Tally) {
-        let (runs, violations) = (tally.runs(), tally.violation_count());
-        let of = self.total.filter(|_| self.time.is_none()).map(|total| format!("/{total}")).unwrap_or_default();
-        let text = format!("{runs}{of} runs, {violations} violations");
-        if let Some(bar) = &self.bar {
-            bar.set_position(self.per_mille(runs));
-            bar.set_message(text);
-        } else if self.told.elapsed() >= PLAIN_TICK {
-            self.told = Instant::now();
-            console::note(format_args!("sweep: {text} after {} s", self.started.elapsed().as_secs()));
-        }
-    }
-
-    /// Of the runs or of the time, whichever is further.
-    fn per_mille(&self, runs: u64) -> u64 {
-        let of_runs = self.total.map_or(0, |total| runs.saturating_mul(1000) / total.max(1));
-        let of_time = self.time.map_or(0, |time| self.started.elapsed().as_millis().saturating_mul(1000) / time.as_millis().max(1));
-        of_runs.max(u64::try_from(of_time).unwrap_or(1000)).min(1000)
-    }
-
-    fn close(self) {
-        if let Some(bar) = self.bar {
-            bar.finish_and_clear();
-        }
-    }
 }

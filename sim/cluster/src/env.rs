@@ -1,12 +1,14 @@
 //! The simulated [`Env`]: what one process on one node sees of the world.
 
-use crate::buggify::Point;
+use crate::buggify;
 use crate::disk::SimFiles;
 use crate::network::{SimListener, SimStream};
 use crate::object_store::SimObjects;
 use crate::world::{guarded, lock, Node, NodeIndex, Sleep, Who, World};
 use cofferdam_engine::env::Env;
-use cofferdam_engine::observe::Event;
+use cofferdam_engine::observe::{Event, MachineStep};
+use cofferdam_engine::sight::Sight;
+use cofferdam_engine::sometimes::Point;
 use madsim::runtime::NodeHandle;
 use madsim::task::{AbortHandle, JoinHandle};
 use rand::{Rng, RngCore};
@@ -83,7 +85,7 @@ impl Env for SimEnv {
             return SimTask { abort: None };
         }
         let who = Who { node: Some(self.node()), task: name };
-        if let Some(late) = self.process.world.buggify().late(Point::LateStart) {
+        if let Some(late) = self.process.world.buggify().late(buggify::Point::LateStart) {
             let sleep = self.process.world.sleep(late);
             let begins_late = async move {
                 sleep.await;
@@ -104,7 +106,7 @@ impl Env for SimEnv {
 
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + Send {
         let mut duration = lock(&self.process.node.clock).to_global(duration);
-        if let Some(late) = self.process.world.buggify().late(Point::LateWakeup) {
+        if let Some(late) = self.process.world.buggify().late(buggify::Point::LateWakeup) {
             duration = duration.saturating_add(late);
         }
         let sleep: Sleep = self.process.world.sleep(duration);
@@ -121,7 +123,7 @@ impl Env for SimEnv {
             let rng = &mut *lock(&self.process.node.work_rng);
             (work_time(rng), work_time(rng))
         };
-        let before = before + self.process.world.buggify().late(Point::LongWork).unwrap_or_default();
+        let before = before + self.process.world.buggify().late(buggify::Point::LongWork).unwrap_or_default();
         self.sleep(before).await;
         let done = work();
         self.sleep(after).await;
@@ -135,7 +137,7 @@ impl Env for SimEnv {
 
     async fn connect(&self, address: SocketAddr) -> io::Result<SimStream> {
         self.check_alive()?;
-        if self.process.world.buggify().fires(Point::EarlyConnectTimeout) {
+        if self.process.world.buggify().fires(buggify::Point::EarlyConnectTimeout) {
             return Err(io::ErrorKind::TimedOut.into());
         }
         self.process.world.inner.network.connect(self.node(), address).await
@@ -153,6 +155,25 @@ impl Env for SimEnv {
         // The dead tell nothing: destructors run after a crash.
         if self.is_alive() {
             self.process.world.observe(self.node(), &event);
+        }
+    }
+
+    fn machine(&self, step: impl FnOnce() -> MachineStep) {
+        // As above.
+        if self.is_alive() {
+            self.process.world.machine(self.node(), step);
+        }
+    }
+
+    fn reached(&self, point: &'static Point) {
+        if self.is_alive() {
+            self.process.world.reached(point);
+        }
+    }
+
+    fn look(&self, sight: Sight<'_>) {
+        if self.is_alive() {
+            self.process.world.look(self.node(), &sight);
         }
     }
 }

@@ -76,5 +76,6 @@ pub fn all(setting: &Setting<'_>) -> Vec<Box<dyn Invariant>> {
         Box::new(local_copies_optional::LocalCopiesOptional::default()),
         Box::new(one_release::OneRelease::default()),
         Box::new(stopped_is_over::StoppedIsOver::default()),
+        Box::new(one_release::OneRelease::default()),
     ]
 }

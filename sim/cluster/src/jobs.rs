@@ -1,6 +1,6 @@
 //! The jobs that scenarios run, written as any user would write them.
 
-use crate::scenario::{JobKind, JobSpec};
+use crate::scenario::{JobKind, JobSpec, Shape};
 use cofferdam_engine::connector::log_source::{EventTimes, LogSettings, Partition};
 use cofferdam_engine::connector::throttle::Throttled;
 use cofferdam_engine::env::Env;
@@ -13,13 +13,19 @@ mod arrivals;
 mod delivery;
 mod expiring;
 mod hook;
+mod idle_split;
 mod ledger;
 mod patient;
+mod patterns;
 mod rules;
+mod shapes;
 mod spans;
 mod visits;
+mod watch;
 mod windows;
 mod word_count;
+
+pub use watch::Watch;
 
 /// Where all nodes find the job's files.
 pub const OUTPUT: &str = "/shared/output";
@@ -45,19 +51,25 @@ pub fn sources(kind: JobKind) -> &'static [&'static str] {
         JobKind::Visits => &["log"],
         JobKind::Delivery => &["parcels"],
         JobKind::Arrivals => &["files"],
+        JobKind::IdleSplit => &["events", "feed"],
+        JobKind::Patterns => &["moves"],
+        JobKind::Shaped(Shape::Chain | Shape::Shuffle | Shape::Diamond) => &["a"],
+        JobKind::Shaped(Shape::Join | Shape::Union | Shape::Broadcast) => &["a", "b"],
     }
 }
 
-/// Builds the job over these logs.
+/// Builds the job over these logs; `watch` is told what its functions see.
 ///
 /// # Panics
 /// If the specification is not one that [`Scenario::check`](crate::scenario::Scenario::check) lets pass.
 #[must_use]
-pub fn build<E: Env>(spec: &JobSpec, logs: &[Log], output: &str) -> JobGraph<E> {
+pub fn build<E: Env>(spec: &JobSpec, logs: &[Log], output: &str, watch: &Watch) -> JobGraph<E> {
     let max = MaxParallelism::new(spec.max_parallelism).expect("a checked scenario has a max parallelism in range");
     let graph = match spec.kind {
         JobKind::WordCount => word_count::build(spec, max, logs, output),
-        JobKind::Windows => windows::build(spec, max, logs, output),
+        JobKind::Windows => windows::build(spec, max, logs, output, watch),
+        JobKind::Patterns => patterns::build(spec, max, logs, output),
+        JobKind::IdleSplit => idle_split::build(spec, max, logs, output, watch),
         JobKind::Ledger => ledger::build(spec, max, logs, output),
         JobKind::Expiring => expiring::build(spec, max, logs, output),
         JobKind::Rules => rules::build(spec, max, logs, output),
@@ -65,6 +77,7 @@ pub fn build<E: Env>(spec: &JobSpec, logs: &[Log], output: &str) -> JobGraph<E> 
         JobKind::Sessions | JobKind::Hops => spans::build(spec, max, logs, output),
         JobKind::Delivery => delivery::build(spec, max, logs, output),
         JobKind::Arrivals => arrivals::build(spec, max, output),
+        JobKind::Shaped(shape) => shapes::build(shape, spec, max, (logs, output), watch),
     };
     graph.expect("a checked scenario makes a job that can be built")
 }
@@ -84,6 +97,7 @@ fn log_settings(spec: &JobSpec, log: &Log, event_times: Option<EventTimes>) -> L
         pace: (spec.pace_ms > 0).then(|| Duration::from_millis(spec.pace_ms)),
         event_times,
         backlog_bytes: (spec.backlog_bytes > 0).then_some(spec.backlog_bytes),
+        follow: None,
     }
 }
 

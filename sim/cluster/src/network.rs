@@ -14,6 +14,7 @@ mod faults;
 mod link;
 mod listener;
 mod meddler;
+mod picture;
 mod stream;
 mod wires;
 
@@ -21,6 +22,7 @@ pub use control::NetworkControl;
 pub use link::LinkSettings;
 pub use listener::SimListener;
 pub use meddler::{MeddledPorts, Meddling};
+pub use picture::LinkPicture;
 pub use stream::SimStream;
 
 use crate::buggify::Buggify;

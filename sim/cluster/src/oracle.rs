@@ -9,9 +9,11 @@ pub mod expiry;
 pub mod in_flight;
 pub mod leftovers;
 pub mod output;
+pub mod patterns;
 pub mod reference;
 pub mod restore;
 pub mod rules;
+pub mod shapes;
 pub mod space;
 pub mod splits;
 #[cfg(feature = "rocksdb")]

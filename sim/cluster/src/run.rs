@@ -2,12 +2,13 @@
 
 use crate::disk::DiskSettings;
 use crate::fault::{Injector, Wish};
-use crate::jobs::{Log, OUTPUT};
+use crate::jobs::{Log, Watch, OUTPUT};
 use crate::network::LinkSettings;
 use crate::object_store::ObjectSettings;
 use crate::oracle::committed_only::CommittedOnly;
 use crate::oracle::leftovers::Leftovers;
 use crate::oracle::{decode, efficiency};
+use crate::picture::{Picture, Until};
 use crate::scenario::{Expect, FaultSpec, JobKind, MergeSpec, ResumeFrom, ResumeSpec, Scenario, StorageKind, When};
 use crate::streams::Concern;
 use crate::trace::{lock, nothing_seen, SharedSeen, Signal, Witness};
@@ -21,6 +22,7 @@ use cofferdam_engine::cluster::worker::WorkerSettings;
 use cofferdam_engine::cluster::{client, coordinator, worker, Heartbeats};
 use cofferdam_engine::env::Env;
 use cofferdam_engine::job::JobGraph;
+use cofferdam_engine::sometimes;
 use cofferdam_engine::storage::{CheckpointStorage, CheckpointStore, SmallState};
 use cofferdam_engine::task::StateBackend;
 use cofferdam_protocol::coordinator::{ClaimMode, Ended, Origin, Plan};
@@ -41,6 +43,7 @@ mod damage;
 mod delivery;
 mod judge;
 mod leftovers;
+mod order;
 #[cfg(feature = "rocksdb")]
 pub(crate) mod outside;
 pub mod power_loss;
@@ -51,6 +54,7 @@ pub(crate) mod scratch;
 mod shadow;
 mod stop;
 mod ways;
+mod writer;
 
 use backend::Backends;
 
@@ -75,22 +79,34 @@ const MEMORY_LIMIT_BYTES: u64 = 1 << 20;
 /// Runs a scenario with a seed, on a thread of its own. Never panics: what panics inside is a violation of `no-panic`.
 #[must_use]
 pub fn simulate(scenario: &Scenario, seed: u64, keep: Keep) -> Report {
+    simulate_until(scenario, seed, keep, None).0
+}
+
+/// The same, up to a moment at which a picture of the world is taken. None is taken if the run is over before.
+#[must_use]
+pub fn simulate_until(scenario: &Scenario, seed: u64, keep: Keep, until: Option<Until>) -> (Report, Option<Picture>) {
     let seen = nothing_seen();
     let (inner, story) = (seen.clone(), scenario.clone());
     let limit = Duration::from_millis(scenario.calm_after_ms + scenario.liveness_bound_ms) + Duration::from_secs(60);
-    let result = world::run(seed, limit, move |world| async move { Run::new(world, story, inner, keep).play().await });
+    let result = world::run(seed, limit, move |world| async move { Run::new(world, story, inner, keep).stopping(until).play().await });
     let mut seen = lock(&seen);
-    let (faults, images) = match result {
-        Ok(of_run) => of_run,
+    let Played { faults, images, picture } = match result {
+        Ok(played) => played,
         Err(panicked) => {
             let last = seen.last;
             seen.violated("no-panic", panicked.message, last);
-            (BTreeMap::new(), Vec::new())
+            Played::default()
         }
     };
+    let picture = picture.map(|picture| Picture {
+        event: seen.stopped_with.clone(),
+        machines: seen.machines(),
+        deadlines: seen.deadlines.clone(),
+        ..picture
+    });
     let mut shadows = 0;
     for image in images {
-        if seen.violation.is_some() {
+        if seen.violation.is_some() || picture.is_some() {
             break;
         }
         shadows += 1;
@@ -99,7 +115,7 @@ pub fn simulate(scenario: &Scenario, seed: u64, keep: Keep) -> Report {
             seen.trace.extend(lines);
         }
     }
-    Report {
+    let report = Report {
         scenario: scenario.name.clone(),
         seed,
         hash: seen.hash(),
@@ -111,6 +127,7 @@ pub fn simulate(scenario: &Scenario, seed: u64, keep: Keep) -> Report {
         aborted: seen.aborted,
         restores: seen.restores,
         shadows,
+        machine_steps: seen.machine_steps,
         recounted: seen.recounted,
         violation: seen.violation.clone(),
         trace: std::mem::take(&mut seen.trace),
@@ -119,7 +136,19 @@ pub fn simulate(scenario: &Scenario, seed: u64, keep: Keep) -> Report {
         output: std::mem::take(&mut seen.output),
         drawn: std::mem::take(&mut seen.drawn),
         durations: std::mem::take(&mut seen.durations),
-    }
+        coverage: std::mem::take(&mut seen.coverage),
+    };
+    (report, picture)
+}
+
+/// What is left of a world.
+#[derive(Default)]
+struct Played {
+    faults: BTreeMap<&'static str, u64>,
+    /// Of completed checkpoints, to begin from again.
+    images: Vec<Image>,
+    /// As it was where the run was stopped.
+    picture: Option<Picture>,
 }
 
 /// Whether a coordinator that stepped down had to: an entry that an earlier life of it had sent has arrived in the object
@@ -128,6 +157,7 @@ fn gave_way(world: &World, env: &SimEnv, root: &str, begun: Duration) -> bool {
     let (node, journal) = (env.node(), format!("{root}/journal/"));
     let late = world.objects().written_by_another(&journal, begun, node, env.incarnation());
     if late {
+        sometimes!(world, seldom "run/coordinator-gave-way-to-the-dead");
         world.count_fault("late-entry");
         let of_repair = world.clone();
         let restart = async move {
@@ -186,8 +216,14 @@ struct Run {
     images: Vec<Image>,
     /// Whether this is such a world: it is over with its first savepoint.
     shadow: bool,
+    /// What functions of the jobs see.
+    watch: Watch,
     /// What has been completed, and when.
     completed: Vec<(Duration, CheckpointId)>,
+    /// Where it is to stop.
+    until: Option<Until>,
+    /// Whether it has.
+    stopped: bool,
 }
 
 /// What is different for a job that begins from what another one left.
@@ -234,20 +270,29 @@ impl Run {
             delivered: CommittedOnly::default(),
             images: Vec::new(),
             shadow: false,
+            watch: Watch::nobody(),
             completed: Vec::new(),
+            until: None,
+            stopped: false,
         }
     }
 
-    async fn play(mut self) -> (BTreeMap<&'static str, u64>, Vec<Image>) {
+    fn stopping(self, until: Option<Until>) -> Self {
+        Self { until, ..self }
+    }
+
+    async fn play(mut self) -> Played {
         self.build_storage();
+        self.begin_writing();
         self.play_job().await;
         if let Some(resume) = self.scenario.resume.take() {
-            if lock(&self.seen).violation.is_none() && self.begin_again(&resume) {
+            if lock(&self.seen).violation.is_none() && !self.stopped && self.begin_again(&resume) {
                 self.play_job().await;
                 self.judge_origin();
             }
         }
-        (self.world.faults(), self.images)
+        let (faults, picture) = (self.world.faults(), self.world.picture());
+        Played { faults, images: self.images, picture }
     }
 
     /// The next job begins from what the last one left.
@@ -288,8 +333,9 @@ impl Run {
     }
 
     async fn play_job(&mut self) {
-        let graph: Arc<JobGraph<SimEnv>> = Arc::new(jobs::build(&self.scenario.job, &self.logs, self.job.output));
         let (signals, mut signalled) = mpsc::unbounded_channel();
+        let watch = self.watch.of_next_job(self.seen.clone(), signals.clone());
+        let graph: Arc<JobGraph<SimEnv>> = Arc::new(jobs::build(&self.scenario.job, &self.logs, self.job.output, &watch));
         let tasks = graph.tasks();
         // Nodes are numbered in the order in which they are added: storage, coordinator, workers.
         let coordinator = NodeIndex(u32::try_from(self.world.nodes().len()).expect("a checked scenario has few nodes"));
@@ -304,7 +350,13 @@ impl Run {
             pins,
         )
         .looking(self.delivers())
-        .claiming(self.claimed().is_some());
+        .claiming(self.claimed().is_some())
+        .validating(self.keep.validate)
+        .stopping(match &self.until {
+            Some(Until::Event(event)) => Some(event.clone()),
+            Some(Until::Time(_)) | None => None,
+        })
+        .showing(self.until.is_some());
         self.world.set_watcher(Some(Box::new(witness)));
         let mut injector = self.build_world(&graph);
         let calm_at = self.world.now() + Duration::from_millis(self.scenario.calm_after_ms);
@@ -313,8 +365,17 @@ impl Run {
         let (mut calm, mut coordinator_done) = (false, false);
         // What is drawn by time is told from what is pinned by its number.
         let pinned = self.scenario.faults.len();
+        let until = match self.until {
+            Some(Until::Time(until)) => until,
+            Some(Until::Event(_)) | None => Duration::MAX,
+        };
         while !coordinator_done && self.world.now() < deadline {
-            let next = if calm { deadline } else { calm_at };
+            if self.world.now() >= until {
+                self.world.take_picture();
+                self.stopped = true;
+                return;
+            }
+            let next = if calm { deadline } else { calm_at }.min(until);
             let wait = next.saturating_sub(self.world.now());
             tokio::select! {
                 biased;
@@ -363,9 +424,13 @@ impl Run {
                     }
                     Signal::Exited(node) => coordinator_done = node == coordinator && self.ended.is_some(),
                     Signal::Violated => break,
+                    Signal::Stopped => {
+                        self.stopped = true;
+                        return;
+                    }
                 },
                 () = self.world.sleep(wait) => {
-                    if !calm {
+                    if !calm && self.world.now() >= calm_at {
                         calm = true;
                         if !self.scenario.world.never_calm {
                             injector.calm();

@@ -8,10 +8,12 @@ use std::time::Duration;
 
 mod check;
 mod fault;
+mod kind;
 mod world;
 
 pub use check::{ScenarioError, BUILD_WITH_ROCKSDB};
 pub use fault::{ChaosSpec, FaultSpec, RackEvent, What, When};
+pub use kind::{Shape, UnknownJob};
 pub use world::{DriftSpec, LoadSpec, WorldSpec};
 
 /// One run, but for its seed.
@@ -95,7 +97,7 @@ pub enum Expect {
 
 /// Which of the built-in jobs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(try_from = "String", into = "String")]
 pub enum JobKind {
     /// Lines, words, a count per word, a table: value state.
     #[default]
@@ -118,13 +120,19 @@ pub enum JobKind {
     Delivery,
     /// Words, as the first one, of files that appear in a folder while the job runs.
     Arrivals,
+    /// Sequences of moves of a key that follow each other within a time.
+    Patterns,
+    /// Windows over two logs that are still being written, of which a partition falls silent and comes back.
+    IdleSplit,
+    /// Records with where they come from, through chains that are connected in one of several ways.
+    Shaped(Shape),
 }
 
 impl JobKind {
     /// Whether what it gives out depends on which records came before the watermark: a record that counts twice may come late.
     #[must_use]
     pub fn has_windows(self) -> bool {
-        matches!(self, Self::Windows | Self::Sessions | Self::Hops)
+        matches!(self, Self::Windows | Self::Sessions | Self::Hops | Self::Patterns | Self::IdleSplit)
     }
 }
 
@@ -132,7 +140,8 @@ impl JobKind {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct JobSpec {
-    /// Which job.
+    /// Which job; a shape may also be called that.
+    #[serde(alias = "shape")]
     pub kind: JobKind,
     /// Subtasks per vertex.
     pub parallelism: u32,

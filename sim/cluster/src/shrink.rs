@@ -101,13 +101,19 @@ pub enum ShrinkError {
 /// # Errors
 /// The run does not fail, or does not replay.
 pub fn shrink(scenario: &Scenario, seed: u64, go_on: &mut dyn FnMut(u64, &Scenario) -> bool) -> Result<Shrunk, ShrinkError> {
-    let (first, second) = (simulate(scenario, seed, Keep::default()), simulate(scenario, seed, Keep::default()));
+    let (mut keep, mut first) = (Keep::default(), simulate(scenario, seed, Keep::default()));
+    if first.violation.is_none() {
+        // What only a replay of the machines finds.
+        keep.validate = true;
+        first = simulate(scenario, seed, keep);
+    }
+    let second = simulate(scenario, seed, keep);
     let name = || scenario.name.clone();
     if first.hash != second.hash {
         return Err(ShrinkError::DoesNotReplay { scenario: name(), seed, first: first.hash, second: second.hash });
     }
     let Some(violation) = first.violation else { return Err(ShrinkError::Green { scenario: name(), seed }) };
-    let mut search = Search { best: scenario.clone(), seed, violation, runs: 2, stopped: false, go_on };
+    let mut search = Search { best: scenario.clone(), seed, keep, violation, runs: 2, stopped: false, go_on };
     let mut listed = scenario.clone();
     listed.chaos = None;
     listed.faults.extend(first.drawn);
@@ -135,6 +141,7 @@ pub fn shrink(scenario: &Scenario, seed: u64, go_on: &mut dyn FnMut(u64, &Scenar
 struct Search<'a> {
     best: Scenario,
     seed: u64,
+    keep: Keep,
     violation: Violation,
     runs: u64,
     stopped: bool,
@@ -222,7 +229,7 @@ impl Search<'_> {
                 return false;
             }
             self.runs += 1;
-            let found = simulate(&candidate, seed, Keep::default()).violation;
+            let found = simulate(&candidate, seed, self.keep).violation;
             if let Some(violation) = found.filter(|found| found.invariant == self.violation.invariant) {
                 (self.best, self.seed, self.violation) = (candidate, seed, violation);
                 return true;

@@ -1,12 +1,17 @@
 //! Watching a run: hashes every event, keeps the trace, feeds the invariants, and waits for the moments that faults are
 //! pinned to.
 
+use crate::coverage::Coverage;
 use crate::invariant::Invariant;
 use crate::oracle::decode::Checkpoint;
+use crate::picture::{EventName, MachinePicture};
 use crate::scenario::{FaultSpec, When};
+use crate::validation::{Difference, Validation};
 use crate::verdict::{Keep, Violation};
 use crate::world::{NodeIndex, Watcher, WorldEvent};
-use cofferdam_engine::observe::{Actor, Detail, Event, Moment};
+use cofferdam_engine::observe::{Actor, Detail, Event, MachineStep, Moment};
+use cofferdam_engine::sight::Sight;
+use cofferdam_engine::sometimes::Point;
 use cofferdam_protocol::coordinator::Ended;
 use cofferdam_protocol::{AttemptId, CheckpointId, TaskId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,6 +54,8 @@ pub enum Signal {
     Exited(NodeIndex),
     /// An invariant does not hold.
     Violated,
+    /// The run is to end here, as it was asked to.
+    Stopped,
 }
 
 /// A stable 64-bit hash: FNV-1a over the bytes that `Hash` gives.
@@ -108,6 +115,8 @@ pub struct Seen {
     pub aborted: u64,
     /// Deployments from a checkpoint.
     pub restores: u64,
+    /// Inputs of machines that were replayed.
+    pub machine_steps: u64,
     /// Rows of the output that count something more than once, where at-least-once allows it.
     pub recounted: u64,
     /// The first violation.
@@ -128,6 +137,14 @@ pub struct Seen {
     pub triggered: BTreeMap<CheckpointId, Duration>,
     /// How long each complete one took.
     pub durations: Vec<Duration>,
+    /// What was met.
+    pub coverage: Coverage,
+    /// The machines as they were shown last, by node and actor, if that is wanted.
+    pub machines: BTreeMap<(NodeIndex, String), String>,
+    /// The coordinator's timers, if that is wanted.
+    pub deadlines: Vec<(NodeIndex, String, Duration)>,
+    /// The line at which the run was stopped.
+    pub stopped_with: Option<String>,
 }
 
 impl Seen {
@@ -140,6 +157,17 @@ impl Seen {
     /// Notes a violation, if it is the first.
     pub fn violated(&mut self, invariant: &'static str, witness: String, at: Duration) {
         self.violation.get_or_insert(Violation { invariant, witness, at });
+    }
+
+    /// The machines, for a picture.
+    #[must_use]
+    pub fn machines(&self) -> Vec<MachinePicture> {
+        let picture = |((node, actor), text): (&(NodeIndex, String), &String)| MachinePicture {
+            node: *node,
+            actor: actor.clone(),
+            text: text.clone(),
+        };
+        self.machines.iter().map(picture).collect()
     }
 }
 
@@ -161,6 +189,7 @@ pub fn nothing_seen() -> SharedSeen {
         completed: 0,
         aborted: 0,
         restores: 0,
+        machine_steps: 0,
         recounted: 0,
         violation: None,
         trace: Vec::new(),
@@ -171,6 +200,10 @@ pub fn nothing_seen() -> SharedSeen {
         drawn: Vec::new(),
         triggered: BTreeMap::new(),
         durations: Vec::new(),
+        coverage: Coverage::default(),
+        machines: BTreeMap::new(),
+        deadlines: Vec::new(),
+        stopped_with: None,
     }))
 }
 
@@ -221,6 +254,16 @@ pub struct Witness {
     claims: bool,
     /// Savepoints that were begun.
     savepoints: BTreeSet<CheckpointId>,
+    /// Where each machine is replayed.
+    validation: Option<Validation>,
+    /// The event with which the run is to end, and how many of its kind have been.
+    until: Option<(EventName, u64)>,
+    /// Whether it has been: what comes now is not part of the run.
+    stopped: bool,
+    /// Whether machines are kept for a picture.
+    shows: bool,
+    /// A picture of that moment is wanted.
+    wants_a_picture: bool,
 }
 
 impl Witness {
@@ -249,7 +292,24 @@ impl Witness {
             looks: false,
             claims: false,
             savepoints: BTreeSet::new(),
+            validation: None,
+            until: None,
+            stopped: false,
+            shows: false,
+            wants_a_picture: false,
         }
+    }
+
+    /// The run is to end with this event.
+    #[must_use]
+    pub fn stopping(self, until: Option<EventName>) -> Self {
+        Self { until: until.map(|event| (event, 0)), ..self }
+    }
+
+    /// The machines are wanted for a picture.
+    #[must_use]
+    pub fn showing(self, shows: bool) -> Self {
+        Self { shows, ..self }
     }
 
     /// The output is transactional: it is to be looked at whenever something happens to it, or to those who make it.
@@ -262,6 +322,19 @@ impl Witness {
     #[must_use]
     pub fn claiming(self, claims: bool) -> Self {
         Self { claims, ..self }
+    }
+
+    /// Each machine of the protocol is to be replayed.
+    #[must_use]
+    pub fn validating(self, validates: bool) -> Self {
+        Self { validation: validates.then(Validation::default), ..self }
+    }
+
+    fn validated(&self, at: Duration, outcome: Result<(), Difference>) {
+        if let Err(difference) = outcome {
+            lock(&self.seen).violated("trace-validation", difference.to_string(), at);
+            self.signal(Signal::Violated);
+        }
     }
 
     /// What becomes of a savepoint, told or not.
@@ -302,20 +375,86 @@ impl Witness {
     }
 }
 
+/// A line of the trace.
+fn line(at: Duration, node: &dyn std::fmt::Display, what: &dyn std::fmt::Display) -> String {
+    format!("{:>9.3}s  {node:<3} {what}", at.as_secs_f64())
+}
+
+impl Witness {
+    fn show(&self, at: Duration, node: NodeIndex, actor: String, text: String) {
+        let seen = &mut *lock(&self.seen);
+        let key = (node, actor);
+        if seen.machines.get(&key) == Some(&text) {
+            return;
+        }
+        if self.keep.states && self.keep.trace {
+            let one_line = text.replace('\n', "; ");
+            seen.trace.push(line(at, &node, &format_args!("{:<9} = {one_line}", key.1)));
+        }
+        seen.machines.insert(key, text);
+    }
+
+    /// Whether the run ends with this event.
+    fn ends_with(&mut self, at: Duration, node: NodeIndex, event: &Event) -> bool {
+        let Some((until, count)) = &mut self.until else { return false };
+        let line = line(at, &node, event);
+        if !until.is(event.moment.name(), &line) {
+            return false;
+        }
+        *count += 1;
+        if *count < until.nth {
+            return false;
+        }
+        lock(&self.seen).stopped_with = Some(line);
+        true
+    }
+}
+
 impl Watcher for Witness {
+    fn reached(&mut self, point: &'static Point) {
+        lock(&self.seen).coverage.reached(point.name);
+    }
+
+    fn look(&mut self, at: Duration, node: NodeIndex, sight: &Sight<'_>) {
+        if self.stopped {
+            return;
+        }
+        lock(&self.seen).coverage.sight(sight);
+        if !self.keep.states && !self.shows {
+            return;
+        }
+        match sight {
+            Sight::Coordinator { machine, .. } => self.show(at, node, "coord".into(), machine.to_string()),
+            Sight::Subtask { task, attempt, machine, .. } => self.show(at, node, task.to_string(), format!("{attempt} {machine}")),
+            Sight::Copies { worker, machine, .. } => self.show(at, node, worker.to_string(), machine.to_string()),
+            Sight::Deadlines(deadlines) => {
+                let named = deadlines.iter().map(|(timer, due)| (node, timer.to_string(), *due));
+                lock(&self.seen).deadlines = named.collect();
+            }
+        }
+    }
+
+    fn wants_a_picture(&mut self) -> bool {
+        std::mem::take(&mut self.wants_a_picture)
+    }
+
     fn event(&mut self, at: Duration, node: NodeIndex, event: &Event) {
+        if self.stopped {
+            return;
+        }
         let signal = {
             let mut seen = lock(&self.seen);
             seen.events += 1;
             seen.last = at;
             (at, node, event).hash(&mut seen.hasher);
+            seen.coverage.reached(event.moment.name());
             if self.keep.hashes {
                 let hash = seen.hash();
                 seen.hashes.push(hash);
             }
             // With the hashes, a line for each, so that where they part can be told.
             if self.keep.trace && (self.keep.hashes || event.moment != Moment::Batch) {
-                seen.trace.push(format!("{:>9.3}s  {node:<3} {event}", at.as_secs_f64()));
+                seen.trace.push(line(at, &node, event));
             }
             match (event.moment, event.checkpoint, &event.detail) {
                 (Moment::Batch, _, Detail::Count(count)) => {
@@ -370,10 +509,36 @@ impl Watcher for Witness {
                 let _ = self.signals.send(Signal::Violated);
             }
         }
+        if let Some(outcome) = self.validation.as_mut().map(|validation| validation.event(node, event)) {
+            self.validated(at, outcome);
+        }
+        if event.moment == Moment::TasksStopped {
+            lock(&self.seen).machines.retain(|(where_it_is, actor), _| *where_it_is != node || !actor.starts_with('v'));
+        }
+        if self.ends_with(at, node, event) {
+            (self.stopped, self.wants_a_picture) = (true, true);
+            self.signal(Signal::Stopped);
+            return;
+        }
         self.due(node, event);
     }
 
+    fn replays_machines(&self) -> bool {
+        self.validation.is_some()
+    }
+
+    fn machine(&mut self, at: Duration, node: NodeIndex, step: MachineStep) {
+        let Some(validation) = &mut self.validation else { return };
+        let before = validation.steps();
+        let outcome = validation.machine(node, step);
+        lock(&self.seen).machine_steps += validation.steps() - before;
+        self.validated(at, outcome);
+    }
+
     fn world_event(&mut self, at: Duration, event: &WorldEvent) {
+        if self.stopped {
+            return;
+        }
         {
             let mut seen = lock(&self.seen);
             seen.events += 1;
@@ -384,11 +549,16 @@ impl Watcher for Witness {
                 seen.hashes.push(hash);
             }
             if self.keep.trace {
-                seen.trace.push(format!("{:>9.3}s  --  {event}", at.as_secs_f64()));
+                seen.trace.push(line(at, &"--", event));
             }
         }
         for invariant in &mut self.invariants {
             invariant.world(at, event);
+        }
+        if let WorldEvent::Crashed(node, _) | WorldEvent::Exited(node) = event {
+            let seen = &mut *lock(&self.seen);
+            seen.machines.retain(|(where_it_is, _), _| where_it_is != node);
+            seen.deadlines.retain(|(where_it_is, ..)| where_it_is != node);
         }
         if let WorldEvent::Exited(node) = event {
             self.signal(Signal::Exited(*node));

@@ -1,5 +1,6 @@
 //! What came of a run.
 
+use crate::coverage::Coverage;
 use crate::oracle::decode::Checkpoint;
 use crate::scenario::FaultSpec;
 use serde::Serialize;
@@ -42,8 +43,13 @@ pub struct Report {
     pub restores: u64,
     /// Completed checkpoints that were begun from again, in a world of their own.
     pub shadows: u64,
+    /// Inputs of machines that were replayed through fresh ones, if asked for.
+    pub machine_steps: u64,
     /// Rows of the output that count something more than once, where at-least-once allows it.
     pub recounted: u64,
+    /// What was met.
+    #[serde(skip)]
+    pub coverage: Coverage,
     /// The first invariant that does not hold.
     pub violation: Option<Violation>,
     /// One line per transition, if asked for.
@@ -75,4 +81,8 @@ pub struct Keep {
     pub hashes: bool,
     /// What each checkpoint says and what came out, to be compared with a run of another backend.
     pub outcome: bool,
+    /// Nothing more, but each machine of the protocol is replayed: `trace-validation` becomes an invariant.
+    pub validate: bool,
+    /// In the trace, what each machine holds, where that has changed.
+    pub states: bool,
 }

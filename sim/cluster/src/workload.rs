@@ -24,6 +24,12 @@ pub const RIPE_WAIT_MS: u64 = 2 * RIPE_MS.unsigned_abs();
 pub const TTL_MS: i64 = 400;
 /// How many groups of keys have a weight.
 const GROUPS: u32 = 3;
+/// A sequence of moves must be whole this long after its first one.
+pub const WITHIN_MS: i64 = 1500;
+/// A partition that has had nothing for so long is not waited for, where partitions fall silent.
+pub const IDLE_MS: u64 = 300;
+/// How many other keys there are.
+const LANES: u32 = 5;
 /// The rank of every page, in the second version of its visits.
 pub const RANK: u64 = 9;
 /// The weight of every mark, in the second version of visits.
@@ -34,6 +40,19 @@ pub const WEIGHT: u64 = 5;
 pub fn group_of(key: &str) -> String {
     let number: u32 = key.get(1..).and_then(|number| number.parse().ok()).unwrap_or(0);
     format!("g{}", number % GROUPS)
+}
+
+/// By what records go on the way, where there is another key than their own: `a3-17` by its line.
+#[must_use]
+pub fn lane_of(origin: &str) -> String {
+    let line: u32 = origin.rsplit('-').next().and_then(|line| line.parse().ok()).unwrap_or(0);
+    format!("r{}", line % LANES)
+}
+
+/// How many lines of a partition that falls silent come before that.
+#[must_use]
+pub fn before_silence(lines: usize) -> usize {
+    lines / 16
 }
 
 /// Where the logs are.
@@ -75,9 +94,18 @@ fn line(kind: JobKind, source: &str, (partition, index): (u32, u32), keys: &mut 
             let words = rng.gen_range(1..=4);
             (0..words).map(|_| format!("w{}", key(rng, keys))).collect::<Vec<_>>().join(" ")
         }
-        JobKind::Windows | JobKind::Sessions | JobKind::Hops => {
+        JobKind::Windows | JobKind::Sessions | JobKind::Hops | JobKind::IdleSplit => {
             let time = i64::from(index) * 40 - rng.gen_range(0..DISORDER_MS);
             format!("{} k{} {}", time.max(0), key(rng, keys), rng.gen_range(1..10))
+        }
+        // No two at one time, and out of order by two or three lines.
+        JobKind::Patterns => {
+            let time = i64::from(index ^ 3) * 40 + i64::from(partition);
+            let count = keys.count;
+            keys.count = count.div_ceil(4);
+            let key = key(rng, keys);
+            keys.count = count;
+            format!("{time} k{key} {}", rng.gen_range(0..4))
         }
         JobKind::Ledger => format!("a{} {}", key(rng, keys), rng.gen_range(1..20)),
         JobKind::Rules if source == "weights" => format!("g{} {}", rng.gen_range(0..GROUPS), rng.gen_range(1..5)),
@@ -86,6 +114,17 @@ fn line(kind: JobKind, source: &str, (partition, index): (u32, u32), keys: &mut 
         JobKind::Visits => format!("p{} {}", key(rng, keys), rng.gen_range(0..60)),
         // No two are alike.
         JobKind::Delivery => format!("k{} {partition}-{index}", key(rng, keys)),
+        JobKind::Shaped(_) => format!("k{} {source}{partition}-{index}", key(rng, keys)),
+    }
+}
+
+/// Behind its silence a partition has later times than any other: nothing of it is late.
+fn come_back_later(lines: &mut [String], most: u32) {
+    let before = before_silence(lines.len());
+    for line in &mut lines[before..] {
+        let (time, rest) = line.split_once(' ').expect("our own input has three fields");
+        let time: i64 = time.parse().expect("our own input begins with a time");
+        *line = format!("{} {rest}", time + 40 * i64::from(most) + DISORDER_MS);
     }
 }
 
@@ -97,7 +136,10 @@ pub fn logs(spec: &JobSpec, load: LoadSpec, rng: &mut ChaCha8Rng) -> Vec<Log> {
         let mut partition = |index: u32, rng: &mut ChaCha8Rng| {
             // Unequal parts: some partitions end early.
             let lines = spec.lines / 2 + rng.gen_range(0..=spec.lines / 2);
-            let lines = (0..lines).map(|number| line(spec.kind, source, (index, number), &mut keys, rng)).collect();
+            let mut lines: Vec<String> = (0..lines).map(|number| line(spec.kind, source, (index, number), &mut keys, rng)).collect();
+            if spec.kind == JobKind::IdleSplit && (source, index) == ("feed", 0) {
+                come_back_later(&mut lines, spec.lines);
+            }
             let path = if spec.kind == JobKind::Arrivals { format!("{ARRIVALS}/{index}") } else { format!("{INPUT}/{source}-{index}") };
             (path, lines)
         };

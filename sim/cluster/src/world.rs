@@ -23,8 +23,12 @@ use crate::disk::{DiskControl, Disks};
 use crate::env::{SimEnv, SimTask};
 use crate::network::{Network, NetworkControl};
 use crate::object_store::{ObjectControl, ObjectStore};
+use crate::picture::{Picture, TimerPicture};
 use crate::streams::{Concern, Streams};
-use cofferdam_engine::observe::Event;
+use cofferdam_engine::observe::{Event, MachineStep};
+use cofferdam_engine::sight::Sight;
+use cofferdam_engine::sometimes;
+use cofferdam_engine::sometimes::Point;
 use madsim::runtime::{Handle, NodeHandle};
 use madsim::task::NodeId;
 use madsim::time::TimeHandle;
@@ -87,6 +91,8 @@ pub(crate) struct WorldInner {
     /// As of the last jump.
     latest_wall_ms: Mutex<i64>,
     failure: Mutex<Failure>,
+    /// As the world was when the watcher wanted a picture of it.
+    picture: Mutex<Option<Picture>>,
 }
 
 #[derive(Default)]
@@ -148,6 +154,7 @@ impl World {
                 clock_rng: Mutex::new(streams.stream(Concern::Clock)),
                 latest_wall_ms: Mutex::new(i64::MIN),
                 failure: Mutex::default(),
+                picture: Mutex::default(),
             }),
         };
         world.inner.main.spawn(Pump { world: world.clone() });
@@ -397,6 +404,27 @@ impl World {
         self.note(&WorldEvent::ClockDrifts(node, drift_ppm));
     }
 
+    /// Everybody who waits for a time, now.
+    #[must_use]
+    pub fn timers_now(&self) -> Vec<TimerPicture> {
+        let waiting = self.inner.timers.now_waiting().into_iter();
+        let mut timers: Vec<TimerPicture> = waiting
+            .map(|(due, who)| TimerPicture { due, node: who.and_then(|who| who.node), task: who.map_or("the run", |who| who.task) })
+            .collect();
+        timers.sort();
+        timers
+    }
+
+    /// A point was reached, on whatever node.
+    pub fn reached(&self, point: &'static Point) {
+        self.inner.sink.reached(point);
+    }
+
+    /// A machine on a node, for the watcher.
+    pub fn look(&self, node: NodeIndex, sight: &Sight<'_>) {
+        self.inner.sink.look(node, sight);
+    }
+
     /// Installs a release of the program on a node; the process that runs is still of the one before.
     pub fn install(&self, node: NodeIndex, release: u32) {
         self.entry(node).release.store(release, Ordering::Relaxed);
@@ -423,6 +451,27 @@ impl World {
     /// An engine's transition, for the watcher.
     pub fn observe(&self, node: NodeIndex, event: &Event) {
         self.inner.sink.event(node, event);
+        // Here, since the watcher is called with the sink locked, and since nothing else can have happened yet.
+        if self.inner.sink.wants_a_picture() {
+            self.take_picture();
+        }
+    }
+
+    /// Keeps what the world looks like now.
+    pub fn take_picture(&self) {
+        let picture = Picture::of(self);
+        *lock(&self.inner.picture) = Some(picture);
+    }
+
+    /// What was kept.
+    #[must_use]
+    pub fn picture(&self) -> Option<Picture> {
+        lock(&self.inner.picture).take()
+    }
+
+    /// A step of a machine of the protocol, for a watcher that replays them.
+    pub fn machine(&self, node: NodeIndex, step: impl FnOnce() -> MachineStep) {
+        self.inner.sink.machine(node, step);
     }
 
     /// A fact about the world, for the watcher.
@@ -449,7 +498,9 @@ impl World {
         node.up.store(false, Ordering::Relaxed);
         node.incarnation.fetch_add(1, Ordering::Relaxed);
         // A stopped process dies as well; a machine that is off is not stopped.
-        if node.paused.swap(false, Ordering::Relaxed) && crash == Crash::Process {
+        let paused = node.paused.swap(false, Ordering::Relaxed);
+        sometimes!(self, paused, "world/down-while-standing-still");
+        if paused && crash == Crash::Process {
             self.note(&WorldEvent::Resumed(node.index));
         }
     }

@@ -108,6 +108,7 @@ fn condition(promise: Promise) -> fn(&Explored, &State) -> bool {
         Promise::JournalGoesForward => holds::<11>,
         Promise::NeverStuck => holds::<12>,
         Promise::NothingLeftOver => holds::<13>,
+        Promise::CommittedOnly => holds::<14>,
     }
 }
 

@@ -5,10 +5,11 @@ use crate::queue::Element;
 use crate::state::{Contact, Notice, Question, Reign, Running, State, Value};
 use crate::turn::Setup;
 use crate::world::{Overtaking, MOST_WORKERS};
+use cofferdam_protocol::coordinator::Status;
 use cofferdam_protocol::{ChannelIndex, CheckpointId, Timer};
 use std::fmt;
 
-/// What becomes of a journal entry.
+/// What becomes of something durable that was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// It is durable, and said to be; or somebody else's is in its place, and the writer is told so.
@@ -44,6 +45,12 @@ pub enum Action {
     WriteFails(usize, usize, CheckpointId),
     /// A task writes its store anew.
     Compact(usize, usize),
+    /// A source has come to the end of its log.
+    Drain(usize, usize),
+    /// A sink makes a transaction visible, or what is left of it in the other place goes.
+    Publish(usize, usize),
+    /// It cannot.
+    PublishFails(usize, usize),
     /// The coordinator hears what a worker has reported first.
     Report(usize),
     /// It hears it, and will hear it again.
@@ -60,8 +67,8 @@ pub enum Action {
     Fire(usize, Timer),
     /// Something becomes of the journal entry under way.
     Journal(usize, Outcome),
-    /// A question is answered, well or with a failure.
-    Answer(usize, usize, bool),
+    /// A question is answered: well, or with a failure though it has happened, or with one because it has not.
+    Answer(usize, usize, Outcome),
     /// Another coordinator takes over; the old one may live on.
     TakeOver(bool),
     /// The entry of a dead coordinator arrives, or never will.
@@ -79,16 +86,17 @@ impl Action {
         match self {
             Self::HearTwice(..) | Self::ReportTwice(_) => Some(Bound::Repeats),
             Self::Miss(..) => Some(Bound::Losses),
-            Self::WriteFails(..) | Self::Answer(_, _, false) => Some(Bound::Failures),
+            Self::WriteFails(..) | Self::PublishFails(..) | Self::Answer(_, _, Outcome::Lost) => Some(Bound::Failures),
             Self::Compact(..) => Some(Bound::Compactions),
             Self::Crash(..) => Some(Bound::Crashes),
-            Self::Journal(_, Outcome::Happened | Outcome::Lost) => Some(Bound::Ambiguous),
+            Self::Journal(_, Outcome::Happened | Outcome::Lost) | Self::Answer(_, _, Outcome::Happened) => Some(Bound::Ambiguous),
             // Somebody has to.
             Self::TakeOver(_) => state.reigns[0].is_some().then_some(Bound::Takeovers),
             Self::Fire(_, timer) => budget_of(timer).filter(|bound| state.left(*bound) > 0),
             Self::Announce(..) | Self::Recover(..) | Self::TimeOut(..) => None,
             Self::Read(..) | Self::Take(..) | Self::Hear(..) | Self::Written(..) | Self::Report(_) | Self::ReportBefore(_) => None,
-            Self::Stop(_) | Self::Join(_) | Self::Journal(_, Outcome::Answered) | Self::Answer(_, _, true) => None,
+            Self::Drain(..) | Self::Publish(..) | Self::Stop(_) | Self::Join(_) => None,
+            Self::Journal(_, Outcome::Answered) | Self::Answer(_, _, Outcome::Answered) => None,
             Self::Stray(_) | Self::Stuck | Self::Quiet => None,
         }
     }
@@ -142,9 +150,20 @@ impl Setup {
     }
 
     fn of_task(&self, state: &State, worker: usize, task: usize, running: &Running, actions: &mut Vec<Action>) {
+        if running.holding.as_ref().is_some_and(|holding| !holding.due.is_empty()) {
+            actions.push(Action::Publish(worker, task));
+            if running.is_open() && state.left(Bound::Failures) > 0 {
+                actions.push(Action::PublishFails(worker, task));
+            }
+        }
+        if !running.is_open() {
+            return;
+        }
         if let Value::Position(position) = running.value {
             if position < self.records && self.has_room(state, running, task, position) {
                 actions.push(Action::Read(worker, task));
+            } else if position == self.records && self.world.transactional && !running.drained {
+                actions.push(Action::Drain(worker, task));
             }
         }
         let overtaking = self.world.overtaking != Overtaking::Never;
@@ -175,7 +194,7 @@ impl Setup {
             match notice {
                 Notice::Trigger(_) => {}
                 Notice::Completed(_) | Notice::Aborted(..) => {
-                    if state.left(Bound::Losses) > 0 {
+                    if state.left(Bound::Losses) > 0 && !is_committing(state) {
                         actions.push(Action::Miss(worker, task));
                     }
                     if state.left(Bound::Repeats) > 0 {
@@ -249,12 +268,17 @@ impl Setup {
             }
         }
         for (at, question) in reign.questions.iter().enumerate() {
-            actions.push(Action::Answer(index, at, true));
-            match question {
-                Question::Location(_) | Question::Metadata(..) if state.left(Bound::Failures) > 0 => {
-                    actions.push(Action::Answer(index, at, false));
-                }
-                Question::Location(_) | Question::Metadata(..) | Question::Listing(_) => {}
+            actions.push(Action::Answer(index, at, Outcome::Answered));
+            let (can_fail, can_be_doubtful) = match question {
+                Question::Location(_) => (true, false),
+                Question::Metadata(..) => (true, true),
+                Question::Listing(_) => (false, false),
+            };
+            if can_fail && state.left(Bound::Failures) > 0 {
+                actions.push(Action::Answer(index, at, Outcome::Lost));
+            }
+            if can_be_doubtful && state.left(Bound::Ambiguous) > 0 {
+                actions.push(Action::Answer(index, at, Outcome::Happened));
             }
         }
     }
@@ -266,6 +290,8 @@ impl Setup {
                 let runs_out = match timer {
                     Timer::CheckpointDeadline(_) | Timer::DeployDeadline(_) | Timer::StopDeadline(_) => true,
                     Timer::WorkerSilent(id, incarnation) => index == 0 && !is_connected(self, state, id, incarnation),
+                    // The end of the job waits for a checkpoint.
+                    Timer::Trigger(_) => self.world.transactional,
                     _ => false,
                 };
                 if runs_out {
@@ -300,6 +326,11 @@ impl Setup {
     }
 }
 
+/// Then somebody waits for what comes of a notice: a connection loses none without breaking.
+fn is_committing(state: &State) -> bool {
+    matches!(state.reigns[0].as_ref().and_then(|reign| reign.machine.status()), Some(Status::Committing(_)))
+}
+
 fn is_connected(setup: &Setup, state: &State, id: cofferdam_protocol::WorkerId, incarnation: cofferdam_protocol::Incarnation) -> bool {
     (0..MOST_WORKERS).any(|worker| {
         let line = state.lines[worker].as_ref();
@@ -322,6 +353,9 @@ impl fmt::Display for Action {
             Self::Written(worker, task, checkpoint) => write!(f, "w{worker} t{task} written {checkpoint}"),
             Self::WriteFails(worker, task, checkpoint) => write!(f, "w{worker} t{task} write-fails {checkpoint}"),
             Self::Compact(worker, task) => write!(f, "w{worker} t{task} compact"),
+            Self::Drain(worker, task) => write!(f, "w{worker} t{task} drain"),
+            Self::Publish(worker, task) => write!(f, "w{worker} t{task} publish"),
+            Self::PublishFails(worker, task) => write!(f, "w{worker} t{task} publish-fails"),
             Self::Report(worker) => write!(f, "w{worker} report"),
             Self::ReportTwice(worker) => write!(f, "w{worker} report-twice"),
             Self::ReportBefore(worker) => write!(f, "w{worker} report-before"),
@@ -333,8 +367,9 @@ impl fmt::Display for Action {
             Self::Journal(reign, Outcome::Answered) => write!(f, "coord{reign} journal answered"),
             Self::Journal(reign, Outcome::Happened) => write!(f, "coord{reign} journal unknown-happened"),
             Self::Journal(reign, Outcome::Lost) => write!(f, "coord{reign} journal unknown-lost"),
-            Self::Answer(reign, question, true) => write!(f, "coord{reign} answer q{question}"),
-            Self::Answer(reign, question, false) => write!(f, "coord{reign} answer-failure q{question}"),
+            Self::Answer(reign, question, Outcome::Answered) => write!(f, "coord{reign} answer q{question}"),
+            Self::Answer(reign, question, Outcome::Lost) => write!(f, "coord{reign} answer-failure q{question}"),
+            Self::Answer(reign, question, Outcome::Happened) => write!(f, "coord{reign} answer-unknown q{question}"),
             Self::TakeOver(false) => f.write_str("take-over"),
             Self::TakeOver(true) => f.write_str("take-over old-lives-on"),
             Self::Stray(true) => f.write_str("stray-entry arrives"),

@@ -21,7 +21,8 @@ pub enum Promise {
     /// The states of a completed checkpoint, and what was in flight, are those after the same prefix of all inputs. Nothing is in flight
     /// where nobody else could take it, and for one checkpoint at a time.
     ConsistentCut,
-    /// Each record that a source has read is in the state behind it or on its way there, once, and in the output at the end.
+    /// Each record that a source has read is in the state behind it or on its way there, once, and in the output at the end. Of
+    /// transactional output none is ever seen twice, and an attempt sees all that is before its checkpoint when it begins.
     ExactlyOnce,
     /// The same, but at least once.
     NothingLost,
@@ -36,17 +37,19 @@ pub enum Promise {
     /// No more checkpoints are pending than may be.
     MaxConcurrent,
     /// Each journal entry goes on from the one before: epoch and numbers never go back, nor does the newest checkpoint behind one that
-    /// somebody was told of.
+    /// somebody was told of. A job that has ended stays so.
     JournalGoesForward,
     /// As long as there is something left to do, something can happen.
     NeverStuck,
     /// When all is quiet, nothing is left that nobody needs.
     NothingLeftOver,
+    /// What can be seen of transactional output is before the positions of a completed checkpoint.
+    CommittedOnly,
 }
 
 impl Promise {
     /// All, in order.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::MachineAssertions,
         Self::AcksBeforeComplete,
         Self::IdsUnique,
@@ -61,6 +64,7 @@ impl Promise {
         Self::JournalGoesForward,
         Self::NeverStuck,
         Self::NothingLeftOver,
+        Self::CommittedOnly,
     ];
 
     /// Its stable name.
@@ -81,6 +85,7 @@ impl Promise {
             Self::JournalGoesForward => "journal-goes-forward",
             Self::NeverStuck => "never-stuck",
             Self::NothingLeftOver => "nothing-left-over",
+            Self::CommittedOnly => "committed-only",
         }
     }
 }
@@ -199,6 +204,28 @@ situations! {
     LoggedAgain = "logged-again",
     /// A worker crashes before all of them are processed.
     CrashWhileRecovering = "crash-while-recovering",
+    /// The answer to a metadata write got lost, and it had happened.
+    MetadataUnknown = "metadata-unknown",
+    /// A transaction can be seen.
+    Published = "published",
+    /// One that the restored checkpoint names is published before the attempt begins.
+    PublishedByNext = "published-by-the-next",
+    /// One that is to be published can be seen already.
+    PublishedBefore = "published-before",
+    /// A task of a replaced attempt publishes what it was told to.
+    PublishedByFenced = "published-by-a-fenced-one",
+    /// A completion publishes what an earlier checkpoint has closed that never was complete, or of which no notice came.
+    CarriedOver = "carried-over",
+    /// Staged rows that were never complete are deleted.
+    StagedDeleted = "staged-deleted",
+    /// A transaction could not be published, and is tried again.
+    PublishFailed = "publish-failed",
+    /// The final checkpoint is complete, and what waited for it is not published yet.
+    Committing = "committing",
+    /// A worker crashes then.
+    CrashWhileCommitting = "crash-while-committing",
+    /// The job has finished.
+    JobFinished = "job-finished",
 }
 
 /// A set of situations.

@@ -13,6 +13,8 @@ pub enum Element {
     Urgent(CheckpointId),
     /// The marker that the barrier of a checkpoint will not come.
     Cancel(CheckpointId),
+    /// No record will follow.
+    End,
 }
 
 /// Checkpoint numbers stay below this.
@@ -20,6 +22,8 @@ pub const MOST_CHECKPOINTS: u64 = 64;
 const BARRIER: u8 = 0x40;
 const CANCEL: u8 = 0x80;
 const URGENT: u8 = BARRIER | CANCEL;
+/// Records stay below it.
+const END: u8 = BARRIER - 1;
 
 impl Element {
     fn code(self) -> u8 {
@@ -32,6 +36,7 @@ impl Element {
             Self::Barrier(checkpoint) => BARRIER | small(checkpoint),
             Self::Urgent(checkpoint) => URGENT | small(checkpoint),
             Self::Cancel(checkpoint) => CANCEL | small(checkpoint),
+            Self::End => END,
         }
     }
 
@@ -41,6 +46,7 @@ impl Element {
             _ if code & URGENT == URGENT => Self::Urgent(checkpoint),
             _ if code & CANCEL != 0 => Self::Cancel(checkpoint),
             _ if code & BARRIER != 0 => Self::Barrier(checkpoint),
+            END => Self::End,
             _ => Self::Record(code - 1),
         }
     }
@@ -121,10 +127,11 @@ mod tests {
 
     #[test]
     fn what_goes_in_comes_out_in_order() {
-        let all = [Element::Record(0), Element::Barrier(CheckpointId(1)), Element::Cancel(CheckpointId(63)), Element::Record(31)];
+        let (first, last) = (CheckpointId(1), CheckpointId(63));
+        let all = [Element::Record(0), Element::Barrier(first), Element::Cancel(last), Element::Record(31), Element::End];
         let mut queue = Queue::default();
         all.into_iter().for_each(|element| queue.push(element));
-        assert_eq!((queue.len(), queue.records()), (4, 2));
+        assert_eq!((queue.len(), queue.records()), (5, 2));
         assert!(queue.iter().eq(all));
         assert!(std::iter::from_fn(|| queue.pop()).eq(all));
         assert!(queue.is_empty());

@@ -108,5 +108,5 @@ fn part(task: TaskId, restore: &TaskRestore, group: impl Fn(u8) -> KeyGroup) -> 
         Some(position) if task.vertex == VertexId(0) => Value::Position(position[0]),
         Some(_) | None => Value::Taken(tally),
     };
-    Part { attempt: ATTEMPT, value, files: None, in_flight }
+    Part { attempt: ATTEMPT, value, files: None, in_flight, open: None }
 }

@@ -7,9 +7,11 @@ use crate::queue::Queue;
 use crate::tally::Tally;
 use crate::topology::{MOST_CHANNELS, MOST_SINKS, MOST_TASKS};
 use crate::world::MOST_WORKERS;
+use cofferdam_protocol::committer::Committer;
 use cofferdam_protocol::coordinator::{Coordinator, Journal};
 use cofferdam_protocol::snapshot::Acknowledged;
 use cofferdam_protocol::subtask::Subtask;
+use cofferdam_protocol::transactions::{Transaction, Transactions};
 use cofferdam_protocol::{AttemptId, ChannelIndex, CheckpointId, Incarnation, TaskId, Timer};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,6 +21,50 @@ pub type Store = BTreeMap<u8, Option<Arc<str>>>;
 
 /// The shared files of a part, by number and path.
 pub type Files = Arc<Vec<(u8, Arc<str>)>>;
+
+/// The rows of a sink between two barriers: a transaction.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Closed {
+    /// What it is staged and published as.
+    pub name: Arc<str>,
+    /// The number of the subtask that made it.
+    pub maker: u32,
+    /// In which attempt.
+    pub attempt: AttemptId,
+    /// What it counts.
+    pub rows: Tally,
+}
+
+impl Transaction for Closed {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn maker(&self) -> u32 {
+        self.maker
+    }
+}
+
+/// A sink that holds its rows back until a checkpoint is complete.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Holding {
+    /// The protocol's machines: what is published, and when.
+    pub transactions: Transactions<Closed>,
+    /// As above.
+    pub committer: Committer,
+    /// Since the last barrier.
+    pub rows: Tally,
+    /// How many transactions it has closed.
+    pub closed: u8,
+    /// Closed, and not durable yet.
+    pub unstaged: Vec<Closed>,
+    /// What is to be published, in order.
+    pub due: Vec<Closed>,
+    /// Whether the first of these can be seen already.
+    pub visible: bool,
+    /// Whether it takes records.
+    pub opened: bool,
+}
 
 /// What a task hands over for a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -31,6 +77,8 @@ pub struct Part {
     pub files: Option<Files>,
     /// The records that its barriers overtook.
     pub in_flight: Queue,
+    /// The transactions that are not known to be published.
+    pub open: Option<Arc<Vec<Closed>>>,
 }
 
 impl Acknowledged for Part {
@@ -70,6 +118,12 @@ pub enum Report {
     Failed(AttemptId, TaskId),
     /// No task of this attempt is left.
     Stopped(AttemptId),
+    /// A task that had to publish something first takes records now.
+    Running(AttemptId, TaskId),
+    /// A task has processed all its input.
+    Drained(AttemptId, TaskId),
+    /// A task has published all that waited for this checkpoint.
+    Published(AttemptId, CheckpointId, TaskId),
 }
 
 /// A task that runs.
@@ -101,6 +155,12 @@ pub struct Running {
     pub store: Store,
     /// The number of the store's next file.
     pub next_file: u8,
+    /// The channels that have come to their end: a bit each.
+    pub ended: u8,
+    /// Whether all its input has been processed, and it has said so.
+    pub drained: bool,
+    /// If it is a transactional sink.
+    pub holding: Option<Box<Holding>>,
 }
 
 impl Running {
@@ -108,6 +168,12 @@ impl Running {
     #[must_use]
     pub fn holds(&self, channel: ChannelIndex) -> bool {
         self.held >> channel.0 & 1 == 1
+    }
+
+    /// Whether it does anything yet.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.holding.as_ref().is_none_or(|holding| holding.opened)
     }
 }
 
@@ -185,6 +251,12 @@ pub struct Storage {
     pub ever: u64,
     /// Shared files.
     pub shared: BTreeSet<Arc<str>>,
+    /// Transactions that are durable and cannot be seen, or not only there.
+    pub staged: BTreeMap<Arc<str>, Closed>,
+    /// Transactions that can be seen.
+    pub published: BTreeMap<Arc<str>, Tally>,
+    /// The records that are before the positions of a checkpoint that the journal has ever named.
+    pub covered: Tally,
     /// The greatest number that was used.
     pub newest_used: CheckpointId,
     /// The newest that somebody was told to be complete.

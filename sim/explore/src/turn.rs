@@ -4,9 +4,11 @@
 //! * `overtaking`: what arrives when, and what is logged, where barriers overtake.
 //! * `leading`: what coordinator machines want done.
 //! * `storing`: journal, metadata, shared files.
+//! * `committing`: transactional output.
 //! * `cluster`: workers and coordinators that come and go.
 
 mod cluster;
+mod committing;
 mod data;
 mod leading;
 mod overtaking;
@@ -119,6 +121,9 @@ impl Turn<'_> {
             Action::Written(worker, task, checkpoint) => self.written(*worker, *task, *checkpoint, true),
             Action::WriteFails(worker, task, checkpoint) => self.written(*worker, *task, *checkpoint, false),
             Action::Compact(worker, task) => self.compact(*worker, *task),
+            Action::Drain(worker, task) => self.drain(*worker, *task),
+            Action::Publish(worker, task) => self.publish_next(*worker, *task),
+            Action::PublishFails(worker, task) => self.publish_fails(*worker, *task),
             Action::Report(worker) => self.report(*worker, true),
             Action::ReportTwice(worker) => self.report(*worker, false),
             Action::ReportBefore(worker) => self.report_before(*worker),
@@ -127,7 +132,7 @@ impl Turn<'_> {
             Action::Join(worker) => self.join(*worker),
             Action::Fire(reign, timer) => self.fire(*reign, *timer),
             Action::Journal(reign, outcome) => self.journal(*reign, *outcome),
-            Action::Answer(reign, question, well) => self.answer(*reign, *question, *well),
+            Action::Answer(reign, question, outcome) => self.answer(*reign, *question, *outcome),
             Action::TakeOver(lives_on) => self.take_over(*lives_on),
             Action::Stray(arrives) => self.stray(*arrives),
             Action::Stuck => {

@@ -6,7 +6,6 @@ use crate::rescaled::Rescaled;
 use crate::topology::{Layout, Topology};
 use cofferdam_protocol::coordinator::Plan;
 use cofferdam_protocol::{CheckpointSettings, Mode, RestartStrategy, Retention};
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// No world has more workers.
@@ -62,6 +61,8 @@ pub struct World {
     pub slots: u32,
     /// Whether tasks keep a store of files that checkpoints share.
     pub stores: bool,
+    /// Whether sinks hold their rows back until a checkpoint is complete. Then logs come to an end, and so does the job.
+    pub transactional: bool,
     /// What takes time.
     pub slow: Slow,
     /// How large it is.
@@ -76,6 +77,7 @@ impl World {
         Promise::ALL.into_iter().filter(|promise| match promise {
             Promise::ExactlyOnce => self.promised == Mode::ExactlyOnce,
             Promise::NothingLost => self.promised == Mode::AtLeastOnce,
+            Promise::CommittedOnly => self.transactional,
             _ => true,
         })
     }
@@ -93,7 +95,7 @@ impl World {
         Plan {
             tasks: layout.tasks.iter().map(|task| task.id).collect(),
             sources: layout.tasks.iter().filter(|task| task.source.is_some()).map(|task| task.id).collect(),
-            committers: BTreeSet::new(),
+            committers: layout.tasks.iter().filter(|task| self.transactional && task.sink.is_some()).map(|task| task.id).collect(),
             checkpoints: CheckpointSettings {
                 interval: Some(second),
                 mode: self.mode,

@@ -124,6 +124,26 @@ fn rescale() {
     assert_pinned("rescale", &[], 94_466);
 }
 
+#[test]
+fn two_phase() {
+    assert_pinned("two-phase", &[], 0);
+}
+
+#[test]
+fn two_phase_where_publishing_fails() {
+    assert_pinned("two-phase", &[("failures", 1), ("takeovers", 0)], 0);
+}
+
+#[test]
+fn two_phase_zombie() {
+    assert_pinned("two-phase-zombie", &[], 0);
+}
+
+#[test]
+fn failover_with_failing_metadata() {
+    assert_pinned("failover", &[("failures", 1)], 0);
+}
+
 /// The other way round: two had it, and one takes it all.
 #[test]
 fn rescale_to_fewer() {
@@ -170,6 +190,7 @@ fn every_situation_is_met_somewhere() {
         Situation::AbandonedForNewer,
         // With `failures`, `repeats` and `losses`, and with `crashes` where a coordinator fails over.
         Situation::WriteFailed,
+        Situation::PublishFailed,
         Situation::MetadataFailed,
         Situation::Repeated,
         Situation::CaughtUp,

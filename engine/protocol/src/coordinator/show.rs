@@ -7,7 +7,7 @@ use core::fmt;
 use core::time::Duration;
 
 /// Things in a row, or a word for none.
-struct Row<'a, T>(&'a BTreeSet<T>);
+pub(super) struct Row<'a, T>(pub(super) &'a BTreeSet<T>);
 
 impl<T: fmt::Display> fmt::Display for Row<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -35,6 +35,13 @@ pub(super) struct Stopping {
     publishing: Option<Publishing>,
 }
 
+impl Stopping {
+    /// How many tasks have not published what waited for the savepoint.
+    pub(super) fn awaited(&self) -> usize {
+        self.publishing.as_ref().map_or(0, |publishing| publishing.missing.len())
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Publishing {
     with: StoppedWith,

@@ -118,6 +118,17 @@ impl Machine for LocalCopies {
     }
 }
 
+/// One line.
+impl fmt::Display for LocalCopies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.copies.is_empty() {
+            return f.write_str("no copies");
+        }
+        f.write_str("copies")?;
+        self.copies.iter().try_for_each(|(copy, whole)| write!(f, " {copy}{}", if *whole { "" } else { " (being written)" }))
+    }
+}
+
 impl LocalCopies {
     /// Those that are whole.
     pub fn whole(&self) -> impl Iterator<Item = LocalCopy> + '_ {

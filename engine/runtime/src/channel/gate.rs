@@ -3,7 +3,8 @@
 use super::queue::{Logged, Receiver};
 use super::{in_flight, AnyEnd, ChannelError};
 use crate::channel::wire::receiver;
-use crate::record::{Element, EventTime, Record, SnapshotRequest};
+use crate::record::{Element, Record, SnapshotRequest};
+use crate::watermark::{Change, Combined};
 use cofferdam_protocol::{ChannelIndex, CheckpointId, KeyGroup, KeyGroupRange};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -107,6 +108,7 @@ impl<T: Record, X> Inlet<X> for Side<T, X> {
             element.map(|element| match element {
                 Element::Batch(records) => Element::Batch(records.into_iter().map(self.wrap).collect()),
                 Element::Watermark(watermark) => Element::Watermark(watermark),
+                Element::Status(status) => Element::Status(status),
                 Element::Barrier(checkpoint, request) => Element::Barrier(checkpoint, request),
                 Element::Cancel(checkpoint) => Element::Cancel(checkpoint),
                 Element::Drained => Element::Drained,
@@ -144,8 +146,8 @@ impl<T: Record, X> Inlet<X> for Side<T, X> {
 pub enum Arrival<X> {
     /// Records of one channel.
     Batch(Vec<X>),
-    /// The least watermark of all channels has advanced.
-    Watermark(EventTime),
+    /// What is to be expected of all channels together has changed.
+    Watermark(Change),
     /// A barrier has come, perhaps behind data that is still to be read.
     Announced(ChannelIndex, CheckpointId, SnapshotRequest),
     /// A barrier: all that was ahead of it has been read.
@@ -160,7 +162,6 @@ struct Lane<X> {
     inlet: Box<dyn Inlet<X>>,
     held: bool,
     drained: bool,
-    watermark: EventTime,
     /// The newest checkpoint whose barrier was read.
     reached: CheckpointId,
 }
@@ -169,7 +170,7 @@ struct Lane<X> {
 pub struct Gate<X> {
     lanes: Vec<Lane<X>>,
     turn: usize,
-    watermark: EventTime,
+    watermark: Combined,
     /// Barriers may overtake.
     overtaking: bool,
     /// Records of a checkpoint are still to be read, before anything new.
@@ -180,8 +181,9 @@ impl<X> Gate<X> {
     /// Channels are numbered in this order.
     #[must_use]
     pub fn new(inlets: Vec<Box<dyn Inlet<X>>>, overtaking: bool) -> Self {
-        let lane = |inlet| Lane { inlet, held: false, drained: false, watermark: EventTime::MIN, reached: CheckpointId::NONE };
-        Self { lanes: inlets.into_iter().map(lane).collect(), turn: 0, watermark: EventTime::MIN, overtaking, recovering: false }
+        let lane = |inlet| Lane { inlet, held: false, drained: false, reached: CheckpointId::NONE };
+        let lanes: Vec<_> = inlets.into_iter().map(lane).collect();
+        Self { turn: 0, watermark: Combined::new(lanes.len()), lanes, overtaking, recovering: false }
     }
 
     /// How many channels there are.
@@ -298,20 +300,18 @@ impl<X> Gate<X> {
                 Some(Arrival::Barrier(channel(index), checkpoint, request))
             }
             Element::Cancel(checkpoint) => Some(Arrival::Cancel(channel(index), checkpoint)),
-            Element::Watermark(watermark) => {
-                self.lanes[index].watermark = watermark;
-                let least = self.lanes.iter().map(|lane| lane.watermark).min().unwrap_or(EventTime::MIN);
-                (least > self.watermark).then(|| {
-                    self.watermark = least;
-                    Arrival::Watermark(least)
-                })
-            }
+            Element::Watermark(watermark) => changed(self.watermark.advance(index, watermark)),
+            Element::Status(status) => changed(self.watermark.turn(index, status)),
             Element::Drained => {
                 self.lanes[index].drained = true;
                 self.lanes.iter().all(|lane| lane.drained).then_some(Arrival::Drained)
             }
         }
     }
+}
+
+fn changed<X>(change: Change) -> Option<Arrival<X>> {
+    change.is_any().then_some(Arrival::Watermark(change))
 }
 
 fn channel(index: usize) -> ChannelIndex {
@@ -322,6 +322,7 @@ fn channel(index: usize) -> ChannelIndex {
 mod tests {
     use super::super::queue::{queue, Sender};
     use super::*;
+    use crate::watermark::WatermarkStatus;
 
     fn gate(count: usize) -> (Vec<Sender<u32>>, Gate<u32>) {
         let (senders, receivers): (Vec<_>, Vec<_>) = (0..count).map(|_| queue()).unzip();
@@ -345,7 +346,15 @@ mod tests {
         let (senders, mut gate) = gate(2);
         senders[0].push(Element::Watermark(50)).expect("open");
         senders[1].push(Element::Watermark(20)).expect("open");
-        assert_eq!(gate.next().await.expect("open"), Arrival::Watermark(20));
+        assert_eq!(gate.next().await.expect("open"), Arrival::Watermark(Change { watermark: Some(20), ..Change::default() }));
+    }
+
+    #[tokio::test]
+    async fn a_channel_that_says_so_is_not_waited_for() {
+        let (senders, mut gate) = gate(2);
+        senders[0].push(Element::Watermark(50)).expect("open");
+        senders[1].push(Element::Status(WatermarkStatus::Idle)).expect("open");
+        assert_eq!(gate.next().await.expect("open"), Arrival::Watermark(Change { watermark: Some(50), ..Change::default() }));
     }
 
     #[tokio::test]

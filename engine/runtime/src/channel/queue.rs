@@ -48,7 +48,7 @@ impl<T> Log<T> {
             }
             Element::Barrier(checkpoint, _) => self.whole = *checkpoint >= self.checkpoint,
             // Watermarks begin anew after a restore, and the end of the input comes again.
-            Element::Watermark(_) | Element::Cancel(_) | Element::Drained => {}
+            Element::Watermark(_) | Element::Status(_) | Element::Cancel(_) | Element::Drained => {}
         }
     }
 }
@@ -152,7 +152,12 @@ impl<T> Sender<T> {
         }
         let barrier = match &element {
             Element::Barrier(checkpoint, request) if request.may_overtake() => Some((*checkpoint, request.clone())),
-            Element::Batch(_) | Element::Watermark(_) | Element::Barrier(..) | Element::Cancel(_) | Element::Drained => None,
+            Element::Batch(_)
+            | Element::Watermark(_)
+            | Element::Status(_)
+            | Element::Barrier(..)
+            | Element::Cancel(_)
+            | Element::Drained => None,
         };
         state.elements.push_back(element);
         if let Some((checkpoint, request)) = barrier {
@@ -189,7 +194,12 @@ impl<T> Sender<T> {
                 request.overtake();
                 Some((position, request.clone()))
             }
-            Element::Batch(_) | Element::Watermark(_) | Element::Barrier(..) | Element::Cancel(_) | Element::Drained => None,
+            Element::Batch(_)
+            | Element::Watermark(_)
+            | Element::Status(_)
+            | Element::Barrier(..)
+            | Element::Cancel(_)
+            | Element::Drained => None,
         });
         let Some((position, request)) = found else { return };
         state.barrier(position, barrier, request);

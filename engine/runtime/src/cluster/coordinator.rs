@@ -22,7 +22,9 @@ use crate::alarm::Alarm;
 use crate::connector::split::AnyFound;
 use crate::env::Env;
 use crate::job::JobGraph;
-use crate::observe::{Actor, Detail, Event, Moment};
+use crate::observe::{Actor, Detail, Event, MachineStep, Moment, Step};
+use crate::sight::Sight;
+use crate::sometimes;
 use crate::storage::{CheckpointStorage, CheckpointStore, JournalKeeper, StorageError};
 use crate::task::{TaskControl, TaskReport};
 use cofferdam_protocol::coordinator::{Coordinator, Ended, FailureKind, Input, Journal, Output, Plan, Standing, Status, Written};
@@ -157,6 +159,7 @@ pub async fn run<E: Env>(
     let _accepting = env.spawn("accept workers", accept(env.clone(), listener, settings.heartbeats, inbox_sender.clone()));
     let standing = Standing { plan: settings.plan.clone(), journal };
     let mut outputs = Vec::new();
+    env.machine(|| MachineStep::Coordinator(Box::new(Step::Recovered(standing.clone()))));
     let machine = Coordinator::recover(standing, &mut outputs);
     let driver = Driver {
         alarm: Alarm::new(env.clone(), map_alarm(&env, inbox_sender.clone())),
@@ -275,6 +278,7 @@ struct Driver<E: Env> {
 
 impl<E: Env> Driver<E> {
     async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Inbox>) -> Result<Ended, CoordinatorError> {
+        self.env.look(Sight::Coordinator { machine: &self.machine, outputs: &self.outputs });
         self.perform_all()?;
         while let Some(received) = inbox.recv().await {
             self.receive(received)?;
@@ -312,6 +316,7 @@ impl<E: Env> Driver<E> {
             Inbox::Joined(incarnation, worker, slots, data_address, outgoing) => {
                 if self.latest.get(&worker).is_some_and(|latest| *latest > incarnation) {
                     // An older connection whose registration was read late: the worker has given it up.
+                    sometimes!(self.env, "cluster/registration-read-late");
                     return Ok(());
                 }
                 // Nobody there any more: its loss follows.
@@ -346,7 +351,9 @@ impl<E: Env> Driver<E> {
                 let due: Vec<Timer> = self.deadlines.iter().filter(|(_, deadline)| **deadline <= now).map(|(timer, _)| *timer).collect();
                 for timer in due {
                     // An earlier one of this round may have disarmed it.
-                    if self.deadlines.remove(&timer).is_some() {
+                    let armed = self.deadlines.remove(&timer).is_some();
+                    sometimes!(self.env, !armed, seldom "cluster/timer-disarmed-by-one-that-was-due-with-it");
+                    if armed {
                         if let Timer::WorkerSilent(worker, incarnation) = timer {
                             self.connections.remove(&incarnation);
                             self.observe(Moment::WorkerLost, None, None, Detail::Worker(worker));
@@ -396,6 +403,7 @@ impl<E: Env> Driver<E> {
                 self.step(Input::HooksReady(checkpoint))
             }
             Inbox::Hooked(checkpoint, Err(cause)) => {
+                sometimes!(self.env, "cluster/hook-failed");
                 self.observe(Moment::HookFailed, None, Some(checkpoint), Detail::Text(cause));
                 self.step(Input::HooksFailed(checkpoint))
             }
@@ -445,14 +453,18 @@ impl<E: Env> Driver<E> {
     }
 
     fn step(&mut self, input: Input<TaskSnapshot>) -> Result<(), CoordinatorError> {
+        self.env.machine(|| MachineStep::Coordinator(Box::new(Step::Input(input.clone()))));
         self.machine.step(input, &mut self.outputs);
+        self.env.look(Sight::Coordinator { machine: &self.machine, outputs: &self.outputs });
         self.perform_all()
     }
 
     fn perform_all(&mut self) -> Result<(), CoordinatorError> {
         for output in std::mem::take(&mut self.outputs) {
+            self.env.machine(|| MachineStep::Coordinator(Box::new(Step::Output(output.clone()))));
             self.perform(output)?;
         }
+        self.env.look(Sight::Deadlines(&self.deadlines));
         Ok(())
     }
 

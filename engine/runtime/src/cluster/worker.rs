@@ -10,6 +10,7 @@ use crate::env::{Env, Listener};
 use crate::job::JobGraph;
 use crate::local::LocalState;
 use crate::observe::{Actor, Detail, Event, Moment};
+use crate::sometimes;
 use crate::storage::{CheckpointStorage, SmallState};
 use crate::task::{ReaderReport, StateBackend, TaskReport};
 use cofferdam_protocol::local::Taken;
@@ -182,6 +183,7 @@ impl<E: Env> Session<'_, E> {
                         }
                         if let ToWorker::Welcome { epoch } = message {
                             if epoch < *newest_epoch {
+                                sometimes!(env, seldom "cluster/welcomed-by-an-older-coordinator");
                                 return Err(io::Error::other(format!("{epoch} is older than {newest_epoch}")).into());
                             }
                             *newest_epoch = epoch;
@@ -193,6 +195,7 @@ impl<E: Env> Session<'_, E> {
                     Inbox::Tick => {
                         let silent_us = micros(env.now()).saturating_sub(heard.load(Ordering::Relaxed));
                         if silent_us > micros(self.settings.heartbeats.timeout) {
+                            sometimes!(env, "cluster/coordinator-is-silent");
                             return Err(io::Error::from(io::ErrorKind::TimedOut).into());
                         }
                         // A writer that is gone has said so.
@@ -264,9 +267,11 @@ impl<E: Env> Session<'_, E> {
             }
             ToWorker::Deploy { attempt, tasks, placement } => {
                 if deployment.as_ref().is_some_and(|running| running.attempt >= attempt) {
+                    sometimes!(self.env, seldom "cluster/deployed-twice");
                     return;
                 }
                 // The old tasks first: they must not meet the new ones.
+                sometimes!(self.env, deployment.is_some(), seldom "cluster/next-attempt-while-tasks-run");
                 *deployment = None;
                 observe(self.env, self.settings.worker, Some(attempt), Moment::TasksStarting, Detail::Count(tasks.len() as u64));
                 let assignment = Assignment { attempt, tasks, placement };
@@ -278,6 +283,8 @@ impl<E: Env> Session<'_, E> {
             ToWorker::Control { attempt, tasks, control } => {
                 if let Some(running) = deployment.as_ref().filter(|running| running.attempt == attempt) {
                     running.control(&tasks, &control);
+                } else {
+                    sometimes!(self.env, "cluster/word-for-tasks-that-are-gone");
                 }
             }
             ToWorker::Event { attempt, task, number, event } => {

@@ -246,7 +246,7 @@ impl SplitReader for FolderReader {
         let FileSplit { name, start, end, offset } = &first.split;
         let coming = self.coming.get_or_insert_with(|| {
             let partition = Partition { path: format!("{}/{name}", self.settings.folder), start: *start, end: *end };
-            Coming::begin(env, first.file.clone(), partition, *offset, self.settings.chunk_bytes)
+            Coming::begin(env, first.file.clone(), partition, *offset, (self.settings.chunk_bytes, false))
         });
         let Fetched { file, chunk } = coming.fetched().await?;
         // From here on nothing waits: records and positions advance together.

@@ -3,6 +3,7 @@
 use super::{ConnectorError, Place, Polled, Source};
 use crate::env::{Env, File, Files};
 use crate::record::{EventTime, END_OF_TIME};
+use crate::watermark::WatermarkStatus;
 use bytes::Bytes;
 use cofferdam_protocol::snapshot::{ListState, Redistribution};
 use cofferdam_protocol::stored::{Reader, Stored, StoredError};
@@ -46,6 +47,9 @@ pub struct EventTimes {
     pub of_line: fn(&[u8]) -> EventTime,
     /// A line may be this much older than one before it in the same partition.
     pub disorder_ms: i64,
+    /// A partition that has had nothing for so long is not waited for, until it has (Flink: `withIdleness`). Only of use where a log is
+    /// followed: elsewhere a partition always has something, or has come to its end.
+    pub idle_after: Option<Duration>,
 }
 
 /// How the log is read.
@@ -61,6 +65,9 @@ pub struct LogSettings {
     pub event_times: Option<EventTimes>,
     /// With more than this left to read in some partition, the source says that it is behind.
     pub backlog_bytes: Option<u64>,
+    /// The log is still being written: where a file ends before its partition does, it is looked at again, after so long if there is
+    /// nothing to read anywhere. Lines are read when they are whole.
+    pub follow: Option<Duration>,
 }
 
 struct Reading {
@@ -71,6 +78,19 @@ struct Reading {
     /// Once it is open: an `Arc` of the environment's file, whose type is only known with the environment.
     file: Option<Arc<dyn Any + Send + Sync>>,
     done: bool,
+    /// Since when it was asked for more and had nothing.
+    dry_since: Option<Duration>,
+    /// Not waited for.
+    idle: bool,
+}
+
+impl Reading {
+    /// It has been asked, and has given so much.
+    fn asked(&mut self, now: Duration, given: bool, idle_after: Option<Duration>) {
+        let since = if given || self.done { None } else { Some(self.dry_since.unwrap_or(now)) };
+        self.dry_since = since;
+        self.idle = idle_after.zip(since).is_some_and(|(idle_after, since)| now.saturating_sub(since) >= idle_after);
+    }
 }
 
 /// Reads the partitions that fall to its subtask, in turn. Gives lines without their line ends.
@@ -99,19 +119,19 @@ pub(super) struct Fetched {
 }
 
 impl Coming {
-    /// Begins to read a chunk of a partition, of a file that may be open already.
+    /// Begins to read a chunk of a partition, of a file that may be open already: of so many bytes, and whether the file still grows.
     pub(super) fn begin<E: Env>(
         env: &E,
         file: Option<Arc<dyn Any + Send + Sync>>,
         partition: Partition,
         offset: u64,
-        chunk_bytes: usize,
+        reading: (usize, bool),
     ) -> Self {
         let (sender, chunk) = oneshot::channel();
         let reader = env.clone();
         let task = env.spawn("read log", async move {
             // The source is gone: nobody to tell.
-            let _ = sender.send(fetch(&reader, file, &partition, offset, chunk_bytes).await);
+            let _ = sender.send(fetch(&reader, file, &partition, offset, reading).await);
         });
         Self { _task: Box::new(task), chunk }
     }
@@ -136,7 +156,8 @@ impl LogSource {
     /// Begins to read the next chunk of the partition whose turn it is.
     fn fetch<E: Env>(&self, env: &E, turn: usize) -> Coming {
         let Reading { partition, offset, file, .. } = &self.reading[turn];
-        Coming::begin(env, file.clone(), partition.clone(), *offset, self.settings.chunk_bytes)
+        let reading = (self.settings.chunk_bytes, self.settings.follow.is_some());
+        Coming::begin(env, file.clone(), partition.clone(), *offset, reading)
     }
 }
 
@@ -145,14 +166,19 @@ async fn fetch<E: Env>(
     file: Option<Arc<dyn Any + Send + Sync>>,
     partition: &Partition,
     offset: u64,
-    chunk_bytes: usize,
+    (chunk_bytes, follow): (usize, bool),
 ) -> Result<Fetched, ConnectorError> {
     let open = file.and_then(|file| file.downcast::<<E::Files as Files>::File>().ok());
     let file = match open {
         Some(file) => file,
         None => Arc::new(env.files().open(&partition.path).await.map_err(ConnectorError::io(&partition.path))?),
     };
-    let chunk = read_lines(file.as_ref(), partition, offset, chunk_bytes).await?;
+    let mut chunk = read_lines(file.as_ref(), partition, offset, chunk_bytes).await?;
+    let is_whole = !chunk.text.is_empty() && chunk.next_offset >= partition.end;
+    if follow && chunk.at_end_of_file && offset < partition.end && !is_whole {
+        // The rest is still to be written, of the line or of all.
+        chunk = Chunk { text: Bytes::new(), next_offset: offset, at_end_of_file: false };
+    }
     Ok(Fetched { file, chunk })
 }
 
@@ -189,7 +215,16 @@ impl Source for LogSource {
                 let what = format!("partition {index} is in the checkpoint, but the log has only {}", partitions.len());
                 return Err(ConnectorError::State { name: POSITIONS.into(), source: StoredError::Invalid { offset: 0, what } });
             };
-            self.reading.push(Reading { index, partition: Partition { path, start, end }, offset, newest, file: None, done: false });
+            self.reading.push(Reading {
+                index,
+                partition: Partition { path, start, end },
+                offset,
+                newest,
+                file: None,
+                done: false,
+                dry_since: None,
+                idle: false,
+            });
         }
         Ok(())
     }
@@ -198,7 +233,8 @@ impl Source for LogSource {
         if self.reading.iter().all(|reading| reading.done) {
             return Ok(Polled::Drained);
         }
-        if let Some(pace) = self.settings.pace {
+        let all_dry = self.reading.iter().all(|reading| reading.done || reading.dry_since.is_some());
+        if let Some(pace) = self.settings.pace.max(self.settings.follow.filter(|_| all_dry)) {
             let due = *self.due.get_or_insert_with(|| env.now() + pace);
             let wait = due.saturating_sub(env.now());
             if !wait.is_zero() {
@@ -228,6 +264,8 @@ impl Source for LogSource {
                 reading.newest = reading.newest.max((times.of_line)(line));
             }
         }
+        let given = out.len() > before;
+        reading.asked(env.now(), given, self.settings.event_times.and_then(|times| times.idle_after));
         self.turn = turn + 1;
         Ok(if self.reading.iter().all(|reading| reading.done) { Polled::Drained } else { Polled::More })
     }
@@ -239,8 +277,18 @@ impl Source for LogSource {
 
     fn watermark(&self) -> EventTime {
         let Some(times) = self.settings.event_times else { return EventTime::MIN };
-        let of = |reading: &Reading| if reading.done { END_OF_TIME } else { reading.newest.saturating_sub(times.disorder_ms) };
-        self.reading.iter().map(of).min().unwrap_or(END_OF_TIME)
+        let read = self.reading.iter().filter(|reading| !reading.done);
+        let waited_for = read.clone().filter(|reading| !reading.idle).map(|reading| reading.newest.saturating_sub(times.disorder_ms));
+        waited_for.min().unwrap_or(if read.count() == 0 { END_OF_TIME } else { EventTime::MIN })
+    }
+
+    fn watermark_status(&self) -> WatermarkStatus {
+        let mut left = self.reading.iter().filter(|reading| !reading.done).peekable();
+        if left.peek().is_some() && left.all(|reading| reading.idle) {
+            WatermarkStatus::Idle
+        } else {
+            WatermarkStatus::Active
+        }
     }
 
     fn lists(&self) -> Vec<ListState> {
@@ -359,6 +407,97 @@ mod tests {
         Place { subtask: SubtaskIndex(subtask), parallelism, attempt: AttemptId::default() }
     }
 
+    /// One partition of `bytes` bytes of a log that is still being written, restored or not.
+    async fn following(env: &RealEnv, path: &str, bytes: u64, restored: Option<&[ListState]>) -> LogSource {
+        let times = EventTimes { of_line: |line| line.len() as i64, disorder_ms: 1, idle_after: Some(Duration::ZERO) };
+        let mut source = LogSource::new(LogSettings {
+            partitions: Arc::new(vec![Partition { path: path.into(), start: 0, end: bytes }]),
+            chunk_bytes: 3,
+            pace: None,
+            event_times: Some(times),
+            backlog_bytes: None,
+            follow: Some(Duration::from_millis(1)),
+        });
+        source.open(env, place(0, 1), restored).await.expect("opens");
+        source
+    }
+
+    async fn next_line(source: &mut LogSource, env: &RealEnv) -> (Vec<Bytes>, Polled) {
+        let mut out = Vec::new();
+        let polled = source.next(env, &mut out).await.expect("readable");
+        (out, polled)
+    }
+
+    #[tokio::test]
+    async fn a_log_that_is_still_being_written_is_read_by_whole_lines_up_to_its_end() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, env) = (folder.path().join("log").to_str().expect("UTF-8").to_owned(), RealEnv::default());
+        std::fs::write(
+            &path, "one
+thr",
+        )
+        .expect("written");
+        let mut source = following(&env, &path, 10, None).await;
+        assert_eq!(next_line(&mut source, &env).await, (vec![Bytes::from("one")], Polled::More));
+        assert_eq!(next_line(&mut source, &env).await, (Vec::new(), Polled::More));
+        std::fs::write(
+            &path,
+            "one
+three
+",
+        )
+        .expect("written");
+        assert_eq!(next_line(&mut source, &env).await, (vec![Bytes::from("three")], Polled::Drained));
+    }
+
+    #[tokio::test]
+    async fn a_partition_that_has_nothing_holds_up_none_of_the_others() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
+        std::fs::write(path("silent"), "").expect("written");
+        std::fs::write(path("lively"), "one\nthree\nthirteen\n").expect("written");
+        let env = RealEnv::default();
+        let mut source = following(&env, &path("silent"), 10, None).await;
+        let mut partitions = source.settings.partitions.as_ref().clone();
+        partitions.push(Partition { path: path("lively"), start: 0, end: 100 });
+        source.settings.partitions = Arc::new(partitions);
+        source.open(&env, place(0, 1), None).await.expect("opens");
+        let mut lines = Vec::new();
+        while lines.len() < 3 {
+            lines.extend(next_line(&mut source, &env).await.0);
+        }
+        assert_eq!((source.watermark(), source.watermark_status()), (7, WatermarkStatus::Active));
+    }
+
+    #[tokio::test]
+    async fn a_partition_that_has_nothing_is_idle_until_it_has_and_also_before_a_snapshot_knows_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, env) = (folder.path().join("log").to_str().expect("UTF-8").to_owned(), RealEnv::default());
+        std::fs::write(
+            &path, "one
+",
+        )
+        .expect("written");
+        let mut source = following(&env, &path, 10, None).await;
+        next_line(&mut source, &env).await;
+        assert_eq!((source.watermark(), source.watermark_status()), (2, WatermarkStatus::Active));
+        next_line(&mut source, &env).await;
+        assert_eq!(source.watermark_status(), WatermarkStatus::Idle);
+        let mut restored = following(&env, &path, 10, Some(&source.lists())).await;
+        assert_eq!(restored.watermark_status(), WatermarkStatus::Active);
+        std::fs::write(
+            &path,
+            "one
+three
+",
+        )
+        .expect("written");
+        for source in [&mut source, &mut restored] {
+            next_line(source, &env).await;
+            assert_eq!((source.watermark(), source.watermark_status()), (END_OF_TIME, WatermarkStatus::Active));
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
@@ -374,7 +513,7 @@ mod tests {
             std::fs::write(&path, &text).expect("written");
             let expected: Vec<String> = text.lines().map(str::to_owned).collect();
             let settings = LogSettings {
-                partitions: Arc::new(Partition::cut(&path, text.len() as u64, parts)), chunk_bytes: chunk, pace: None, event_times: None, backlog_bytes: None,
+                partitions: Arc::new(Partition::cut(&path, text.len() as u64, parts)), chunk_bytes: chunk, pace: None, event_times: None, backlog_bytes: None, follow: None,
             };
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             let got = runtime.block_on(async {

@@ -18,16 +18,21 @@
 //! Rows are in memory until they are staged. What a job that was cancelled has staged stays until one that begins from its snapshot
 //! publishes it.
 //!
+//! What is published and deleted, [`Transactions`] decides.
+//!
 //! Two jobs that run at the same time need different uids or folders. Files that were published must stay while a snapshot names them:
 //! the newest checkpoint and savepoints that somebody may begin from. The file system needs hard links. Why not a rename: between two
 //! folders it is two changes, and a power loss could keep the half that takes away.
 
 use super::{files, ConnectorError, Flush, Place, Sink};
 use crate::env::{Env, File, Files};
+use crate::observe::{MachineStep, Step};
+use crate::sometimes;
 use cofferdam_protocol::snapshot::{ListState, Redistribution};
 use cofferdam_protocol::stored::{Reader, Stored, StoredError};
-use cofferdam_protocol::{AttemptId, CheckpointId, Epoch};
-use std::collections::{BTreeMap, BTreeSet};
+use cofferdam_protocol::transactions::{self, Beginning, Input, Output, Share, Staged, Transactions};
+use cofferdam_protocol::{AttemptId, CheckpointId, Epoch, Machine};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::{Display, Write};
 use std::io;
 use std::marker::PhantomData;
@@ -44,12 +49,22 @@ pub const TRANSACTIONS: &str = "transactions";
 const PIECE_BYTES: usize = 256 << 10;
 
 /// The rows between two barriers, closed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Transaction {
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Transaction {
     subtask: u32,
     name: String,
     size_bytes: u64,
     checksum: u32,
+}
+
+impl transactions::Transaction for Transaction {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn maker(&self) -> u32 {
+        self.subtask
+    }
 }
 
 impl Stored for Transaction {
@@ -70,20 +85,49 @@ impl Stored for Transaction {
     }
 }
 
-/// One that is not published yet.
-struct Pending {
-    /// At whose barrier it was closed: it is published when that or a later one is complete. Also where that one was aborted, or is a
-    /// savepoint.
-    checkpoint: CheckpointId,
-    transaction: Transaction,
-    /// Until they are durable.
-    rows: Option<Arc<str>>,
+/// Rows that are closed and not durable yet.
+struct Unstaged {
+    name: String,
+    rows: Arc<str>,
     /// How often they have been written.
     tries: u32,
 }
 
-/// By their sequence numbers. Locked a few times per checkpoint.
-type Open = Arc<Mutex<BTreeMap<u64, Pending>>>;
+/// What is closed and not published.
+struct Open {
+    machine: Transactions<Transaction>,
+    /// By their sequence numbers.
+    unstaged: BTreeMap<u64, Unstaged>,
+    /// The sink, as it is called where its machine is watched.
+    who: (String, Share),
+}
+
+impl Open {
+    fn begin<E: Env>(env: &E, uid: &str, beginning: Beginning<Transaction>) -> (Self, Vec<Output<Transaction>>) {
+        let who = (uid.to_owned(), beginning.share);
+        env.machine(|| MachineStep::Transactions(who.clone(), Box::new(Step::Recovered(beginning.clone()))));
+        let mut outputs = Vec::new();
+        let machine = Transactions::recover(beginning, &mut outputs);
+        let open = Self { machine, unstaged: BTreeMap::new(), who };
+        open.tell(env, &outputs);
+        (open, outputs)
+    }
+
+    fn step<E: Env>(&mut self, env: &E, input: Input<Transaction>) -> Vec<Output<Transaction>> {
+        env.machine(|| MachineStep::Transactions(self.who.clone(), Box::new(Step::Input(input.clone()))));
+        let mut outputs = Vec::new();
+        self.machine.step(input, &mut outputs);
+        self.tell(env, &outputs);
+        outputs
+    }
+
+    /// Who is to do it takes its time, and hears of other things meanwhile.
+    fn tell<E: Env>(&self, env: &E, outputs: &[Output<Transaction>]) {
+        for output in outputs {
+            env.machine(|| MachineStep::Transactions(self.who.clone(), Box::new(Step::Output(output.clone()))));
+        }
+    }
+}
 
 /// The sink. Rows are lines: what their `Display` writes must not have a line end inside.
 pub struct TransactionalSink<T> {
@@ -93,7 +137,8 @@ pub struct TransactionalSink<T> {
     rows: String,
     /// A row that is not one line.
     bad: Option<String>,
-    pending: Open,
+    /// Once it is opened. Locked a few times per checkpoint.
+    open: Option<Arc<Mutex<Open>>>,
     /// Why: two that write the same file at once would each find the other's half of it.
     turn: Arc<tokio::sync::Mutex<()>>,
     sequence: u64,
@@ -114,7 +159,7 @@ impl<T> TransactionalSink<T> {
             uid: uid.to_owned(),
             rows: String::new(),
             bad: None,
-            pending: Open::default(),
+            open: None,
             turn: Arc::default(),
             sequence: 0,
             restored: Vec::new(),
@@ -128,37 +173,37 @@ impl<T> TransactionalSink<T> {
         format!("{}/{STAGED}", self.folder)
     }
 
+    fn opened(&self) -> &Arc<Mutex<Open>> {
+        self.open.as_ref().expect("a sink is opened before it is used")
+    }
+
     /// Closes the open transaction. Without rows there is none.
-    fn close(&mut self, checkpoint: CheckpointId) {
+    fn close<E: Env>(&mut self, env: &E, checkpoint: CheckpointId) {
         if self.rows.is_empty() {
             return;
         }
         let (place, prefix) = self.place.as_ref().expect("a sink is opened before it is used");
         self.sequence += 1;
         let rows: Arc<str> = std::mem::take(&mut self.rows).into();
+        let name = format!("{prefix}.{:010}", self.sequence);
         let transaction = Transaction {
             subtask: place.subtask.0,
-            name: format!("{prefix}.{:010}", self.sequence),
+            name: name.clone(),
             size_bytes: rows.len() as u64,
             checksum: crc32fast::hash(rows.as_bytes()),
         };
-        let pending = Pending { checkpoint, transaction, rows: Some(rows), tries: 0 };
-        lock(&self.pending).insert(self.sequence, pending);
+        let mut open = lock(self.opened());
+        open.unstaged.insert(self.sequence, Unstaged { name, rows, tries: 0 });
+        let outputs = open.step(env, Input::Closed { checkpoint, transaction });
+        // Why: what is closed now is published when a checkpoint is complete, and not before.
+        assert!(outputs.is_empty(), "nothing is to be done when a transaction is closed: {outputs:?}");
     }
 
-    /// Deletes what was never completed: of this subtask's share, what attempts before this one have staged and no restored snapshot
-    /// names. What cannot be deleted is found by the next attempt.
-    async fn clean_up<E: Env>(&self, env: &E, place: Place) {
-        let staged = self.staged();
-        let Ok(names) = env.files().list(&staged).await else { return };
-        let named: BTreeSet<&str> = self.restored.iter().map(|transaction| transaction.name.as_str()).collect();
-        for name in names.iter().filter(|name| !named.contains(name.as_str())) {
-            let Some((subtask, attempt)) = maker(&self.uid, name) else { continue };
-            if subtask % place.parallelism == place.subtask.0 && attempt < place.attempt {
-                // As above.
-                let _ = env.files().remove(&format!("{staged}/{name}")).await;
-            }
-        }
+    /// What is staged of this sink. What cannot be listed now is found by the next attempt.
+    async fn found<E: Env>(&self, env: &E) -> BTreeSet<Staged> {
+        let names = env.files().list(&self.staged()).await.unwrap_or_default();
+        let staged = |name: String| maker(&self.uid, &name).map(|(maker, attempt)| Staged { name, maker, attempt });
+        names.into_iter().filter_map(staged).collect()
     }
 }
 
@@ -213,7 +258,9 @@ async fn verify<E: Env>(env: &E, path: &str, transaction: &Transaction) -> Resul
 async fn publish<E: Env>(env: &E, folder: &str, transaction: &Transaction, verified: bool) -> Result<(), ConnectorError> {
     let Transaction { name, size_bytes, .. } = transaction;
     let (staged, path) = (format!("{folder}/{STAGED}/{name}"), format!("{folder}/{name}"));
-    if !is_there(env, &path, *size_bytes).await? {
+    if is_there(env, &path, *size_bytes).await? {
+        sometimes!(env, "transactions/published-before");
+    } else {
         if is_there(env, &staged, *size_bytes).await? {
             if !verified {
                 verify(env, &staged, transaction).await?;
@@ -221,7 +268,9 @@ async fn publish<E: Env>(env: &E, folder: &str, transaction: &Transaction, verif
             match env.files().link(&staged, &path).await {
                 Ok(()) => {}
                 // Whoever else was told to publish it may have been faster.
-                Err(error) if matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound) => {}
+                Err(error) if matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound) => {
+                    sometimes!(env, seldom "transactions/published-by-somebody-faster");
+                }
                 Err(error) => return Err(ConnectorError::io(&path)(error)),
             }
         }
@@ -233,6 +282,7 @@ async fn publish<E: Env>(env: &E, folder: &str, transaction: &Transaction, verif
     env.files().sync_folder(folder).await.map_err(ConnectorError::io(folder))?;
     // Why: where the files are on another machine, it may have lost power since the link; the sync then found nothing to do.
     if !is_there(env, &path, *size_bytes).await? {
+        sometimes!(env, seldom "transactions/published-and-gone-again");
         return Err(ConnectorError::io(&path)(io::Error::other("it was published, and is gone again")));
     }
     match env.files().remove(&staged).await {
@@ -243,28 +293,27 @@ async fn publish<E: Env>(env: &E, folder: &str, transaction: &Transaction, verif
 }
 
 /// Makes everything durable that was closed up to a transaction.
-async fn stage<E: Env>(env: &E, staged: &str, open: &Open, newest: u64) -> Result<u64, ConnectorError> {
+async fn stage<E: Env>(env: &E, staged: &str, open: &Mutex<Open>, newest: u64) -> Result<u64, ConnectorError> {
     let mut written_bytes = 0;
     loop {
         let next = {
             let mut open = lock(open);
-            let next = open.range_mut(..=newest).find(|(_, pending)| pending.rows.is_some());
-            next.and_then(|(sequence, pending)| {
-                pending.tries += 1;
-                Some((*sequence, pending.transaction.name.clone(), pending.rows.clone()?, pending.tries))
+            let next = open.unstaged.range_mut(..=newest).next();
+            next.map(|(sequence, unstaged)| {
+                unstaged.tries += 1;
+                (*sequence, unstaged.name.clone(), unstaged.rows.clone(), unstaged.tries)
             })
         };
         let Some((sequence, name, rows, tries)) = next else { return Ok(written_bytes) };
         // Each try has a name of its own: what an earlier one has asked for may happen late.
         files::publish(env, staged, &name, &format!("{name}.{tries}.tmp"), &rows).await?;
         written_bytes += rows.len() as u64;
+        sometimes!(env, tries > 1, "transactions/staged-by-a-second-try");
         for failed in 1..tries {
             // What is left of it is of no use, and found by the next attempt.
             let _ = env.files().remove(&format!("{staged}/{name}.{failed}.tmp")).await;
         }
-        if let Some(pending) = lock(open).get_mut(&sequence) {
-            pending.rows = None;
-        }
+        lock(open).unstaged.remove(&sequence);
     }
 }
 
@@ -294,12 +343,31 @@ impl<T: Display + Send + 'static> Sink for TransactionalSink<T> {
         self.place = Some((place, prefix));
         files::make_folder(env, &self.folder).await?;
         files::make_folder(env, &self.staged()).await?;
-        for transaction in self.restored.iter().filter(|transaction| transaction.subtask % place.parallelism == subtask) {
-            publish(env, &self.folder, transaction, false).await?;
-            self.taken += 1;
+        let share = Share { subtask: place.subtask, parallelism: place.parallelism, attempt: place.attempt };
+        let beginning = Beginning { share, restored: std::mem::take(&mut self.restored) };
+        let (mut open, outputs) = Open::begin(env, &self.uid, beginning);
+        let mut outputs = VecDeque::from(outputs);
+        while let Some(output) = outputs.pop_front() {
+            match output {
+                Output::Publish(transaction) => {
+                    publish(env, &self.folder, &transaction, false).await?;
+                    sometimes!(env, "transactions/published-after-a-restore");
+                    self.taken += 1;
+                    outputs.extend(open.step(env, Input::Published(transaction)));
+                }
+                Output::ListStaged => {
+                    let found = self.found(env).await;
+                    outputs.extend(open.step(env, Input::Found(found)));
+                }
+                Output::Delete(name) => {
+                    sometimes!(env, "transactions/never-completed-and-deleted");
+                    // What cannot be deleted is found by the next attempt.
+                    let _ = env.files().remove(&format!("{}/{name}", self.staged())).await;
+                }
+                Output::Opened => {}
+            }
         }
-        self.clean_up(env, place).await;
-        self.restored = Vec::new();
+        self.open = Some(Arc::new(Mutex::new(open)));
         Ok(())
     }
 
@@ -319,8 +387,8 @@ impl<T: Display + Send + 'static> Sink for TransactionalSink<T> {
             let error = ConnectorError::Invalid { path: self.uid.clone(), what: format!("the row {row:?} has a line end inside") };
             return Some(Box::pin(async move { Err(error) }));
         }
-        self.close(checkpoint);
-        let (env, staged, open, turn, newest) = (env.clone(), self.staged(), self.pending.clone(), self.turn.clone(), self.sequence);
+        self.close(env, checkpoint);
+        let (env, staged, open, turn, newest) = (env.clone(), self.staged(), self.opened().clone(), self.turn.clone(), self.sequence);
         Some(Box::pin(async move {
             let _turn = turn.lock().await;
             stage(&env, &staged, &open, newest).await
@@ -328,12 +396,12 @@ impl<T: Display + Send + 'static> Sink for TransactionalSink<T> {
     }
 
     fn lists(&self) -> Vec<ListState> {
-        let item = |pending: &Pending| {
+        let item = |transaction: &Transaction| {
             let mut bytes = Vec::new();
-            pending.transaction.write(&mut bytes);
+            transaction.write(&mut bytes);
             bytes
         };
-        let items = lock(&self.pending).values().map(item).collect();
+        let items = lock(self.opened()).machine.open().map(item).collect();
         // Why union: whoever cleans up must know what others are about to publish.
         vec![ListState { name: TRANSACTIONS.into(), redistribution: Redistribution::Union, items }]
     }
@@ -343,22 +411,28 @@ impl<T: Display + Send + 'static> Sink for TransactionalSink<T> {
     }
 
     fn commit<E: Env>(&mut self, env: &E, checkpoint: CheckpointId) -> Option<Flush> {
-        let complete = |pending: &&Pending| pending.checkpoint <= checkpoint;
-        let due: Vec<(u64, Transaction)> = {
-            let open = lock(&self.pending);
-            let due = open.iter().filter(|(_, pending)| complete(pending));
-            due.map(|(sequence, pending)| (*sequence, pending.transaction.clone())).collect()
+        let open = self.opened().clone();
+        let due: Vec<Transaction> = {
+            let mut open = lock(&open);
+            let outputs = open.step(env, Input::Completed(checkpoint));
+            let due = outputs.into_iter().map(|output| match output {
+                Output::Publish(transaction) => transaction,
+                Output::ListStaged | Output::Delete(_) | Output::Opened => unreachable!("the sink is open"),
+            });
+            due.collect()
         };
         if due.is_empty() {
             return None;
         }
-        let (env, folder, open) = (env.clone(), self.folder.clone(), self.pending.clone());
+        let (env, folder) = (env.clone(), self.folder.clone());
         Some(Box::pin(async move {
-            for (sequence, transaction) in &due {
-                publish(&env, &folder, transaction, true).await?;
-                lock(&open).remove(sequence);
+            let count = due.len() as u64;
+            sometimes!(env, count > 1, "transactions/several-published-at-once");
+            for transaction in due {
+                publish(&env, &folder, &transaction, true).await?;
+                lock(&open).step(&env, Input::Published(transaction));
             }
-            Ok(due.len() as u64)
+            Ok(count)
         }))
     }
 

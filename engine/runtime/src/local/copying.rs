@@ -5,6 +5,7 @@ use super::writer::{CopyName, KeptFiles, Shared, LAG_BYTES};
 use super::{TaskCopies, MANIFEST, MANIFEST_TEMPORARY};
 use crate::env::{Env, Files};
 use crate::observe::{Detail, Moment};
+use crate::sometimes;
 use crate::state::cold::{ColdCheckpoint, ColdContent, ColdFile};
 use crate::storage::filesystem::{make_folder, remove_file};
 use crate::storage::state_file::{write_new, StateFileWriter};
@@ -146,6 +147,7 @@ impl<E: Env> Copying<E> {
                     return Ok(Some(size_bytes));
                 }
                 Work::GiveUp { lag_bytes } => {
+                    sometimes!(self.env(), seldom "copies/too-far-behind");
                     return Err(format!("the disk is {lag_bytes} bytes behind the checkpoint, at most {LAG_BYTES} may wait in memory"));
                 }
                 Work::Operator { uid, handle, private, shared } => self.operator(uid, handle, private, shared)?,
@@ -180,6 +182,8 @@ impl<E: Env> Copying<E> {
                 let linked = match kept.get(&known) {
                     Some(earlier) => {
                         let linked = self.env().files().link(&earlier.path, &self.path(&name)).await;
+                        sometimes!(self.env(), linked.is_ok(), "copies/file-linked-from-the-copy-before");
+                        sometimes!(self.env(), linked.is_err(), "copies/file-of-the-copy-before-is-gone");
                         linked.is_ok().then(|| LocalFile { name: name.clone(), ..earlier.file })
                     }
                     None => None,

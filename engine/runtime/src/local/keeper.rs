@@ -1,7 +1,8 @@
 //! Deletes copies that nobody will ask for, one after the other.
 
 use crate::env::{Env, Files};
-use crate::observe::{Actor, Detail, Event, Moment};
+use crate::observe::{Actor, Detail, Event, MachineStep, Moment, Step};
+use crate::sight::Sight;
 use crate::storage::filesystem::discard_folder;
 use cofferdam_protocol::local::{Input, LocalCopies, LocalCopy, Output, Taken};
 use cofferdam_protocol::{AttemptId, Machine, TaskId, WorkerId};
@@ -33,6 +34,7 @@ struct Keeper<E: Env> {
 /// Until nobody is left to tell it anything.
 pub(super) async fn keep<E: Env>(env: E, worker: WorkerId, folder: Arc<str>, mut commands: mpsc::UnboundedReceiver<Command>) {
     let keeper = Keeper { env, worker, folder };
+    keeper.env.machine(|| MachineStep::LocalCopies(worker, Step::Recovered(())));
     let mut machine = LocalCopies::recover((), &mut Vec::new());
     while let Some(command) = commands.recv().await {
         match command {
@@ -56,8 +58,11 @@ pub(super) async fn keep<E: Env>(env: E, worker: WorkerId, folder: Arc<str>, mut
 impl<E: Env> Keeper<E> {
     async fn step(&self, machine: &mut LocalCopies, input: Input) {
         let mut outputs = Vec::new();
+        self.env.machine(|| MachineStep::LocalCopies(self.worker, Step::Input(input.clone())));
         machine.step(input, &mut outputs);
+        self.env.look(Sight::Copies { worker: self.worker, machine, outputs: &outputs });
         for output in outputs {
+            self.env.machine(|| MachineStep::LocalCopies(self.worker, Step::Output(output.clone())));
             match output {
                 Output::Delete(copy) => self.delete(copy).await,
                 Output::Ignored(_) => {}

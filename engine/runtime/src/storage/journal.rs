@@ -31,6 +31,7 @@ use super::filesystem::{make_folder, remove_file};
 use super::state_file::{write_new, READS};
 use super::StorageError;
 use crate::env::{Env, File, Files};
+use crate::sometimes;
 use cofferdam_protocol::coordinator::{Journal, Written};
 use cofferdam_protocol::journal::JournalEntry;
 use cofferdam_protocol::stored::StoredError;
@@ -110,6 +111,7 @@ impl JournalStore {
             if list(env, &folder).await?.0 == newest {
                 break (newest.unwrap_or(0), entry?);
             }
+            sometimes!(env, seldom "file-journal/entry-superseded-while-opening");
             if round == OPEN_ROUNDS {
                 return Err(StorageError::io("keep up with", &folder)(ErrorKind::ResourceBusy.into()));
             }
@@ -128,10 +130,16 @@ impl JournalStore {
         }
         if self.doubtful {
             match self.find(env, None).await {
-                Found::Absent => {}
-                Found::This | Found::Earlier => self.next += 1,
+                Found::Absent => sometimes!(env, "file-journal/doubtful-entry-is-not-there"),
+                Found::This | Found::Earlier => {
+                    sometimes!(env, "file-journal/doubtful-entry-is-there");
+                    self.next += 1;
+                }
                 Found::Theirs => return self.fence(),
-                Found::Unreadable => return Written::Unknown,
+                Found::Unreadable => {
+                    sometimes!(env, seldom "file-journal/doubtful-entry-cannot-be-read");
+                    return Written::Unknown;
+                }
             }
             self.doubtful = false;
         }
@@ -155,12 +163,13 @@ impl JournalStore {
         if env.files().link(temporary, &path).await.is_err() {
             // `AlreadyExists` may be our own doing as well, where a network file system has sent the request twice.
             match self.find(env, Some(bytes)).await {
-                Found::This => {}
+                Found::This => sometimes!(env, "file-journal/link-failed-and-is-there"),
                 Found::Theirs => return self.fence(),
                 Found::Absent | Found::Earlier | Found::Unreadable => return Written::Unknown,
             }
         }
         if env.files().sync_folder(&self.folder).await.is_err() {
+            sometimes!(env, "file-journal/entry-linked-and-not-synced");
             return Written::Unknown;
         }
         let Ok(names) = env.files().list(&self.folder).await else { return Written::Unknown };

@@ -17,6 +17,7 @@ use super::object::{self, requests, LOCATION};
 use super::survey::size;
 use super::{is_url, CheckpointStorage, CheckpointStore, StorageError};
 use crate::env::{Env, Files, ObjectError};
+use crate::sometimes;
 use cofferdam_protocol::metadata::CheckpointMetadata;
 use cofferdam_protocol::CheckpointId;
 use std::collections::BTreeSet;
@@ -34,12 +35,15 @@ impl CheckpointStore {
     pub async fn settle_savepoint<E: Env>(&self, env: &E, folder: &str) -> Result<bool, StorageError> {
         let there = async |name: &str| Ok::<_, StorageError>(size(env, &format!("{folder}/{name}")).await?.is_some());
         if there(CLAIMED).await? {
+            sometimes!(env, seldom "leftovers/savepoint-is-claimed-already");
             return Ok(true);
         }
         if !is_url(folder) {
             if there(METADATA).await? {
+                sometimes!(env, "leftovers/savepoint-of-the-dead-is-complete");
                 return Ok(true);
             }
+            sometimes!(env, "leftovers/savepoint-of-the-dead-is-deleted");
             filesystem::discard_folder(env, folder).await?;
             return Ok(false);
         }
@@ -109,6 +113,7 @@ impl CheckpointStore {
     pub async fn read_kept<E: Env>(&self, env: &E, checkpoint: CheckpointId) -> Result<CheckpointMetadata, StorageError> {
         match (self.read_metadata(env, checkpoint).await, &self.storage) {
             (Err(error), CheckpointStorage::FileSystem { root }) if error.is_gone() => {
+                sometimes!(env, seldom "leftovers/checkpoint-is-claimed-by-another-job");
                 filesystem::read_named(env, &format!("{root}/{}", filesystem::checkpoint_folder(checkpoint)), CLAIMED).await
             }
             (Err(error), CheckpointStorage::Object { root }) if error.is_gone() => {
@@ -135,7 +140,8 @@ async fn unmake_file<E: Env>(env: &E, folder: &str) -> Result<(), StorageError> 
         Err(error) if !matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::NotFound) => {
             return Err(StorageError::io("link", &claimed)(error));
         }
-        Ok(()) | Err(_) => {}
+        Ok(()) => {}
+        Err(_) => sometimes!(env, "leftovers/deletion-taken-up-again"),
     }
     // Whoever did it before may have crashed before syncing.
     unless_gone(filesystem::sync_folder(env, folder).await)?;

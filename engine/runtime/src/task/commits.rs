@@ -4,28 +4,24 @@ use super::running::{Done, Running};
 use super::{Input, Tail, TaskError, TaskReport};
 use crate::connector::ConnectorError;
 use crate::env::Env;
-use crate::observe::{Detail, Moment};
+use crate::observe::{Detail, MachineStep, Moment, Step};
 use crate::operator::Operator;
-use cofferdam_protocol::CheckpointId;
+use cofferdam_protocol::committer::{self, Committer};
+use cofferdam_protocol::{CheckpointId, Machine};
+use std::collections::VecDeque;
 use std::time::Duration;
 
-/// So many times in a row a commit may fail before the task does. What it leaves is committed by the next attempt.
-const MOST_TRIES: u32 = 5;
-/// Before the second try; each further one waits twice as long.
-const FIRST_WAIT: Duration = Duration::from_millis(100);
-
-/// One commit at a time: two would publish in no particular order.
+/// What the committer wants, done.
 pub(super) struct Commits<T> {
+    machine: Committer,
     running: Option<T>,
-    /// The newest checkpoint that is complete and not committed yet; it stands for those before it.
-    wanted: Option<CheckpointId>,
-    /// How many have failed in a row.
-    failed: u32,
 }
 
-impl<T> Default for Commits<T> {
-    fn default() -> Self {
-        Self { running: None, wanted: None, failed: 0 }
+impl<T> Commits<T> {
+    /// Nothing is committed yet.
+    pub(super) fn new(tell: impl FnOnce(Step<(), committer::Input, committer::Output>)) -> Self {
+        tell(Step::Recovered(()));
+        Self { machine: Committer::recover((), &mut Vec::new()), running: None }
     }
 }
 
@@ -33,20 +29,44 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
     /// Everything up to and with this checkpoint is complete.
     pub(super) fn commit(&mut self, checkpoint: CheckpointId) {
         if T::COMMITS {
-            self.commits.wanted = self.commits.wanted.max(Some(checkpoint));
-            self.commit_next(Duration::ZERO);
+            let given_up = self.step_committer(committer::Input::Completed(checkpoint));
+            // Why: only what has failed is given up.
+            assert!(!given_up, "{checkpoint} is not given up before it is tried");
         }
     }
 
-    fn commit_next(&mut self, wait: Duration) {
-        if self.commits.running.is_some() {
-            return;
+    fn tell_of_committer(&self, step: impl FnOnce() -> Step<(), committer::Input, committer::Output>) {
+        let (attempt, task) = (self.context.attempt, self.context.task);
+        self.context.env.machine(|| MachineStep::Committer(attempt, task, step()));
+    }
+
+    /// Whether it has given up.
+    fn step_committer(&mut self, input: committer::Input) -> bool {
+        let (mut inputs, mut given_up) = (VecDeque::from([input]), false);
+        while let Some(input) = inputs.pop_front() {
+            let mut outputs = Vec::new();
+            self.tell_of_committer(|| Step::Input(input));
+            self.commits.machine.step(input, &mut outputs);
+            for output in outputs {
+                self.tell_of_committer(|| Step::Output(output));
+                match output {
+                    committer::Output::Commit { checkpoint, wait } => {
+                        if !self.begin_commit(checkpoint, wait) {
+                            inputs.push_back(committer::Input::Done(checkpoint));
+                        }
+                    }
+                    committer::Output::Report(checkpoint) => self.context.report(TaskReport::Committed(checkpoint)),
+                    committer::Output::GiveUp(_) => given_up = true,
+                    committer::Output::Ignored(_) => {}
+                }
+            }
         }
-        let Some(checkpoint) = self.commits.wanted.take() else { return };
-        let Some(commit) = self.tail.commit(&self.context.env, checkpoint) else {
-            self.context.report(TaskReport::Committed(checkpoint));
-            return;
-        };
+        given_up
+    }
+
+    /// Whether anything has waited for it.
+    fn begin_commit(&mut self, checkpoint: CheckpointId, wait: Duration) -> bool {
+        let Some(commit) = self.tail.commit(&self.context.env, checkpoint) else { return false };
         let (env, sender) = (self.context.env.clone(), self.written_sender.clone());
         self.commits.running = Some(self.context.env.spawn("commit", async move {
             if !wait.is_zero() {
@@ -55,6 +75,7 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
             // The subtask is gone: nobody to tell.
             let _ = sender.send(Done::Commit(checkpoint, commit.await));
         }));
+        true
     }
 
     /// A commit has come to an end. One that failed is tried again, together with what has become complete since.
@@ -62,21 +83,18 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
         self.commits.running = None;
         match outcome {
             Ok(count) => {
-                self.commits.failed = 0;
                 self.context.observe(Moment::OutputCommitted, Some(checkpoint), Detail::Count(count));
-                self.context.report(TaskReport::Committed(checkpoint));
-                self.commit_next(Duration::ZERO);
+                self.step_committer(committer::Input::Done(checkpoint));
+                Ok(())
             }
             Err(error) => {
                 self.context.observe(Moment::OutputCommitFailed, Some(checkpoint), Detail::Text(error.to_string()));
-                self.commits.failed += 1;
-                if self.commits.failed >= MOST_TRIES || matches!(error, ConnectorError::Invalid { .. }) {
+                let lasts = matches!(error, ConnectorError::Invalid { .. });
+                if self.step_committer(committer::Input::Failed { checkpoint, lasts }) {
                     return Err(error.into());
                 }
-                self.commits.wanted = self.commits.wanted.max(Some(checkpoint));
-                self.commit_next(FIRST_WAIT * (1 << (self.commits.failed - 1)));
+                Ok(())
             }
         }
-        Ok(())
     }
 }

@@ -7,7 +7,7 @@ use crate::channel::{Arrival, Gate};
 use crate::connector::{Place, Polled, Source};
 use crate::env::Env;
 use crate::operator::{KeyedStates, Stateful};
-use crate::record::EventTime;
+use crate::watermark::{Combined, WatermarkStatus};
 use cofferdam_protocol::restore::TaskRestore;
 use cofferdam_protocol::snapshot::ListState;
 use cofferdam_protocol::{ChannelIndex, CheckpointId, KeyGroupRange};
@@ -119,7 +119,8 @@ pub struct SourceHead<E, S> {
     env: E,
     uid: String,
     source: S,
-    watermark: EventTime,
+    /// One input: what it says never goes back either.
+    watermark: Combined,
     polled: Polled,
     drained: bool,
 }
@@ -127,7 +128,7 @@ pub struct SourceHead<E, S> {
 impl<E: Env, S: Source> SourceHead<E, S> {
     /// Not open yet.
     pub fn new(env: E, uid: String, source: S) -> Self {
-        Self { env, uid, source, watermark: EventTime::MIN, polled: Polled::More, drained: false }
+        Self { env, uid, source, watermark: Combined::new(1), polled: Polled::More, drained: false }
     }
 }
 
@@ -148,10 +149,15 @@ impl<E: Env, S: Source> Input for SourceHead<E, S> {
 
     async fn next(&mut self) -> Result<Arrival<S::Out>, TaskError> {
         loop {
-            let watermark = self.source.watermark();
-            if watermark > self.watermark {
-                self.watermark = watermark;
-                return Ok(Arrival::Watermark(watermark));
+            // One that has come to its end waits for nothing more.
+            let status = if self.polled == Polled::Drained { WatermarkStatus::Active } else { self.source.watermark_status() };
+            let change = self.watermark.turn(0, status);
+            if change.is_any() {
+                return Ok(Arrival::Watermark(change));
+            }
+            let change = self.watermark.advance(0, self.source.watermark());
+            if change.is_any() {
+                return Ok(Arrival::Watermark(change));
             }
             if self.polled == Polled::Drained {
                 if self.drained {

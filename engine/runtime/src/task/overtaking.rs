@@ -9,6 +9,7 @@ use crate::job::Partitioning;
 use crate::observe::{Detail, Moment};
 use crate::operator::Operator;
 use crate::record::{Alignment, SnapshotRequest};
+use crate::sometimes;
 use cofferdam_protocol::restore::TaskRestore;
 use cofferdam_protocol::subtask::Participant;
 use cofferdam_protocol::{ChannelIndex, CheckpointId};
@@ -82,6 +83,7 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
             return;
         };
         let env = &self.context.env;
+        sometimes!(env, *triggered_ms > env.wall_clock_ms(), "task/triggered-in-the-future");
         // Clocks of two machines: what is in the future has just begun.
         let age_ms = u64::try_from(env.wall_clock_ms().saturating_sub(*triggered_ms)).unwrap_or(0);
         let deadline = env.now() + Duration::from_millis(timeout_ms.saturating_sub(age_ms));
@@ -115,6 +117,7 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
             }
         }
         let records = logs.as_ref().map_or(0, |logs| logs.iter().map(|(_, logged)| logged.records).sum());
+        sometimes!(self.context.env, records == 0, "task/nothing-was-under-way");
         self.context.observe(Moment::ChannelsLogged, Some(checkpoint), Detail::Count(records));
         // Whoever wrote this snapshot may have been given up.
         let _ = sender.send(logs);

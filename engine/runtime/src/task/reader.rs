@@ -10,6 +10,7 @@ use crate::env::Env;
 use crate::observe::{Actor, Detail, Event, Moment};
 use crate::operator::{KeyedStates, Stateful};
 use crate::record::EventTime;
+use crate::watermark::Change;
 use cofferdam_protocol::gateway::EventNumber;
 use cofferdam_protocol::restore::TaskRestore;
 use cofferdam_protocol::snapshot::{ListState, Redistribution};
@@ -145,7 +146,7 @@ impl<E: Env, R: SplitReader> Input for ReaderHead<E, R> {
             let watermark = self.reader.watermark();
             if watermark > self.watermark {
                 self.watermark = watermark;
-                return Ok(Arrival::Watermark(watermark));
+                return Ok(Arrival::Watermark(Change { watermark: Some(watermark), ..Change::default() }));
             }
             if self.idle && self.no_more && !self.drained {
                 self.drained = true;

@@ -10,10 +10,13 @@ use crate::channel::{Arrival, Control};
 use crate::connector::ConnectorError;
 use crate::env::Env;
 use crate::local::{CopyTask, Made, Restorable, RestoredBytes};
-use crate::observe::{Detail, Moment};
+use crate::observe::{Detail, MachineStep, Moment, Step};
 use crate::operator::{KeyedStates, Operator, Stateful};
 use crate::record::{SnapshotRequest, Stop, END_OF_TIME};
+use crate::sight::Sight;
+use crate::sometimes;
 use crate::storage::CheckpointStorage;
+use crate::watermark::{Change, WatermarkStatus};
 use cofferdam_protocol::restore::TaskRestore;
 use cofferdam_protocol::snapshot::{StateShape, TaskSnapshot};
 use cofferdam_protocol::subtask::{self, Subtask};
@@ -55,8 +58,15 @@ pub async fn run<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>>
     let (tick_sender, ticks) = mpsc::unbounded_channel();
     let (timeout_sender, timeouts) = mpsc::unbounded_channel();
     let overtaking = Overtaking::new(&context, timeout_sender);
-    let machine = <Subtask as Machine>::recover(overtaking.participant(&context, input.channels()), &mut Vec::new());
+    let participant = overtaking.participant(&context, input.channels());
+    context.machine(|| Step::Recovered(participant.clone()));
+    let machine = <Subtask as Machine>::recover(participant, &mut Vec::new());
     let alarm = Alarm::new(context.env.clone(), tick_sender);
+    let commits = Commits::new(|step| {
+        if T::COMMITS {
+            context.env.machine(|| MachineStep::Committer(context.attempt, context.task, step));
+        }
+    });
     let mut running = Running {
         context,
         input,
@@ -66,7 +76,7 @@ pub async fn run<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>>
         written_sender,
         alarm,
         finishing: None,
-        commits: Commits::default(),
+        commits,
         outputs: Vec::new(),
         made: Vec::new(),
         writing: BTreeMap::new(),
@@ -152,6 +162,7 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
                 biased;
                 done = &mut taking_in => return done,
                 () = env.sleep(STILL_RESTORING) => {
+                    sometimes!(env, "task/restore-takes-long");
                     // Nobody listens any more: the worker is stopping this task.
                     let _ = reports.send((task, attempt, TaskReport::Restoring));
                 }
@@ -208,7 +219,10 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
                 Some(done) = written.recv() => match done {
                     Done::Snapshot(checkpoint, outcome) => self.written(checkpoint, outcome).await?,
                     Done::Finish(None) => self.drained(),
-                    Done::Finish(Some(error)) => return Err(error.into()),
+                    Done::Finish(Some(error)) => {
+                        sometimes!(self.context.env, seldom "task/sink-could-not-finish");
+                        return Err(error.into());
+                    }
                     Done::Commit(checkpoint, outcome) => self.committed(checkpoint, outcome)?,
                 },
                 Some(checkpoint) = timeouts.recv() => self.step(subtask::Input::TimedOut(checkpoint)).await?,
@@ -237,6 +251,7 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
 
     fn pass_processing_time(&mut self) {
         if self.ended {
+            sometimes!(self.context.env, self.operator.next_processing_timer().is_some(), seldom "task/timer-left-behind-at-the-end");
             return;
         }
         let now_ms = self.context.env.wall_clock_ms();
@@ -299,11 +314,20 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
                 self.tail.emit(&mut self.made)?;
                 self.keyed.spill(&self.context.env, &mut self.operator).await
             }
-            Arrival::Watermark(watermark) => {
-                self.set_clock();
-                self.operator.on_watermark(watermark, &mut self.made);
-                self.tail.emit(&mut self.made)?;
-                self.tail.control(Control::Watermark(watermark))
+            Arrival::Watermark(Change { active, watermark, idle }) => {
+                if active {
+                    self.tail.control(Control::Status(WatermarkStatus::Active))?;
+                }
+                if let Some(watermark) = watermark {
+                    self.set_clock();
+                    self.operator.on_watermark(watermark, &mut self.made);
+                    self.tail.emit(&mut self.made)?;
+                    self.tail.control(Control::Watermark(watermark))?;
+                }
+                if idle {
+                    self.tail.control(Control::Status(WatermarkStatus::Idle))?;
+                }
+                Ok(())
             }
             Arrival::Barrier(channel, checkpoint, request) => {
                 self.tell_of_stop(checkpoint, &request).await?;
@@ -361,8 +385,12 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
 
     async fn step(&mut self, input: subtask::Input) -> Result<(), TaskError> {
         let mut outputs = std::mem::take(&mut self.outputs);
+        self.context.machine(|| Step::Input(input.clone()));
         self.machine.step(input, &mut outputs);
+        let TaskContext { env, task, attempt, .. } = &self.context;
+        env.look(Sight::Subtask { task: *task, attempt: *attempt, machine: &self.machine, outputs: &outputs });
         for output in outputs.drain(..) {
+            self.context.machine(|| Step::Output(output.clone()));
             self.perform(output).await?;
         }
         self.outputs = outputs;
@@ -433,6 +461,7 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
 
     /// Stops writing, and only then has what was written deleted.
     fn give_up(&mut self, checkpoint: CheckpointId) {
+        sometimes!(self.context.env, self.writing.contains_key(&checkpoint), "task/given-up-while-writing");
         self.writing.remove(&checkpoint);
         self.drop_copy(checkpoint);
     }
@@ -531,7 +560,10 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
     }
 
     async fn written(&mut self, checkpoint: CheckpointId, outcome: Asynchronous) -> Result<(), TaskError> {
-        let Some(writing) = self.writing.get_mut(&checkpoint) else { return Ok(()) };
+        let Some(writing) = self.writing.get_mut(&checkpoint) else {
+            sometimes!(self.context.env, "task/written-after-it-was-given-up");
+            return Ok(());
+        };
         match outcome {
             Asynchronous::Durable(snapshot, Written { size_bytes, in_flight_bytes }) => {
                 writing.durable = Some(snapshot);

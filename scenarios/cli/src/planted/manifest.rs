@@ -37,7 +37,7 @@ pub struct Planted {
     /// Over which seeds.
     #[serde(default)]
     pub seeds: String,
-    /// What is explored where nothing is swept: the name of a world, and bounds as `NAME=N` behind it.
+    /// What is explored where nothing is swept, and by `--explore`: the name of a world, and bounds as `NAME=N` behind it.
     #[serde(default)]
     pub worlds: Vec<String>,
     /// What is tested where neither finds it: a package, and a part of the tests' names. The invariant is the test that must fail.
@@ -91,6 +91,11 @@ impl Planted {
             ([], worlds @ [_, ..]) => Search::Explore(worlds),
             ([], []) => Search::Test(&self.tests),
         }
+    }
+
+    /// Whether it takes a replay of the machines.
+    pub fn is_validated(&self) -> bool {
+        self.accepted().iter().any(|invariant| invariant == "trace-validation")
     }
 
     /// Every invariant that counts.

@@ -40,7 +40,7 @@ pub fn explore(
         command.args(["explore", name]).args(bounds.iter().flat_map(|bound| ["--bound", bound]));
         command.arg("--json").arg(&json).arg("--failure").arg(&failure);
         let output = command.output().map_err(|source| Failure::System { purpose: "start the patched exploration", source })?;
-        if !matches!(output.status.code(), Some(0 | 1)) {
+        if !matches!(output.status.code(), Some(0 | 1 | 4)) {
             let last = String::from_utf8_lossy(&output.stderr).lines().last().unwrap_or_default().to_owned();
             return Ok(Err(format!("{}: {last}", output.status)));
         }

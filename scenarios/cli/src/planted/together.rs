@@ -2,7 +2,7 @@
 
 use super::manifest::{Feature, Planted};
 use super::switches::{Switched, SWITCH};
-use super::workspace::{Broken, Complaint, Workspace};
+use super::workspace::{Broken, Complaint, Product, Workspace};
 use crate::console;
 use crate::failure::Failure;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +15,7 @@ const ROUNDS: usize = 12;
 ///
 /// # Errors
 /// Files cannot be read or written, or a tool cannot be started.
-pub fn plant(workspace: &Workspace, selected: &[&Planted]) -> Result<BTreeSet<usize>, Failure> {
+pub fn plant(workspace: &Workspace, selected: &[&Planted], product: Product) -> Result<BTreeSet<usize>, Failure> {
     let copy = workspace.fresh_copy()?;
     let mut files: BTreeMap<PathBuf, Switched> = BTreeMap::new();
     let mut numbers = BTreeSet::new();
@@ -33,7 +33,7 @@ pub fn plant(workspace: &Workspace, selected: &[&Planted]) -> Result<BTreeSet<us
         }
         write(workspace, &copy, &files)?;
         console::note(format_args!("building {} bugs at once", numbers.len()));
-        let Err(complaints) = workspace.build_switched(&features)? else { return Ok(numbers) };
+        let Err(complaints) = workspace.build_switched(product, &features)? else { return Ok(numbers) };
         let blamed: BTreeSet<usize> = complaints.iter().flat_map(|complaint| blame(complaint, &files)).collect();
         if blamed.is_empty() {
             let why = complaints.first().map_or("", |complaint| &complaint.why);

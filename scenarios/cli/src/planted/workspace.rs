@@ -34,6 +34,15 @@ pub struct Workspace {
     planted: PathBuf,
 }
 
+/// What is built of the copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Product {
+    /// The whole binary.
+    Binary,
+    /// The machines and the worlds around them, and nothing else of the engine: seconds instead of minutes.
+    Worlds,
+}
+
 /// Which bug a process of the copy has.
 #[derive(Clone, Copy, Debug)]
 pub enum Bug {
@@ -80,6 +89,11 @@ impl Workspace {
     /// The binary that [`build`](Self::build) made.
     pub fn binary(&self) -> PathBuf {
         self.planted.join("build/release/cofferdam")
+    }
+
+    /// What explores worlds without the engine.
+    pub fn explorer(&self) -> PathBuf {
+        self.planted.join("build/release/examples/worlds")
     }
 
     /// A file for the search for one bug.
@@ -137,19 +151,25 @@ impl Workspace {
     ///
     /// # Errors
     /// cargo cannot be started.
-    pub fn build(&self, features: &[Feature]) -> Result<Result<(), Broken>, Failure> {
-        let built = output_of(&mut self.building(features))?;
+    pub fn build(&self, product: Product, features: &[Feature]) -> Result<Result<(), Broken>, Failure> {
+        let built = output_of(&mut self.building(product, features))?;
         if !built.status.success() {
             return Ok(Err(Broken::Build(first_line(&built.stderr, "error"))));
         }
         Ok(Ok(()))
     }
 
-    fn building(&self, features: &[Feature]) -> Command {
+    fn building(&self, product: Product, features: &[Feature]) -> Command {
         let mut build = self.cargo(true);
-        // Sweeps lack nothing without the default features, and a third less has to be compiled.
-        build.args(["build", "--release", "--package", "cofferdam", "--no-default-features"]);
-        build.args(features.iter().flat_map(|feature| ["--features", feature.name()]));
+        build.args(["build", "--release"]);
+        match product {
+            Product::Binary => {
+                // Sweeps lack nothing without the default features, and a third less has to be compiled.
+                build.args(["--package", "cofferdam", "--no-default-features"]);
+                build.args(features.iter().flat_map(|feature| ["--features", feature.name()]));
+            }
+            Product::Worlds => _ = build.args(["--package", "cofferdam-explore", "--example", "worlds"]),
+        }
         build
     }
 
@@ -201,8 +221,8 @@ impl Workspace {
     ///
     /// # Errors
     /// cargo cannot be started.
-    pub fn build_switched(&self, features: &[Feature]) -> Result<Result<(), Vec<Complaint>>, Failure> {
-        let built = output_of(self.building(features).args(["--message-format", "json"]))?;
+    pub fn build_switched(&self, product: Product, features: &[Feature]) -> Result<Result<(), Vec<Complaint>>, Failure> {
+        let built = output_of(self.building(product, features).args(["--message-format", "json"]))?;
         if built.status.success() {
             return Ok(Ok(()));
         }

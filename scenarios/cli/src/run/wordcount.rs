@@ -91,6 +91,7 @@ impl WordCount {
             pace: self.pace,
             event_times: None,
             backlog_bytes: None,
+            follow: None,
         }
     }
 

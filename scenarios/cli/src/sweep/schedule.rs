@@ -1,6 +1,8 @@
 //! Which run is next: seed by seed, and for each seed scenario by scenario. Threads take runs one at a time, so that none
 //! idles while another still has many.
 
+use super::resume::Ledger;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
@@ -28,7 +30,7 @@ impl fmt::Display for Limits {
 }
 
 /// One run to be done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {
     /// Its number, from 0, in an order that does not depend on threads.
     pub index: u64,
@@ -46,6 +48,8 @@ pub struct Schedule {
     stopped: AtomicBool,
     interrupted: Arc<AtomicBool>,
     given_up: Vec<AtomicBool>,
+    /// Runs that need not be done any more.
+    done: Ledger,
 }
 
 impl Schedule {
@@ -53,7 +57,18 @@ impl Schedule {
     pub fn new(target_count: usize, limits: Limits, interrupted: Arc<AtomicBool>) -> Self {
         let deadline = limits.time.and_then(|time| Instant::now().checked_add(time));
         let given_up = (0..target_count).map(|_| AtomicBool::new(false)).collect();
-        Self { limits, deadline, next: AtomicU64::new(0), stopped: AtomicBool::new(false), interrupted, given_up }
+        Self { limits, deadline, next: AtomicU64::new(0), stopped: AtomicBool::new(false), interrupted, given_up, done: Ledger::default() }
+    }
+
+    /// These runs are done already.
+    pub fn without(self, done: Ledger) -> Self {
+        Self { next: AtomicU64::new(done.below), done, ..self }
+    }
+
+    /// Whether nobody does this run any more.
+    pub fn is_skipped(&self, index: u64) -> bool {
+        let target = usize::try_from(index % self.given_up.len() as u64).expect("less than the number of targets");
+        self.given_up[target].load(Ordering::Relaxed)
     }
 
     /// What bounds it.
@@ -76,7 +91,7 @@ impl Schedule {
                 return None;
             }
             let target = usize::try_from(index % count).expect("less than the number of targets");
-            if !self.given_up[target].load(Ordering::Relaxed) {
+            if !self.done.has(index) && !self.given_up[target].load(Ordering::Relaxed) {
                 return Some(Run { index, target, seed });
             }
         }
@@ -116,6 +131,15 @@ mod tests {
         assert_eq!(runs, [1, 1]);
         schedule.give_up(1);
         assert_eq!(schedule.next(), None);
+    }
+
+    #[test]
+    fn what_is_done_is_not_handed_out() {
+        let mut done = Ledger::default();
+        [0, 2].into_iter().for_each(|index| done.done(index, |_| false));
+        let schedule = schedule(2, 7, Some(9)).without(done);
+        let runs: Vec<u64> = std::iter::from_fn(|| schedule.next()).map(|run| run.index).collect();
+        assert_eq!(runs, [1, 3]);
     }
 
     #[test]

@@ -127,6 +127,14 @@ impl DiskControl<'_> {
         lock(&self.disks.state).disks[self.node.at()].tree.write(path, bytes)
     }
 
+    /// Appends to a file, durably and now: whoever has it open reads it.
+    ///
+    /// # Errors
+    /// As for opening a file.
+    pub fn extend_now(&self, path: &str, bytes: &[u8]) -> io::Result<()> {
+        lock(&self.disks.state).disks[self.node.at()].tree.extend(path, bytes)
+    }
+
     /// Keeps the disk as it is after each change, from now on.
     pub fn record(&self) {
         lock(&self.disks.state).disks[self.node.at()].recorded.get_or_insert_default();

@@ -277,6 +277,14 @@ impl Tree {
         Ok(())
     }
 
+    /// Appends durably: whoever has the file open reads it.
+    pub(super) fn extend(&mut self, path: &str, bytes: &[u8]) -> io::Result<()> {
+        let inode = self.open(path)?;
+        self.append(inode, bytes)?;
+        self.file_mut(inode)?.sync();
+        Ok(())
+    }
+
     /// Flips bits of a byte.
     pub(super) fn flip(&mut self, path: &str, at: usize, bits: u8) -> io::Result<()> {
         let inode = self.open(path)?;

@@ -50,7 +50,7 @@ pub(super) fn build<E: Env>(spec: &JobSpec, max: MaxParallelism, logs: &[Log], o
     let lateness = Duration::from_millis(LATENESS_MS.unsigned_abs());
     let job = Job::new("spans", spec.parallelism, max);
     let of_line = |line: &[u8]| number(fields(line).next());
-    let settings = log_settings(spec, &logs[0], Some(EventTimes { of_line, disorder_ms: DISORDER_MS }));
+    let settings = log_settings(spec, &logs[0], Some(EventTimes { of_line, disorder_ms: DISORDER_MS, idle_after: None }));
     job.source("events", move || log_source::LogSource::new(settings.clone()))
         .map(|line: bytes::Bytes| {
             let mut fields = fields(&line);

@@ -6,6 +6,7 @@ use super::meddler::Meddler;
 use crate::buggify::{Buggify, Point};
 use crate::streams::happens;
 use crate::world::{Alarm, NodeIndex, Sink, WorldEvent};
+use cofferdam_engine::sometimes;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use std::cmp::{Ordering, Reverse};
@@ -323,6 +324,7 @@ impl Wires {
         let incoming = connection.pipe_from(side.other());
         incoming.cut();
         if unread_lost {
+            sometimes!(self.sink, incoming.readable > 0, "network/unread-bytes-lost-with-a-reset");
             incoming.clear();
         }
         incoming.wake_reader();
@@ -378,6 +380,7 @@ impl Wires {
             return self.remove_if_over(id);
         }
         if !self.is_open(client, server) {
+            sometimes!(self.sink, "network/handshake-waits-at-a-blocked-link");
             self.held.push((client, server, Arrival::Ask(id)));
             return;
         }
@@ -405,6 +408,7 @@ impl Wires {
         let (client, server) = (connection.client.node, connection.server.node);
         if !self.is_open(server, client) {
             let answer = if phase == Phase::Refused { Arrival::Refusal(id) } else { Arrival::Answer(id) };
+            sometimes!(self.sink, "network/answer-waits-at-a-blocked-link");
             self.held.push((server, client, answer));
             return;
         }

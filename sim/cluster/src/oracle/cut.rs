@@ -4,7 +4,7 @@
 use super::decode::{Checkpoint, State, Value};
 use super::expiry::{self, Clocks};
 use super::reference::{self, Prefix};
-use super::{in_flight, rules, splits};
+use super::{in_flight, patterns, rules, shapes, splits};
 use crate::jobs::{sources, Log};
 use crate::scenario::JobKind;
 use crate::workload::{DISORDER_MS, LATENESS_MS, WINDOW_MS};
@@ -44,7 +44,8 @@ fn prefix<'a>(kind: JobKind, logs: &'a [Log], checkpoint: &Checkpoint) -> Result
         for (index, offset) in positions {
             let (_, all) = &log.partitions[*index as usize];
             let count = lines_before(all, *offset).ok_or_else(|| format!("offset {offset} of {source}-{index} is inside a line"))?;
-            if count < all.len() {
+            // What may be silent is not waited for.
+            if count < all.len() && *source != "feed" {
                 let newest = all[..count].iter().filter_map(|line| line.split(' ').next()?.parse::<i64>().ok()).max();
                 watermark = watermark.min(newest.map_or(i64::MIN, |newest| newest - DISORDER_MS));
             }
@@ -65,18 +66,21 @@ fn prefix<'a>(kind: JobKind, logs: &'a [Log], checkpoint: &Checkpoint) -> Result
 /// What contradicts it.
 pub fn judge(kind: JobKind, mode: Mode, logs: &[Log], checkpoint: &Checkpoint, clocks: &Clocks) -> Result<(), Contradiction> {
     let (prefix, watermark) = prefix(kind, logs, checkpoint)?;
+    if let JobKind::Shaped(shape) = kind {
+        return shapes::judge(shape, mode, &prefix, checkpoint);
+    }
     let left = (!checkpoint.in_flight.is_empty()).then(|| in_flight::without(kind, &prefix, checkpoint)).transpose()?;
-    let expected = match &left {
-        None => reference::state(kind, &prefix),
-        Some(left) => {
-            reference::state(kind, &left.iter().map(|(source, lines)| (*source, lines.iter().map(String::as_str).collect())).collect())
-        }
-    };
+    let taken_in = left
+        .as_ref()
+        .map(|left| -> Prefix<'_> { left.iter().map(|(source, lines)| (*source, lines.iter().map(String::as_str).collect())).collect() });
+    let taken_in = taken_in.as_ref().unwrap_or(&prefix);
+    let expected = reference::state(kind, taken_in);
     let nothing = State::new();
     let actual = checkpoint.keyed.get(reference::keyed_operator(kind)).unwrap_or(&nothing);
     match kind {
         JobKind::WordCount | JobKind::Delivery | JobKind::Arrivals => same(mode, &expected, actual, &["count"]),
-        JobKind::Windows => windows(&expected, actual, watermark),
+        JobKind::Windows | JobKind::IdleSplit => windows(&expected, actual, watermark),
+        JobKind::Patterns => patterns::judge(taken_in, actual, watermark),
         JobKind::Sessions | JobKind::Hops => spans(&expected, actual, watermark),
         JobKind::Ledger => {
             same(mode, &expected, actual, &["ordered", "amounts", "paid", "payments"])?;
@@ -95,6 +99,7 @@ pub fn judge(kind: JobKind, mode: Mode, logs: &[Log], checkpoint: &Checkpoint, c
             let expected = if version == Some(&2) { reference::visits_of_second_version(expected) } else { expected };
             same(mode, &expected, &without_times(actual), &["tally", "marks", "hours"])
         }
+        JobKind::Shaped(_) => unreachable!("judged above"),
     }
 }
 

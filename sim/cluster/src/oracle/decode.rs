@@ -5,6 +5,7 @@ use framed::versioned;
 use std::collections::BTreeMap;
 
 mod framed;
+mod groups;
 
 pub use framed::blocks;
 pub(super) use framed::Bytes;
@@ -88,6 +89,8 @@ pub enum Value {
     TimedList(Vec<(i64, u64)>),
     /// The same by number.
     TimedMap(BTreeMap<i64, (i64, u64)>),
+    /// Groups of times with a number, each with a time of its own.
+    Groups(Vec<(i64, Vec<(i64, u64)>)>),
 }
 
 /// What is said of a state beside its values.
@@ -132,6 +135,11 @@ pub enum Shape {
         /// Whether there is.
         led: bool,
     },
+    /// Counted groups of times, texts and `u64`; each behind a time, or with that of its first.
+    Groups {
+        /// The former.
+        by_time: bool,
+    },
 }
 
 /// How the metadata says that each subtask has the same.
@@ -175,6 +183,7 @@ fn value(shape: Shape, bytes: &mut Bytes<'_>) -> Result<Value, Broken> {
             check_latest(latest, map.values().map(|(at, _)| *at).max())?;
             Value::TimedMap(map)
         }
+        Shape::Groups { by_time } => groups::read(by_time, bytes)?,
         Shape::Map => {
             let count = bytes.count()?;
             Value::Map((0..count).map(|_| Ok::<_, Broken>((bytes.signed()?, bytes.number(8)?))).collect::<Result<_, _>>()?)

@@ -40,6 +40,8 @@ fn size_of(key: &str, value: &Value) -> u64 {
         Value::Timed(_) => 16,
         Value::TimedList(list) => 4 + 16 * list.len() as u64,
         Value::TimedMap(map) => 4 + 24 * map.len() as u64,
+        // No job whose state only grows has any.
+        Value::Groups(groups) => groups.iter().map(|(_, events)| 8 + 20 * events.len() as u64).sum(),
     };
     // Key group, three lengths, a mark.
     key.len() as u64 + value + 15

@@ -2,7 +2,7 @@
 //! is under way is taken out of the input before the state is compared with what the input makes.
 
 use super::cut::Contradiction;
-use super::decode::{self, Checkpoint};
+use super::decode::{self, Checkpoint, InFlight};
 use super::reference::Prefix;
 use crate::jobs::sources;
 use crate::scenario::JobKind;
@@ -52,6 +52,14 @@ pub fn lines(checkpoint: &Checkpoint) -> Result<BTreeSet<String>, Contradiction>
         }
     }
     Ok(lines)
+}
+
+/// What was under way on one edge, in its order, as it stands in lines.
+///
+/// # Errors
+/// What cannot be read.
+pub(super) fn lines_of(in_flight: &InFlight) -> Result<Vec<String>, Contradiction> {
+    records(&in_flight.file)?.iter().map(line).filter_map(Result::transpose).collect()
 }
 
 /// Which sources a record on this edge can come from.

@@ -1,8 +1,9 @@
 //! The jobs again, sequentially, over a prefix of their input: ten lines each.
 
-use super::decode::{Shape, State, Stored, Value};
+use super::decode::{Shape as Form, State, Stored, Value};
+use super::patterns;
 use crate::jobs::Log;
-use crate::scenario::JobKind;
+use crate::scenario::{JobKind, Shape};
 use crate::workload::{GAP_MS, RANK, SLIDE_MS, WEIGHT, WINDOW_MS};
 use std::collections::BTreeMap;
 
@@ -20,13 +21,15 @@ pub fn everything(logs: &[Log]) -> Prefix<'_> {
 pub fn keyed_operator(kind: JobKind) -> &'static str {
     match kind {
         JobKind::WordCount | JobKind::Arrivals => "count",
-        JobKind::Windows => "windows",
+        JobKind::Windows | JobKind::IdleSplit => "windows",
         JobKind::Ledger => "ledger",
         JobKind::Expiring => "expiring",
         JobKind::Rules => "rules",
         JobKind::Visits => "visits",
         JobKind::Sessions | JobKind::Hops => "spans",
         JobKind::Delivery => "deliver",
+        JobKind::Patterns => "patterns",
+        JobKind::Shaped(_) => "gather",
     }
 }
 
@@ -43,34 +46,45 @@ pub fn vertices(kind: JobKind) -> &'static [&'static [&'static str]] {
         JobKind::Sessions | JobKind::Hops => &[&["events"], &[], &["spans", "table"]],
         JobKind::Delivery => &[&["parcels"], &["deliver", "out"]],
         JobKind::Arrivals => &[&["files"], &["count", "table"]],
+        JobKind::Patterns => &[&["moves"], &["patterns", "table"]],
+        JobKind::IdleSplit => &[&["events"], &["feed"], &[], &["windows", "table"]],
+        JobKind::Shaped(Shape::Chain) => &[&["a"], &[], &["gather", "table"]],
+        JobKind::Shaped(Shape::Shuffle) => &[&["a"], &[], &["sort"], &["gather", "table"]],
+        JobKind::Shaped(Shape::Join | Shape::Broadcast) => &[&["a"], &["b"], &["gather", "table"]],
+        JobKind::Shaped(Shape::Diamond) => &[&["a"], &["left"], &[], &["gather", "table"]],
+        JobKind::Shaped(Shape::Union) => &[&["a"], &["b"], &[], &["gather", "table"]],
     }
 }
 
 /// How its states are written.
 #[must_use]
-pub fn shape(kind: JobKind, stored: &Stored<'_>) -> Option<Shape> {
+pub fn shape(kind: JobKind, stored: &Stored<'_>) -> Option<Form> {
     Some(match (kind, stored.state) {
-        (JobKind::Delivery | JobKind::Arrivals, "count") => Shape::Number,
-        (JobKind::WordCount, "count") | (JobKind::Ledger, "ordered" | "due") => Shape::Number,
-        (JobKind::Windows, "sums") | (JobKind::Ledger, "amounts") => Shape::Map,
-        (JobKind::Ledger, "paid") => Shape::Pair,
-        (JobKind::Ledger, "payments") => Shape::List,
-        (JobKind::Ledger, "ripe") => Shape::Bool,
-        (JobKind::Expiring, "count") | (JobKind::Rules, "total") => Shape::Number,
-        (JobKind::Expiring, "value" | "noted-value") => Shape::Timed,
-        (JobKind::Expiring, "list") => Shape::TimedList { led: true },
-        (JobKind::Expiring, "noted-list" | "lost") => Shape::TimedList { led: false },
-        (JobKind::Expiring, "map") => Shape::TimedMap { led: true },
-        (JobKind::Expiring, "noted-map") => Shape::TimedMap { led: false },
-        (JobKind::Expiring, "wrong") => Shape::List,
-        (JobKind::Rules, "counts") => Shape::Map,
-        (JobKind::Visits, "tally") => Shape::Numbers(if stored.version == 1 { 2 } else { 3 }),
-        (JobKind::Visits, "marks") => Shape::ListOf(if stored.version == 1 { 1 } else { 2 }),
-        (JobKind::Visits, "hours") if stored.value_type == "(i64, u64)" => Shape::Map,
-        (JobKind::Visits, "hours") => Shape::TimedMap { led: true },
+        (JobKind::Delivery | JobKind::Arrivals, "count") => Form::Number,
+        (JobKind::WordCount, "count") | (JobKind::Ledger, "ordered" | "due") => Form::Number,
+        (JobKind::Windows | JobKind::IdleSplit, "sums") | (JobKind::Ledger, "amounts") => Form::Map,
+        (JobKind::Ledger, "paid") => Form::Pair,
+        (JobKind::Ledger, "payments") => Form::List,
+        (JobKind::Ledger, "ripe") => Form::Bool,
+        (JobKind::Expiring, "count") | (JobKind::Rules, "total") => Form::Number,
+        (JobKind::Expiring, "value" | "noted-value") => Form::Timed,
+        (JobKind::Expiring, "list") => Form::TimedList { led: true },
+        (JobKind::Expiring, "noted-list" | "lost") => Form::TimedList { led: false },
+        (JobKind::Expiring, "map") => Form::TimedMap { led: true },
+        (JobKind::Expiring, "noted-map") => Form::TimedMap { led: false },
+        (JobKind::Expiring, "wrong") => Form::List,
+        (JobKind::Rules, "counts") => Form::Map,
+        (JobKind::Visits, "tally") => Form::Numbers(if stored.version == 1 { 2 } else { 3 }),
+        (JobKind::Visits, "marks") => Form::ListOf(if stored.version == 1 { 1 } else { 2 }),
+        (JobKind::Visits, "hours") if stored.value_type == "(i64, u64)" => Form::Map,
+        (JobKind::Visits, "hours") => Form::TimedMap { led: true },
+        (JobKind::Patterns, "waiting") => Form::Groups { by_time: true },
+        (JobKind::Patterns, "partial") => Form::Groups { by_time: false },
+        (JobKind::Shaped(_), "seen") => Form::List,
+        (JobKind::Shaped(_), "passed") => Form::Number,
         // End and sum by start.
-        (JobKind::Sessions | JobKind::Hops, "windows") => Shape::TimedMap { led: false },
-        (_, "timers/event" | "timers/processing") => Shape::Times,
+        (JobKind::Sessions | JobKind::Hops, "windows") => Form::TimedMap { led: false },
+        (_, "timers/event" | "timers/processing") => Form::Times,
         _ => return None,
     })
 }
@@ -109,13 +123,15 @@ pub fn state(kind: JobKind, prefix: &Prefix<'_>) -> State {
         }
     };
     match kind {
+        // What these hold is judged way by way, and moment by moment.
+        JobKind::Shaped(_) | JobKind::Patterns => {}
         JobKind::WordCount | JobKind::Arrivals => {
             for word in prefix.values().flatten().flat_map(|line| line.split(' ')) {
                 at("count", word, Value::Number(0), &mut |value| add(value, 1));
             }
         }
-        JobKind::Windows => {
-            for line in &prefix["events"] {
+        JobKind::Windows | JobKind::IdleSplit => {
+            for line in prefix.values().flatten() {
                 let window = numeric(line, 0).cast_signed() / WINDOW_MS * WINDOW_MS;
                 at("sums", field(line, 1), Value::Map(BTreeMap::new()), &mut |value| bump(value, window, numeric(line, 2)));
             }
@@ -235,6 +251,9 @@ pub fn table(kind: JobKind, logs: &[Log]) -> BTreeMap<String, String> {
     match kind {
         // Its output is no table.
         JobKind::Delivery => BTreeMap::new(),
+        JobKind::Patterns => patterns::table(&everything(logs)),
+        // Of these it depends on the order between channels.
+        JobKind::Shaped(_) => BTreeMap::new(),
         JobKind::WordCount | JobKind::Expiring | JobKind::Arrivals => rows("count"),
         JobKind::Rules => rows("total"),
         JobKind::Visits => rows("tally"),
@@ -247,7 +266,7 @@ pub fn table(kind: JobKind, logs: &[Log]) -> BTreeMap<String, String> {
             });
             windows.collect()
         }
-        JobKind::Windows => {
+        JobKind::Windows | JobKind::IdleSplit => {
             let windows = state["sums"].iter().flat_map(|(key, value)| match value {
                 Value::Map(sums) => sums.iter().map(|(window, sum)| (format!("{key}@{window}"), sum.to_string())).collect(),
                 _ => Vec::new(),

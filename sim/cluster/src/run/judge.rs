@@ -9,7 +9,7 @@ use crate::scenario::{BackendKind, Expect, JobKind, Scenario, StorageKind};
 use crate::trace::lock;
 use cofferdam_protocol::coordinator::Ended;
 use cofferdam_protocol::{AttemptId, CheckpointId, TaskId};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// From a subtask's snapshot to the judgement of the checkpoint, where nothing goes wrong: at most so long.
@@ -55,6 +55,7 @@ impl Run {
                 if let Err(contradiction) = cut::judge(kind, mode, &self.logs, &read, &self.clocks()) {
                     self.violated("consistent-cut", format!("savepoint {checkpoint}: {contradiction}"));
                 }
+                self.judge_order(&format!("savepoint {checkpoint}"), &read);
                 self.keep_checkpoint(&read);
                 let inside = read.files.iter().all(|path| !path.contains('/'));
                 if !inside {
@@ -114,6 +115,7 @@ impl Run {
                 if let Err(contradiction) = cut::judge(kind, mode, &self.logs, &read, &self.clocks()) {
                     self.violated("consistent-cut", format!("{checkpoint}: {contradiction}"));
                 }
+                self.judge_order(&checkpoint.to_string(), &read);
                 if let Err(waste) = space::judge(self.scenario.cluster.merge, &read.physical) {
                     self.violated("space-amplification", format!("{checkpoint}: {waste}"));
                 }
@@ -234,6 +236,8 @@ impl Run {
         // A job that begins from a snapshot says again only what it is asked at its end: the accounts of the ledger.
         if self.delivers() {
             self.judge_delivery();
+        } else if let (true, JobKind::Shaped(shape)) = (finished, self.scenario.job.kind) {
+            self.judge_merge(shape);
         } else if finished && (self.job.origin.is_none() || self.scenario.job.kind == JobKind::Ledger) {
             self.judge_output();
         }
@@ -264,11 +268,16 @@ impl Run {
         }
     }
 
-    pub(super) fn judge_output(&self) {
+    /// The finished table.
+    pub(super) fn rows(&self) -> Result<BTreeMap<String, String>, String> {
         let tree = self.world.storage(self.storage).tree_now(View::Durable);
         let prefix = format!("{}/table-", self.job.output);
         let parts = tree.iter().filter(|(path, _)| path.starts_with(&prefix) && !path.ends_with(".tmp"));
-        let rows = output::rows(parts.map(|(path, bytes)| (path.as_str(), bytes.as_slice())));
+        output::rows(parts.map(|(path, bytes)| (path.as_str(), bytes.as_slice())))
+    }
+
+    pub(super) fn judge_output(&self) {
+        let rows = self.rows();
         let (kind, mode) = (self.scenario.job.kind, self.scenario.checkpoints.mode);
         let undisturbed = self.scenario.is_undisturbed();
         if let (true, Ok(rows)) = (self.keep.outcome, &rows) {

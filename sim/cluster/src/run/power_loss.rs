@@ -2,10 +2,10 @@
 //! that a power loss at one of these instants can leave is enumerated, and the whole job is started again on each of them, in a
 //! world of its own. It must begin from a checkpoint that was complete, and from none older than the last one that was announced.
 
-use super::shadow::{self, Shape};
+use super::shadow::{self, Shape, ABOVE};
 use super::{Run, ROOT};
 use crate::disk::Image;
-use crate::jobs::OUTPUT;
+use crate::jobs::{Watch, OUTPUT};
 use crate::scenario::Scenario;
 use crate::trace::{lock, nothing_seen};
 use crate::verdict::{Keep, Violation};
@@ -82,6 +82,7 @@ fn begin_again(
     let play = move |world: world::World| async move {
         let mut run = Run::new(world, story, inner, Keep::default());
         run.shadow = true;
+        run.watch = Watch::nobody().beginning_at(ABOVE);
         run.build_storage();
         run.never_end();
         let disk = run.world.storage(run.storage);

@@ -7,7 +7,7 @@
 use super::{JobPlace, Run, OBJECT_ROOT};
 use crate::clock::EPOCH_MS;
 use crate::disk::View;
-use crate::jobs::OUTPUT;
+use crate::jobs::{Watch, OUTPUT};
 use crate::oracle::decode;
 use crate::scenario::{
     BackendKind, ClockSpec, DiskSpec, Expect, FaultSpec, JobKind, NetworkSpec, Scenario, StorageKind, What, When, WorldSpec,
@@ -48,6 +48,9 @@ pub(super) struct Image {
     /// By their paths on the shadow's disk.
     files: BTreeMap<String, Vec<u8>>,
 }
+
+/// No world has given out so many numbers.
+pub(super) const ABOVE: u64 = 1 << 40;
 
 /// What a shadow is built with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,6 +153,7 @@ pub(super) fn restore(seed: u64, image: Image, keep: Keep) -> Result<(), (Violat
     let play = move |world: World| async move {
         let mut run = Run::new(world, story, inner, keep);
         run.shadow = true;
+        run.watch = Watch::nobody().beginning_at(ABOVE);
         run.play_shadow(image).await;
     };
     let result = world::run(seed, LIMIT, play);

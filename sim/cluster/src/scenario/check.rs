@@ -148,11 +148,11 @@ fn check_sizes(what: &What) -> Result<(), ScenarioError> {
         | What::Cancel {}
         | What::Checkpoint {}
         | What::Savepoint { .. }
+        | What::Stop { .. }
         | What::FalseFailure { .. }
         | What::BitRot { .. }
         | What::SpareRot {}
-        | What::RewriteInput {}
-        | What::Stop { .. } => Ok(()),
+        | What::RewriteInput {} => Ok(()),
     }
 }
 
@@ -173,6 +173,14 @@ impl Scenario {
         within("job.schema", job.schema.into(), 1, 2)?;
         within("job.sink_us", job.sink_us, 0, 60_000_000)?;
         within("job.arrive_ms", job.arrive_ms, 0, MOST_TIME_MS)?;
+        if job.kind == JobKind::Patterns {
+            // No two of its moves may have the same time.
+            within("job.partitions of patterns", job.partitions.into(), 1, 40)?;
+        }
+        if job.kind == JobKind::IdleSplit {
+            // Enough that windows end behind what the silent partition says first.
+            within("job.lines of idle-split", job.lines.into(), 200, 1_000_000)?;
+        }
         let cluster = &self.cluster;
         if self.uses_rocksdb() && !cfg!(feature = "rocksdb") {
             return Err(ScenarioError::NoRocksDb);

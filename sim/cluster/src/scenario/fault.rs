@@ -423,14 +423,14 @@ impl What {
             | Self::Cancel {}
             | Self::Checkpoint {}
             | Self::Savepoint { .. }
+            | Self::Stop { .. }
             | Self::SwizzleClog { .. }
             | Self::DuplicateNotices { .. }
             | Self::ReorderNotices { .. }
             | Self::ReorderElements { .. }
             | Self::SpareRot {}
             | Self::SlowReads { .. }
-            | Self::RewriteInput {}
-            | Self::Stop { .. } => Vec::new(),
+            | Self::RewriteInput {} => Vec::new(),
         }
     }
 }

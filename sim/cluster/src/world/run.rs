@@ -137,10 +137,21 @@ pub(crate) struct Who {
     pub(crate) task: &'static str,
 }
 
+thread_local! {
+    static CURRENT: Cell<Option<Who>> = const { Cell::new(None) };
+}
+
+impl Who {
+    /// Whose task is being polled, if it is a guarded one.
+    pub(crate) fn current() -> Option<Self> {
+        CURRENT.get()
+    }
+}
+
 /// A task whose panic ends the simulation, with the name of the culprit.
 pub(crate) async fn guarded(world: World, who: Who, future: impl Future<Output = ()>) {
     let mut future = pin!(future);
-    std::future::poll_fn(|cx| match panic::catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+    std::future::poll_fn(|cx| match panic::catch_unwind(AssertUnwindSafe(|| polled(who, || future.as_mut().poll(cx)))) {
         Ok(poll) => poll,
         Err(payload) => {
             let node = who.node.map_or_else(|| "the harness".to_owned(), |node| world.name(node));
@@ -149,6 +160,14 @@ pub(crate) async fn guarded(world: World, who: Who, future: impl Future<Output =
         }
     })
     .await;
+}
+
+/// Is somebody's while it is polled.
+fn polled<T>(who: Who, poll: impl FnOnce() -> T) -> T {
+    CURRENT.set(Some(who));
+    let polled = poll();
+    CURRENT.set(None);
+    polled
 }
 
 impl World {

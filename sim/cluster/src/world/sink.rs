@@ -1,9 +1,12 @@
 //! Where everything that can be watched goes, in the order in which it happens.
 
 use crate::world::{lock, NodeIndex, WorldEvent};
-use cofferdam_engine::observe::Event;
+use cofferdam_engine::observe::{Event, MachineStep};
+use cofferdam_engine::sight::Sight;
+use cofferdam_engine::sometimes::Point;
 use madsim::time::TimeHandle;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -16,18 +19,39 @@ pub trait Watcher: Send {
     fn event(&mut self, at: Duration, node: NodeIndex, event: &Event);
     /// Something happened in the world.
     fn world_event(&mut self, at: Duration, event: &WorldEvent);
+    /// Whether it wants to hear of the steps of machines: else nobody makes them.
+    fn replays_machines(&self) -> bool {
+        false
+    }
+    /// A machine of the protocol on a node gets something, or something is done for it.
+    fn machine(&mut self, at: Duration, node: NodeIndex, step: MachineStep) {
+        let _ = (at, node, step);
+    }
+    /// A point of `sometimes!` was reached.
+    fn reached(&mut self, point: &'static Point) {
+        let _ = point;
+    }
+    /// A machine on a node has made a step.
+    fn look(&mut self, at: Duration, node: NodeIndex, sight: &Sight<'_>) {
+        let _ = (at, node, sight);
+    }
+    /// Whether the event that it was told of last is the one at which it wants a picture of the world.
+    fn wants_a_picture(&mut self) -> bool {
+        false
+    }
 }
 
 /// Passes on to the watcher, and counts injected faults.
 pub(crate) struct Sink {
     time: TimeHandle,
     watcher: Mutex<Option<Box<dyn Watcher>>>,
+    replays: AtomicBool,
     faults: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 impl Sink {
     pub(crate) fn new(time: TimeHandle) -> Self {
-        Self { time, watcher: Mutex::new(None), faults: Mutex::default() }
+        Self { time, watcher: Mutex::new(None), replays: AtomicBool::new(false), faults: Mutex::default() }
     }
 
     pub(crate) fn now(&self) -> Duration {
@@ -35,7 +59,16 @@ impl Sink {
     }
 
     pub(crate) fn set_watcher(&self, watcher: Option<Box<dyn Watcher>>) -> Option<Box<dyn Watcher>> {
+        self.replays.store(watcher.as_ref().is_some_and(|watcher| watcher.replays_machines()), Ordering::Relaxed);
         std::mem::replace(&mut *lock(&self.watcher), watcher)
+    }
+
+    pub(crate) fn machine(&self, node: NodeIndex, step: impl FnOnce() -> MachineStep) {
+        if self.replays.load(Ordering::Relaxed) {
+            if let Some(watcher) = lock(&self.watcher).as_mut() {
+                watcher.machine(self.time.elapsed(), node, step());
+            }
+        }
     }
 
     pub(crate) fn event(&self, node: NodeIndex, event: &Event) {
@@ -48,6 +81,22 @@ impl Sink {
         if let Some(watcher) = lock(&self.watcher).as_mut() {
             watcher.world_event(self.time.elapsed(), event);
         }
+    }
+
+    pub(crate) fn reached(&self, point: &'static Point) {
+        if let Some(watcher) = lock(&self.watcher).as_mut() {
+            watcher.reached(point);
+        }
+    }
+
+    pub(crate) fn look(&self, node: NodeIndex, sight: &Sight<'_>) {
+        if let Some(watcher) = lock(&self.watcher).as_mut() {
+            watcher.look(self.time.elapsed(), node, sight);
+        }
+    }
+
+    pub(crate) fn wants_a_picture(&self) -> bool {
+        lock(&self.watcher).as_mut().is_some_and(|watcher| watcher.wants_a_picture())
     }
 
     /// Counts a fault that really happened.

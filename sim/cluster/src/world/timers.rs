@@ -3,7 +3,7 @@
 //! Why not madsim's own sleeps: a dropped one stays in its heap until it is due, and each poll of a pending one adds another.
 //! Here a dropped sleep is gone. madsim never waits less than a millisecond, so neither does anyone here.
 
-use crate::world::{lock, World};
+use crate::world::{lock, Who, World};
 use madsim::time::TimeHandle;
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -62,7 +62,7 @@ pub(crate) struct Timers {
 
 #[derive(Default)]
 struct Waiting {
-    by_deadline: BTreeMap<(Duration, u64), Waker>,
+    by_deadline: BTreeMap<(Duration, u64), (Waker, Option<Who>)>,
     issued: u64,
 }
 
@@ -76,6 +76,11 @@ impl Timers {
         Sleep { deadline: self.alarm.now().saturating_add(duration), timers: self.clone(), ticket: None }
     }
 
+    /// Who waits, and until when, the first one first.
+    pub(crate) fn now_waiting(&self) -> Vec<(Duration, Option<Who>)> {
+        lock(&self.waiting).by_deadline.iter().map(|((due, _), (_, who))| (*due, *who)).collect()
+    }
+
     /// Wakes whoever is due, and says when the next one is.
     fn expire(&self, now: Duration) -> Option<Duration> {
         let mut waiting = lock(&self.waiting);
@@ -83,7 +88,7 @@ impl Timers {
             if entry.key().0 > now {
                 return Some(entry.key().0);
             }
-            entry.remove().wake();
+            entry.remove().0.wake();
         }
         None
     }
@@ -108,13 +113,13 @@ impl Future for Sleep {
         let mut waiting = lock(&me.timers.waiting);
         match me.ticket {
             Some(ticket) => {
-                let waker = waiting.by_deadline.entry((me.deadline, ticket)).or_insert_with(|| cx.waker().clone());
-                waker.clone_from(cx.waker());
+                let entry = waiting.by_deadline.entry((me.deadline, ticket)).or_insert_with(|| (cx.waker().clone(), Who::current()));
+                entry.0.clone_from(cx.waker());
             }
             None => {
                 waiting.issued += 1;
                 let ticket = waiting.issued;
-                waiting.by_deadline.insert((me.deadline, ticket), cx.waker().clone());
+                waiting.by_deadline.insert((me.deadline, ticket), (cx.waker().clone(), Who::current()));
                 me.ticket = Some(ticket);
                 drop(waiting);
                 me.timers.alarm.due(me.deadline);

@@ -4,10 +4,11 @@ use super::{Setup, Turn};
 use crate::kept::Kept;
 use crate::properties::{Promise, Situation};
 use crate::rescaled::{self, ATTEMPT, CHECKPOINT};
-use crate::state::{Contact, Line, Part, Reign, Report, Rows, State, Storage};
+use crate::state::{Closed, Contact, Line, Part, Reign, Report, Rows, State, Storage};
 use crate::story::Actor;
+use crate::tally::Tally;
 use crate::topology::MOST_SINKS;
-use cofferdam_protocol::coordinator::{Coordinator, FailureKind, Input, Journal, Standing};
+use cofferdam_protocol::coordinator::{Coordinator, FailureKind, Input, Journal, Standing, Status};
 use cofferdam_protocol::{AttemptId, CheckpointId, Incarnation, Machine, TaskId, WorkerId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -24,6 +25,9 @@ impl State {
             folders: 0,
             ever: 0,
             shared: BTreeSet::new(),
+            staged: BTreeMap::new(),
+            published: BTreeMap::new(),
+            covered: Tally::default(),
             newest_used: CheckpointId::NONE,
             told: CheckpointId::NONE,
             attempt: AttemptId::default(),
@@ -118,6 +122,9 @@ impl Turn<'_> {
         if self.is_recovering(worker) {
             self.mark(Situation::CrashWhileRecovering);
         }
+        if matches!(self.state.reigns[0].as_ref().and_then(|reign| reign.machine.status()), Some(Status::Committing(_))) {
+            self.mark(Situation::CrashWhileCommitting);
+        }
         self.tell_of_worker(worker, None, "crashed", || if keeps_reports { String::new() } else { "its reports are lost".into() });
         self.drop_tasks(worker);
         let line = self.line(worker);
@@ -185,6 +192,15 @@ impl Turn<'_> {
                 Input::TaskFailed { attempt, task, cause: "its receiver is gone".into(), kind: FailureKind::Recoverable }
             }
             Report::Stopped(attempt) => Input::WorkerStopped { attempt, worker: self.setup.worker_id(worker) },
+            Report::Running(attempt, task) => Input::TaskRunning { attempt, task },
+            Report::Drained(attempt, task) => {
+                self.tell_of_reign(0, Some(attempt), None, "drained-received", || task.to_string());
+                Input::TaskDrained { attempt, task }
+            }
+            Report::Published(attempt, checkpoint, task) => {
+                self.tell_of_reign(0, Some(attempt), Some(checkpoint), "published-received", || task.to_string());
+                Input::Committed { attempt, checkpoint, task }
+            }
         };
         self.lead(0, input);
     }
@@ -215,6 +231,9 @@ impl Turn<'_> {
         parts: Option<&BTreeMap<TaskId, Part>>,
         answers: &mut VecDeque<Input<Part>>,
     ) {
+        // Every sink knows all that is open.
+        let open: Vec<Closed> =
+            parts.iter().flat_map(|parts| parts.values()).flat_map(|part| &part.open).flat_map(|open| open.iter().cloned()).collect();
         for worker in 0..self.setup.world.workers as usize {
             let id = self.setup.worker_id(worker);
             let connected = self.state.lines[worker].as_ref().is_some_and(|line| line.contact == Contact::Connected);
@@ -226,8 +245,11 @@ impl Turn<'_> {
             self.tell_of_worker(worker, Some(attempt), "tasks-starting", String::new);
             for task in placement.iter().filter(|(_, used)| **used == id).map(|(task, _)| *task) {
                 let part = parts.and_then(|parts| parts.get(&task));
-                self.start_task(worker, self.setup.task(task), attempt, part);
-                answers.push_back(Input::TaskRunning { attempt, task });
+                let at = self.setup.task(task);
+                self.start_task(worker, at, attempt, part, &open);
+                if self.running(worker, at).is_some_and(|running| running.is_open()) {
+                    answers.push_back(Input::TaskRunning { attempt, task });
+                }
             }
         }
     }

@@ -4,7 +4,7 @@ use super::Turn;
 use crate::kept::Kept;
 use crate::properties::{Promise, Situation};
 use crate::queue::{Element, Queue};
-use crate::state::{Contact, Notice, Part, Report, Running, Store, Value};
+use crate::state::{Closed, Contact, Notice, Part, Report, Running, Store, Value};
 use crate::story::Actor;
 use crate::tally::SECOND_PATH;
 use crate::topology::MOST_CHANNELS;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 impl Turn<'_> {
     /// A task begins, with what was its own in a checkpoint.
-    pub(super) fn start_task(&mut self, worker: usize, task: usize, attempt: AttemptId, part: Option<&Part>) {
+    pub(super) fn start_task(&mut self, worker: usize, task: usize, attempt: AttemptId, part: Option<&Part>, open: &[Closed]) {
         let layout = &self.setup.layout.tasks[task];
         let value = match (part, layout.source) {
             (Some(part), _) => part.value,
@@ -44,8 +44,14 @@ impl Turn<'_> {
             writing: Vec::new(),
             store,
             next_file,
+            ended: 0,
+            drained: false,
+            holding: None,
         };
         self.state.tasks[worker][task] = Some(Kept::new(running));
+        if self.setup.world.transactional && layout.sink.is_some() {
+            self.begin_holding(worker, task, attempt, open);
+        }
     }
 
     pub(super) fn running(&mut self, worker: usize, task: usize) -> Option<&mut Running> {
@@ -90,7 +96,7 @@ impl Turn<'_> {
         }
     }
 
-    fn broadcast(&mut self, worker: usize, task: usize, element: Element) {
+    pub(super) fn broadcast(&mut self, worker: usize, task: usize, element: Element) {
         let setup = self.setup;
         for &end in setup.layout.tasks[task].outputs.iter().flatten() {
             self.send(worker, task, end, element);
@@ -115,7 +121,7 @@ impl Turn<'_> {
         }
     }
 
-    fn report_to_coordinator(&mut self, worker: usize, report: Report) {
+    pub(super) fn report_to_coordinator(&mut self, worker: usize, report: Report) {
         if let Some(line) = self.state.lines[worker].as_mut().filter(|line| line.contact == Contact::Connected) {
             line.change().reports.push(report);
         }
@@ -135,6 +141,7 @@ impl Turn<'_> {
                 self.tell_of_task((worker, task), Some(checkpoint), "marker-arrived", || channel.to_string());
                 self.step_task(worker, task, Input::Cancelled { channel, checkpoint });
             }
+            Element::End => self.end_of(worker, task, channel),
         }
     }
 
@@ -145,7 +152,9 @@ impl Turn<'_> {
         let (tally, attempt) = (*tally, running.attempt);
         self.tell_of_task((worker, task), None, "took-record", || format!("r{record}"));
         let layout = &self.setup.layout.tasks[task];
-        if let Some(sink) = layout.sink {
+        if let Some(holding) = self.running(worker, task).and_then(|running| running.holding.as_mut()) {
+            holding.rows.add(record);
+        } else if let Some(sink) = layout.sink {
             if attempt < self.state.storage.attempt {
                 self.mark(Situation::ZombieWrites);
             }
@@ -205,6 +214,7 @@ impl Turn<'_> {
     pub(super) fn written(&mut self, worker: usize, task: usize, checkpoint: CheckpointId, well: bool) {
         if well {
             self.tell_of_task((worker, task), Some(checkpoint), "snapshot-durable", String::new);
+            self.stage(worker, task, checkpoint);
             self.step_task(worker, task, Input::Durable(checkpoint));
         } else {
             self.mark(Situation::WriteFailed);
@@ -283,6 +293,7 @@ impl Turn<'_> {
                     if self.state.storage.ever >> checkpoint.0 & 1 == 0 {
                         self.breaks(Promise::ToldAfterDurable, format!("{checkpoint} is committed, and the journal has never named it"));
                     }
+                    self.commit(worker, task, checkpoint);
                 }
                 Output::Forget(checkpoint) => {
                     self.mark(Situation::AbortWhileWriting);
@@ -305,12 +316,14 @@ impl Turn<'_> {
             }
         }
         if let Some(checkpoint) = durable.filter(|_| !self.setup.world.slow.snapshot) {
+            self.stage(worker, task, checkpoint);
             self.step_task(worker, task, Input::Durable(checkpoint));
         }
     }
 
     /// The synchronous part. A store gets a file with what is new, and each file is uploaded once.
     fn snapshot(&mut self, worker: usize, task: usize, checkpoint: CheckpointId) {
+        let open = self.close(worker, task, checkpoint);
         let stores = self.setup.world.stores && self.setup.layout.tasks[task].source.is_none();
         let id = self.setup.layout.tasks[task].id;
         let Some(running) = self.running(worker, task) else { return };
@@ -329,7 +342,7 @@ impl Turn<'_> {
             let named = running.store.iter().filter_map(|(number, path)| Some((*number, path.clone()?)));
             files = Some(Arc::new(named.collect::<Vec<_>>()));
         }
-        running.writing.push((checkpoint, Part { attempt, value, files, in_flight: Queue::default() }));
+        running.writing.push((checkpoint, Part { attempt, value, files, in_flight: Queue::default(), open }));
         for path in uploaded {
             self.state.storage.change().shared.insert(path);
         }

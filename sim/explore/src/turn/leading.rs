@@ -1,6 +1,7 @@
 //! What coordinator machines want done.
 
 use super::Turn;
+use crate::moves::Outcome;
 use crate::properties::{Promise, Situation};
 use crate::state::{Contact, Notice, Part, Question};
 use crate::story::Actor;
@@ -59,36 +60,42 @@ impl Turn<'_> {
         if slow && !self.calm {
             self.state.reigns[which].as_mut().expect("it asks").change().questions.push(question);
         } else {
-            answers.extend(self.answered(which, question, true));
+            answers.extend(self.answered(which, question, Outcome::Answered));
         }
     }
 
-    pub(super) fn answer(&mut self, which: usize, question: usize, well: bool) {
+    pub(super) fn answer(&mut self, which: usize, question: usize, outcome: Outcome) {
         let Some(reign) = &mut self.state.reigns[which] else { return };
         let question = reign.change().questions.remove(question);
-        if let Some(answer) = self.answered(which, question, well) {
+        if let Some(answer) = self.answered(which, question, outcome) {
             self.lead(which, answer);
         }
     }
 
-    fn answered(&mut self, which: usize, question: Question, well: bool) -> Option<Input<Part>> {
-        match question {
-            Question::Location(checkpoint) if well => {
+    fn answered(&mut self, which: usize, question: Question, outcome: Outcome) -> Option<Input<Part>> {
+        match (question, outcome) {
+            (Question::Location(checkpoint), Outcome::Answered) => {
                 self.state.storage.change().folders |= 1 << checkpoint.0;
                 self.tell_of_reign(which, None, Some(checkpoint), "location-ready", String::new);
                 Some(Input::LocationReady(checkpoint))
             }
-            Question::Location(checkpoint) => Some(Input::LocationFailed(checkpoint)),
-            Question::Metadata(checkpoint, parts) if well => {
+            (Question::Location(checkpoint), Outcome::Happened | Outcome::Lost) => Some(Input::LocationFailed(checkpoint)),
+            (Question::Metadata(checkpoint, parts), Outcome::Answered) => {
                 self.tell_of_reign(which, None, Some(checkpoint), "metadata-durable", String::new);
                 Some(self.publish(checkpoint, parts))
             }
-            Question::Metadata(checkpoint, _) => {
+            (Question::Metadata(checkpoint, parts), Outcome::Happened) => {
+                self.mark(Situation::MetadataUnknown);
+                self.tell_of_reign(which, None, Some(checkpoint), "metadata-unknown", String::new);
+                self.publish(checkpoint, parts);
+                Some(Input::MetadataFailed(checkpoint))
+            }
+            (Question::Metadata(checkpoint, _), Outcome::Lost) => {
                 self.mark(Situation::MetadataFailed);
                 self.tell_of_reign(which, None, Some(checkpoint), "metadata-failed", String::new);
                 Some(Input::MetadataFailed(checkpoint))
             }
-            Question::Listing(checkpoints) => Some(Input::SharedListed(self.listed(&checkpoints))),
+            (Question::Listing(checkpoints), _) => Some(Input::SharedListed(self.listed(&checkpoints))),
         }
     }
 
@@ -197,7 +204,10 @@ impl Turn<'_> {
                 }
                 self.tell_of_reign(which, None, checkpoint, "checkpoint-aborted", || reason.to_string());
             }
-            Output::Status(status) => self.tell_of_reign(which, None, None, "status", || format!("{status:?}")),
+            Output::Status(status) => {
+                self.tell_of_reign(which, None, None, "status", || format!("{status:?}"));
+                self.judge_status(&status);
+            }
             Output::SteppedDown => {
                 self.mark(Situation::Fenced);
                 self.tell_of_reign(which, None, None, "stepped-down", String::new);

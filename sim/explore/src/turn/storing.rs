@@ -55,14 +55,20 @@ impl Turn<'_> {
         let back = entry.epoch < before.epoch
             || entry.reserved < before.reserved
             || (!ended && entry.completed.last().copied() < told)
-            || before.ended.is_some();
+            || (before.ended.is_some() && entry.ended != before.ended);
         if back {
             let witness = format!("{entry:?} is written after {before:?}");
             self.breaks(Promise::JournalGoesForward, witness);
             return;
         }
         let storage = self.state.storage.change();
-        entry.completed.iter().for_each(|checkpoint| storage.ever |= 1 << checkpoint.0);
+        for checkpoint in &entry.completed {
+            storage.ever |= 1 << checkpoint.0;
+            if self.setup.world.transactional {
+                let parts = storage.metadata.get(checkpoint);
+                storage.covered = parts.map_or(storage.covered, |parts| storage.covered.and(self.setup.before(parts)).once());
+            }
+        }
         (storage.journal, storage.writer) = (entry, writer);
         storage.len += 1;
         self.check_retained();
@@ -185,6 +191,9 @@ impl crate::turn::Setup {
     /// Whether the job runs, and has processed every record.
     pub(crate) fn all_is_processed(&self, state: &crate::state::State) -> bool {
         let Some(reign) = &state.reigns[0] else { return false };
+        if self.world.transactional {
+            return matches!(reign.machine.status(), Some(Status::Ended(_)));
+        }
         let attempt = reign.machine.attempt();
         reign.machine.status() == Some(&Status::Running(attempt)) && properties::all_processed(self, state, attempt)
     }

@@ -39,6 +39,7 @@
 
 use super::requests::{self, Created};
 use crate::env::{Env, ObjectError};
+use crate::sometimes;
 use crate::storage::StorageError;
 use bytes::Bytes;
 use cofferdam_protocol::coordinator::{Journal, Written};
@@ -110,6 +111,7 @@ impl ObjectJournal {
             match read_entry(env, &folder, number).await {
                 // Deleted since: somebody else goes on.
                 Err(StorageError::Object { source: ObjectError::NotFound, url, .. }) => {
+                    sometimes!(env, seldom "object-journal/entry-deleted-while-opening");
                     if round == OPEN_ROUNDS {
                         let source = ObjectError::Transient("it is deleted before it can be read, again and again".into());
                         return Err(StorageError::Object { operation: "read", url, source });
@@ -133,13 +135,22 @@ impl ObjectJournal {
         if self.doubtful {
             match self.find(env).await {
                 // It may still be under way. Then it or the next one gets the number.
-                Found::Absent => {}
-                Found::Earlier => match self.settle(env).await {
-                    Written::Durable => {}
-                    other => return other,
-                },
-                Found::Theirs => return self.fence(),
-                Found::Unreadable => return Written::Unknown,
+                Found::Absent => sometimes!(env, "object-journal/doubtful-entry-is-not-there"),
+                Found::Earlier => {
+                    sometimes!(env, seldom "object-journal/doubtful-entry-is-there");
+                    match self.settle(env).await {
+                        Written::Durable => {}
+                        other => return other,
+                    }
+                }
+                Found::Theirs => {
+                    sometimes!(env, seldom "object-journal/doubtful-entry-is-anothers");
+                    return self.fence();
+                }
+                Found::Unreadable => {
+                    sometimes!(env, seldom "object-journal/doubtful-entry-cannot-be-read");
+                    return Written::Unknown;
+                }
             }
         }
         let entry = JournalEntry { number: self.next, writer: self.writer, journal: journal.clone() };
@@ -150,9 +161,15 @@ impl ObjectJournal {
             Ok(Created::Theirs(found)) => match self.whose(&found) {
                 // An earlier append's put was under way for that long: what this one says is not there.
                 Found::Earlier | Found::Absent | Found::Unreadable => Written::Unknown,
-                Found::Theirs => self.fence(),
+                Found::Theirs => {
+                    sometimes!(env, seldom "object-journal/number-taken-by-another");
+                    self.fence()
+                }
             },
-            Err(_) => Written::Unknown,
+            Err(_) => {
+                sometimes!(env, "object-journal/outcome-unknown");
+                Written::Unknown
+            }
         }
     }
 
@@ -162,7 +179,10 @@ impl ObjectJournal {
             for later in successors(self.next) {
                 match requests::exists(env, &self.url(later)).await {
                     Ok(false) => {}
-                    Ok(true) => return self.fence(),
+                    Ok(true) => {
+                        sometimes!(env, seldom "object-journal/first-entry-is-behind-a-later-one");
+                        return self.fence();
+                    }
                     Err(_) => return Written::Unknown,
                 }
             }

@@ -6,6 +6,7 @@
 
 use crate::env::objects::{PartId, PutMode, UploadId};
 use crate::env::{Env, ObjectError, Objects};
+use crate::sometimes;
 use bytes::{Bytes, BytesMut};
 use std::future::Future;
 use std::time::Duration;
@@ -32,6 +33,7 @@ impl Patience {
     async fn again<E: Env>(&mut self, env: &E) -> bool {
         self.tries -= 1;
         if self.tries == 0 {
+            sometimes!(env, "objects/not-worth-another-try");
             return false;
         }
         // Half of it drawn: those that were turned away together do not come back together.
@@ -84,8 +86,14 @@ pub async fn create<E: Env>(env: &E, url: &str, bytes: &Bytes) -> Result<Created
         let failed = match env.objects().put(url, bytes.clone(), PutMode::Create).await {
             Ok(()) => return Ok(Created::Ours),
             Err(ObjectError::AlreadyExists) => match get(env, url).await {
-                Ok(found) if found == bytes => return Ok(Created::Ours),
-                Ok(found) => return Ok(Created::Theirs(found)),
+                Ok(found) if found == bytes => {
+                    sometimes!(env, "objects/created-by-a-try-whose-answer-was-lost");
+                    return Ok(Created::Ours);
+                }
+                Ok(found) => {
+                    sometimes!(env, seldom "objects/created-by-somebody-else");
+                    return Ok(Created::Theirs(found));
+                }
                 // Some stores say that it exists while another put is under way that may yet fail.
                 Err(ObjectError::NotFound) => ObjectError::Transient("it exists and is not there".into()),
                 Err(error) => error,
@@ -108,6 +116,7 @@ pub async fn get<E: Env>(env: &E, url: &str) -> Result<Bytes, ObjectError> {
     if first.bytes.len() as u64 == first.object_size_bytes {
         return Ok(first.bytes);
     }
+    sometimes!(env, seldom "objects/read-in-pieces");
     let mut whole = BytesMut::from(first.bytes);
     while (whole.len() as u64) < first.object_size_bytes {
         let at = whole.len() as u64;
@@ -165,7 +174,10 @@ pub async fn put_part<E: Env>(env: &E, url: &str, upload: &UploadId, number: u32
 /// Completes an upload of so many bytes. After a lost answer the upload is gone, and the object is there.
 pub async fn complete_upload<E: Env>(env: &E, url: &str, upload: &UploadId, parts: &[PartId], size_bytes: u64) -> Result<(), ObjectError> {
     match patiently(env, || env.objects().complete_upload(url, upload, parts)).await {
-        Err(ObjectError::NotFound) if size(env, url).await? == size_bytes => Ok(()),
+        Err(ObjectError::NotFound) if size(env, url).await? == size_bytes => {
+            sometimes!(env, "objects/upload-was-completed-without-an-answer");
+            Ok(())
+        }
         other => other,
     }
 }
@@ -173,7 +185,10 @@ pub async fn complete_upload<E: Env>(env: &E, url: &str, upload: &UploadId, part
 /// Forgets an upload, which may be gone already.
 pub async fn abort_upload<E: Env>(env: &E, url: &str, upload: &UploadId) -> Result<(), ObjectError> {
     match patiently(env, || env.objects().abort_upload(url, upload)).await {
-        Err(ObjectError::NotFound) => Ok(()),
+        Err(ObjectError::NotFound) => {
+            sometimes!(env, "objects/aborted-upload-was-gone");
+            Ok(())
+        }
         other => other,
     }
 }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::jobs;
-use crate::scenario::JobSpec;
+use crate::scenario::{JobSpec, Shape};
 use crate::workload;
 use crate::{Concern, SimEnv, Streams};
 
@@ -41,10 +41,11 @@ fn a_subtask_that_the_checkpoint_does_not_know_is_red() {
 #[test]
 fn the_vertices_are_those_of_the_jobs() {
     let state = [JobKind::Expiring, JobKind::Rules, JobKind::Visits, JobKind::Sessions, JobKind::Hops];
-    for kind in [JobKind::WordCount, JobKind::Windows, JobKind::Ledger].into_iter().chain(state) {
+    let shaped = Shape::ALL.map(JobKind::Shaped);
+    for kind in [JobKind::WordCount, JobKind::Windows, JobKind::Ledger].into_iter().chain(state).chain(shaped) {
         let spec = JobSpec { kind, ..JobSpec::default() };
         let logs = workload::logs(&spec, crate::scenario::LoadSpec::default(), &mut Streams::new(0).stream(Concern::Workload));
-        let shapes = jobs::build::<SimEnv>(&spec, &logs, "/shared/output").shapes();
+        let shapes = jobs::build::<SimEnv>(&spec, &logs, "/shared/output", &jobs::Watch::nobody()).shapes();
         let found: Vec<(u32, &str)> = shapes.iter().map(|shape| (shape.vertex.0, shape.uid.as_str())).collect();
         let vertices = (0..).zip(reference::vertices(kind));
         let named = vertices.map(|(vertex, uids)| match uids {

@@ -340,8 +340,8 @@ pub async fn discard_folder<E: Env>(env: &E, folder: &str) -> Result<(), Storage
     loop {
         let names = match env.files().list(folder).await {
             Ok(names) => names,
-            // Gone, but whoever removed it may have crashed before syncing.
-            Err(error) if error.kind() == ErrorKind::NotFound => break,
+            // Gone, but whoever removed it may have crashed before syncing. Or never there: no folder can be below a file.
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => break,
             Err(error) => return Err(StorageError::io("list", folder)(error)),
         };
         if names.iter().any(|name| name == METADATA) {
@@ -361,7 +361,7 @@ pub async fn discard_folder<E: Env>(env: &E, folder: &str) -> Result<(), Storage
         }
     }
     match sync_folder(env, parent(folder).unwrap_or(".")).await {
-        Err(StorageError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(()),
+        Err(StorageError::Io { source, .. }) if matches!(source.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(()),
         other => other,
     }
 }

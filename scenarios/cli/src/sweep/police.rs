@@ -32,8 +32,12 @@ pub fn is_due(name: &str, seed: u64, one_in: u64) -> bool {
     use std::hash::{Hash, Hasher};
     let mut hasher = cofferdam_sim::trace::StableHasher::default();
     (name, seed).hash(&mut hasher);
-    // The lowest bits of this hash are no dice.
-    one_in > 0 && (hasher.finish() >> 17).is_multiple_of(one_in)
+    // The bits of this hash are no dice: names and numbers that are alike have sums that are.
+    let mut dice = hasher.finish();
+    for (shift, factor) in [(30, 0xbf58_476d_1ce4_e5b9), (27, 0x94d0_49bb_1331_11eb)] {
+        dice = (dice ^ (dice >> shift)).wrapping_mul(factor);
+    }
+    one_in > 0 && (dice ^ (dice >> 31)).is_multiple_of(one_in)
 }
 
 /// Does a run twice. If the two are not the same, both traces are left beside `failure`.

@@ -37,6 +37,7 @@ const NAMES: &[(&str, JobKind)] = &[
     ("sessions", JobKind::Sessions),
     ("hops", JobKind::Hops),
     ("delivery", JobKind::Delivery),
+    ("arrivals", JobKind::Arrivals),
     ("patterns", JobKind::Patterns),
     ("idle-split", JobKind::IdleSplit),
     ("chain", JobKind::Shaped(Shape::Chain)),

@@ -141,7 +141,7 @@ fn a_coordinator_begins_from_what_was_written_last() {
         Ok::<(), Difference>(())
     };
     begin(&Journal::default(), true).expect("nothing was there");
-    let first = Journal { epoch: Epoch(1), ..Journal::default() };
+    let first = Journal { epoch: Epoch(1), reserved: CheckpointId(8), ..Journal::default() };
     begin(&first, true).expect("it was written");
     let stale = begin(&first, false).expect_err("the second epoch is durable").to_string();
     assert!(stale.contains("or a later journal entry, found"), "{stale}");

@@ -40,7 +40,7 @@ impl Run {
     fn new(name: &str, seed: u64) -> Self {
         let story = cofferdam_scenarios::find(name).unwrap_or_else(|| panic!("there is no scenario {name}"));
         let scenario = (story.expand)(seed);
-        let mut report = simulate(&scenario, seed, Keep { trace: true, validate: seed % VALIDATED == 0, ..Keep::default() });
+        let mut report = simulate(&scenario, seed, Keep { trace: true, validate: seed.is_multiple_of(VALIDATED), ..Keep::default() });
         let (mut moments, mut reasons) = (BTreeSet::new(), BTreeSet::new());
         let (mut pending, mut pending_at_once) = (BTreeSet::new(), 0);
         // The lines are long, and there are hundreds of thousands of them.

@@ -162,6 +162,9 @@ struct Change {
     additions: Vec<(Option<usize>, String, String)>,
 }
 
+/// Lines of a file, counted from 1, and the bugs that stand in them.
+pub type Lines = (Range<usize>, Vec<usize>);
+
 /// One file of the workspace, with all bugs that are in it.
 pub struct Switched {
     original: String,
@@ -221,7 +224,7 @@ impl Switched {
     }
 
     /// The file, and which bugs stand in which of its lines (counted from 1).
-    pub fn text(&self) -> (String, Vec<(Range<usize>, Vec<usize>)>) {
+    pub fn text(&self) -> (String, Vec<Lines>) {
         // By where they go in the original, last first, so that places stay what they are.
         let mut edits: Vec<(Range<usize>, String, Vec<usize>)> = Vec::new();
         for (name, function) in &self.parts.functions {

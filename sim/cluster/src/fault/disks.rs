@@ -19,7 +19,7 @@ impl Injector {
     /// A bit flips in the last of the files whose path contains this.
     pub(super) fn rot(&mut self, node: NodeIndex, part: &str) {
         let files = self.world.storage(node).tree_now(View::Live);
-        let rotten = files.into_iter().filter(|(path, bytes)| path.contains(part) && !bytes.is_empty()).next_back();
+        let rotten = files.into_iter().rfind(|(path, bytes)| path.contains(part) && !bytes.is_empty());
         if let Some((path, bytes)) = rotten {
             self.flip(node, &path, bytes.len());
         }

@@ -43,6 +43,8 @@ fn under_fire(tale: Scenario, shape: Shape, seed: u64) -> Scenario {
 fn rescaled(tale: Scenario, from: u32, to: u32) -> Scenario {
     tale.with(|scenario| {
         (scenario.job.parallelism, scenario.cluster.workers) = (from, from.max(3));
+        // Enough that there is something left after the third checkpoint, however late that is.
+        scenario.job.lines = 240;
         scenario.checkpoints.retention = Retention::RetainOnCancellation;
     })
     .when(nth("checkpoint-completed", 3), What::Cancel {})

@@ -30,6 +30,7 @@ pub struct Story {
 pub fn all() -> Vec<Story> {
     let mut all = stories::all();
     all.extend([swarm::STORY, swarm::OBJECT_STORY, swarm::STATE_STORY, swarm::TRANSACTIONS_STORY, swarm::ARRIVALS_STORY]);
+    all.push(swarm::REGIONS_STORY);
     #[cfg(feature = "rocksdb")]
     {
         all.extend(rocksdb::told());

@@ -64,10 +64,10 @@ impl<E: Env> LocalState<E> {
         let _ = self.commands.send(Command::Step(input));
     }
 
-    /// The worker gets these tasks. Of all copies, only theirs of what they begin from are of use.
-    pub fn deployed(&self, attempt: AttemptId, tasks: BTreeSet<TaskId>, from: Option<Taken>) {
+    /// The worker gets these tasks. Of all copies, only theirs of what they begin from are of use, and those of the tasks that go on.
+    pub fn deployed(&self, attempt: AttemptId, tasks: BTreeSet<TaskId>, from: Option<Taken>, going_on: BTreeSet<TaskId>) {
         // As above.
-        let _ = self.commands.send(Command::Deployed { attempt, tasks, from });
+        let _ = self.commands.send(Command::Deployed { attempt, tasks, from, going_on });
     }
 
     /// The job is over: deletes all copies, as far as the disk lets it.

@@ -27,6 +27,8 @@ pub enum Input {
         tasks: BTreeSet<TaskId>,
         /// What they begin from.
         from: Option<Taken>,
+        /// Tasks that go on on this worker: theirs is not touched.
+        going_on: BTreeSet<TaskId>,
         /// Whatever an earlier process or attempt left.
         found: BTreeSet<LocalCopy>,
     },
@@ -87,7 +89,7 @@ impl Machine for LocalCopies {
     /// Total: every input is legal in every state. What can no longer matter comes out as `Ignored`.
     fn step(&mut self, input: Input, out: &mut Vec<Output>) {
         match input {
-            Input::Deployed { attempt, tasks, from, found } => self.deployed(attempt, &tasks, from, found, out),
+            Input::Deployed { attempt, tasks, from, going_on, found } => self.deployed(attempt, &tasks, from, &going_on, found, out),
             Input::Begun(copy) => {
                 if self.is_subsumed(copy) {
                     out.push(Output::Ignored("a later checkpoint is complete"));
@@ -140,13 +142,15 @@ impl LocalCopies {
         attempt: AttemptId,
         tasks: &BTreeSet<TaskId>,
         from: Option<Taken>,
+        going_on: &BTreeSet<TaskId>,
         found: BTreeSet<LocalCopy>,
         out: &mut Vec<Output>,
     ) {
-        self.completed.clear();
-        // Those of this attempt and of later ones speak for themselves.
-        self.copies.extend(found.into_iter().filter(|copy| copy.taken.attempt < attempt).map(|copy| (copy, true)));
-        self.delete(out, |copy| copy.taken.attempt < attempt && (Some(copy.taken) != from || !tasks.contains(&copy.task)));
+        self.completed.retain(|task, _| going_on.contains(task));
+        // Those of this attempt and of later ones speak for themselves, and so do those of tasks that go on.
+        let old = |copy: LocalCopy| copy.taken.attempt < attempt && !going_on.contains(&copy.task);
+        self.copies.extend(found.into_iter().filter(|copy| old(*copy)).map(|copy| (copy, true)));
+        self.delete(out, |copy| old(copy) && (Some(copy.taken) != from || !tasks.contains(&copy.task)));
     }
 
     fn completed(&mut self, task: TaskId, checkpoint: CheckpointId, out: &mut Vec<Output>) {

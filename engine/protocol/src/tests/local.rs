@@ -40,7 +40,7 @@ fn input(words: &[&str]) -> Input {
             let tasks = tasks.split(',').filter(|word| *word != "none").map(task).collect();
             let from = from.strip_prefix("from=").expect("from=c7-a1.2 or from=none");
             let from = (from != "none").then(|| copy(&format!("v0.s0-{from}")).taken);
-            Input::Deployed { attempt, tasks, from, found: found(there) }
+            Input::Deployed { attempt, tasks, from, going_on: BTreeSet::new(), found: found(there) }
         }
         ["begun", word] => Input::Begun(copy(word)),
         ["written", word] => Input::Written(copy(word)),
@@ -101,7 +101,7 @@ proptest! {
                 Event::Redeployed(number) => {
                     let (from, next) = (Some(copy(number).taken), attempt.next());
                     let (tasks, found) = (BTreeSet::from([task]), copies.whole().collect());
-                    copies.step(Input::Deployed { attempt: next, tasks, from, found }, &mut out);
+                    copies.step(Input::Deployed { attempt: next, tasks, from, going_on: BTreeSet::new(), found }, &mut out);
                     completed = 0;
                     expected.retain(|kept| *kept == number);
                 }

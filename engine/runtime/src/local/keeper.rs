@@ -20,7 +20,7 @@ pub(super) enum Command {
     /// By a subtask.
     Step(Input),
     /// By the worker.
-    Deployed { attempt: AttemptId, tasks: BTreeSet<TaskId>, from: Option<Taken> },
+    Deployed { attempt: AttemptId, tasks: BTreeSet<TaskId>, from: Option<Taken>, going_on: BTreeSet<TaskId> },
     /// The job is over; answered when everything is deleted.
     End(oneshot::Sender<()>),
 }
@@ -39,9 +39,9 @@ pub(super) async fn keep<E: Env>(env: E, worker: WorkerId, folder: Arc<str>, mut
     while let Some(command) = commands.recv().await {
         match command {
             Command::Step(input) => keeper.step(&mut machine, input).await,
-            Command::Deployed { attempt, tasks, from } => {
+            Command::Deployed { attempt, tasks, from, going_on } => {
                 let found = keeper.found().await;
-                keeper.step(&mut machine, Input::Deployed { attempt, tasks, from, found }).await;
+                keeper.step(&mut machine, Input::Deployed { attempt, tasks, from, going_on, found }).await;
             }
             Command::End(done) => {
                 let found = keeper.found().await;

@@ -62,18 +62,18 @@ impl<E: Env> Driver<E> {
             }
             Output::SnapshotEnumerators(checkpoint) => self.snapshot_enumerators(checkpoint)?,
             Output::CallHooks(checkpoint) => self.call_hooks(checkpoint),
-            Output::Trigger { attempt, checkpoint, kind: _, full, tasks } => {
+            Output::Trigger { attempt: _, checkpoint, kind: _, full, tasks } => {
                 let request = self.savepoints.request(checkpoint).unwrap_or(self.checkpoint_request(full));
-                self.tell_tasks(attempt, &tasks, &TaskControl::Trigger(checkpoint, request));
+                self.tell_tasks(&tasks, &TaskControl::Trigger(checkpoint, request));
             }
             Output::WriteMetadata { attempt, checkpoint, kind, snapshots } => self.write_metadata(attempt, checkpoint, kind, &snapshots),
             Output::NotifyComplete { attempt, checkpoint } => {
-                self.tell_tasks(attempt, &BTreeSet::new(), &TaskControl::Completed(checkpoint));
+                self.tell_tasks(&BTreeSet::new(), &TaskControl::Completed(checkpoint));
                 self.observe(Moment::CompletionNotified, Some(attempt), Some(checkpoint), Detail::None);
                 self.tell_enumerators_completed(checkpoint)?;
             }
-            Output::NotifyAbort { attempt, checkpoint, latest_completed } => {
-                self.tell_tasks(attempt, &BTreeSet::new(), &TaskControl::Aborted { checkpoint, latest_completed });
+            Output::NotifyAbort { attempt: _, checkpoint, latest_completed } => {
+                self.tell_tasks(&BTreeSet::new(), &TaskControl::Aborted { checkpoint, latest_completed });
                 self.tell_enumerators_aborted(checkpoint)?;
             }
             Output::Discard(checkpoint) => {
@@ -137,6 +137,13 @@ impl<E: Env> Driver<E> {
                 for connection in self.connections.values() {
                     // As with `tell`.
                     let _ = connection.outgoing.send(ToWorker::Stop { attempt });
+                }
+            }
+            Output::StopTasks { attempt, tasks } => {
+                self.placement.retain(|task, _| !tasks.contains(task));
+                for connection in self.connections.values() {
+                    // As with `tell`.
+                    let _ = connection.outgoing.send(ToWorker::StopTasks { attempt, tasks: tasks.clone() });
                 }
             }
             Output::Triggered { checkpoint, kind } => {
@@ -348,16 +355,22 @@ impl<E: Env> Driver<E> {
             let restore = restored.then(|| restores.remove(task).unwrap_or_default());
             by_worker.entry(*worker).or_default().push((*task, restore));
         }
-        if self.settings.plan.local_recovery {
+        let whole = placement.len() == self.settings.plan.tasks.len();
+        let local = self.settings.plan.local_recovery;
+        if local && whole {
             for worker in self.latest.keys() {
                 let tasks = by_worker.get(worker).into_iter().flatten().map(|(task, _)| *task).collect();
                 self.tell(*worker, ToWorker::Local { attempt, from, tasks });
             }
         }
         for (worker, tasks) in by_worker {
-            self.tell(worker, ToWorker::Deploy { attempt, tasks, placement: addresses.clone() });
+            let placement = addresses.clone();
+            self.tell(worker, match whole {
+                true => ToWorker::Deploy { attempt, tasks, placement },
+                false => ToWorker::DeployBeside { attempt, tasks, placement, from: from.filter(|_| local) },
+            });
         }
-        self.placement = placement.clone();
+        self.placement.extend(placement.iter().map(|(task, worker)| (*task, (*worker, attempt))));
     }
 }
 

@@ -177,6 +177,7 @@ pub async fn run<E: Env>(
         connections: BTreeMap::new(),
         latest: BTreeMap::new(),
         placement: BTreeMap::new(),
+        makers: BTreeMap::new(),
         led: false,
         progress: progress.unwrap_or_else(|| watch::Sender::new(Progress::default())),
         sweeping: 0,
@@ -264,6 +265,8 @@ struct Driver<E: Env> {
     latest: BTreeMap<WorkerId, Incarnation>,
     /// Where each task was told to start, and as which attempt.
     placement: BTreeMap<TaskId, (WorkerId, AttemptId)>,
+    /// Of the checkpoints that tasks of several attempts took: in which each did.
+    makers: BTreeMap<CheckpointId, BTreeMap<TaskId, AttemptId>>,
     led: bool,
     progress: watch::Sender<Progress>,
     sweeping: u32,

@@ -142,8 +142,8 @@ pub struct Taking<'a, E: Env> {
     pub overtaking: bool,
     /// What keyed state is kept in.
     pub backend: &'a StateBackend,
-    /// Second copies on this worker's disk, and what the tasks begin from.
-    pub local: Option<(&'a LocalState<E>, Option<Taken>)>,
+    /// Second copies on this worker's disk, and what each task begins from.
+    pub local: Option<(&'a LocalState<E>, &'a BTreeMap<TaskId, Option<Taken>>)>,
 }
 
 /// What a worker is told to start.
@@ -265,7 +265,7 @@ impl<E: Env> Deployment<E> {
                 streams: streams.clone(),
                 inputs,
                 outputs,
-                local: taking.local.map(|(local, from)| local.of(task, attempt, from)),
+                local: taking.local.map(|(local, from)| local.of(task, attempt, from.get(&task).copied().flatten())),
                 restore,
                 control,
                 events,

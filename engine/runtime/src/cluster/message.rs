@@ -172,8 +172,15 @@ pub enum ToWorker {
         tasks: Vec<(TaskId, Option<TaskRestore>)>,
         /// Where all that start are: they are whole regions, so nobody else matters to them.
         placement: BTreeMap<TaskId, SocketAddr>,
-        /// What they begin from, where workers keep copies.
-        from: Option<Taken>,
+        /// Of which snapshot there may be a copy of what each begins from, where workers keep copies.
+        from: BTreeMap<TaskId, Option<Taken>>,
+    },
+    /// As `Local`, where what the job begins from was taken by tasks of several attempts.
+    LocalEach {
+        /// As which attempt.
+        attempt: AttemptId,
+        /// The tasks that this worker gets, and what each begins from.
+        tasks: BTreeMap<TaskId, Option<Taken>>,
     },
 }
 

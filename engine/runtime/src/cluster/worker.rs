@@ -15,7 +15,7 @@ use crate::storage::{CheckpointStorage, SmallState};
 use crate::task::{ReaderReport, StateBackend, TaskReport};
 use cofferdam_protocol::local::Taken;
 use cofferdam_protocol::{AttemptId, Epoch, Mode, TaskId, WorkerId};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -168,7 +168,7 @@ impl<E: Env> Session<'_, E> {
             }
         });
         let mut deployments = Deployments::new(self.plane.clone());
-        let mut begins_from = None;
+        let mut begins_from = BTreeMap::new();
         let mut records = 0;
         loop {
             tokio::select! {
@@ -251,21 +251,16 @@ impl<E: Env> Session<'_, E> {
         &self,
         message: ToWorker,
         deployments: &mut Deployments<E>,
-        begins_from: &mut Option<Taken>,
+        begins_from: &mut BTreeMap<TaskId, Option<Taken>>,
         reports: &mpsc::UnboundedSender<(TaskId, AttemptId, TaskReport)>,
         outbox: &mpsc::UnboundedSender<ToCoordinator>,
     ) {
         match message {
             ToWorker::Welcome { .. } | ToWorker::Refused { .. } | ToWorker::Heartbeat | ToWorker::Shutdown => {}
             ToWorker::Local { attempt, from, tasks } => {
-                let news = deployments.newest().is_none_or(|running| running < attempt);
-                if let Some(local) = self.local.filter(|_| news) {
-                    // What still runs would go on writing.
-                    deployments.stop_all();
-                    *begins_from = from;
-                    local.deployed(attempt, tasks, from, BTreeSet::new());
-                }
+                self.begin_from(attempt, tasks.into_iter().map(|task| (task, from)).collect(), deployments, begins_from);
             }
+            ToWorker::LocalEach { attempt, tasks } => self.begin_from(attempt, tasks, deployments, begins_from),
             ToWorker::Deploy { attempt, tasks, placement } => {
                 if deployments.newest().is_some_and(|running| running >= attempt) {
                     sometimes!(self.env, seldom "cluster/deployed-twice");
@@ -276,7 +271,7 @@ impl<E: Env> Session<'_, E> {
                 deployments.stop_all();
                 observe(self.env, self.settings.worker, Some(attempt), Moment::TasksStarting, Detail::Count(tasks.len() as u64));
                 let assignment = Assignment { attempt, tasks, placement, others_go_on: false };
-                self.start(assignment, *begins_from, deployments, reports);
+                self.start(assignment, begins_from, deployments, reports);
             }
             ToWorker::DeployBeside { attempt, tasks, placement, from } => {
                 if deployments.newest().is_some_and(|running| running >= attempt) {
@@ -292,10 +287,10 @@ impl<E: Env> Session<'_, E> {
                 let going_on = deployments.tasks();
                 sometimes!(self.env, !going_on.is_empty(), "cluster/region-starts-beside-others");
                 if let Some(local) = self.local {
-                    local.deployed(attempt, starting, from, going_on);
+                    local.deployed(attempt, from.clone(), going_on);
                 }
                 let assignment = Assignment { attempt, tasks, placement, others_go_on: !deployments.tasks().is_empty() };
-                self.start(assignment, from, deployments, reports);
+                self.start(assignment, &from, deployments, reports);
             }
             ToWorker::Control { attempt, tasks, control } => {
                 if let Some(running) = deployments.of(attempt) {
@@ -330,10 +325,27 @@ impl<E: Env> Session<'_, E> {
         }
     }
 
+    /// Tells what copies are of use from here on.
+    fn begin_from(
+        &self,
+        attempt: AttemptId,
+        tasks: BTreeMap<TaskId, Option<Taken>>,
+        deployments: &mut Deployments<E>,
+        begins_from: &mut BTreeMap<TaskId, Option<Taken>>,
+    ) {
+        let news = deployments.newest().is_none_or(|running| running < attempt);
+        if let Some(local) = self.local.filter(|_| news) {
+            // What still runs would go on writing.
+            deployments.stop_all();
+            begins_from.clone_from(&tasks);
+            local.deployed(attempt, tasks, BTreeSet::new());
+        }
+    }
+
     fn start(
         &self,
         assignment: Assignment,
-        from: Option<Taken>,
+        from: &BTreeMap<TaskId, Option<Taken>>,
         deployments: &mut Deployments<E>,
         reports: &mpsc::UnboundedSender<(TaskId, AttemptId, TaskReport)>,
     ) {

@@ -7,6 +7,7 @@ use crate::env::Env;
 use crate::job::JobGraph;
 use crate::observe::{Actor, Detail, Event, Moment};
 use crate::record::{Alignment, SnapshotRequest};
+use crate::sometimes;
 use crate::storage::{CheckpointStore, StorageError};
 use crate::task::TaskControl;
 use cofferdam_protocol::coordinator::{FailureKind, Input, Kind, Origin, Output, RestorePoint, Status};
@@ -254,6 +255,7 @@ impl<E: Env> Driver<E> {
     fn write_metadata(&mut self, attempt: AttemptId, checkpoint: CheckpointId, kind: Kind, snapshots: &BTreeMap<TaskId, TaskSnapshot>) {
         self.unanswered.insert(checkpoint);
         self.observe(Moment::AllAcked, Some(attempt), Some(checkpoint), Detail::None);
+        self.remember_makers(attempt, checkpoint);
         let savepoint = self.savepoints.folder(checkpoint);
         let kind = match kind {
             Kind::Requested | Kind::Periodic => SnapshotKind::Checkpoint,
@@ -294,8 +296,20 @@ impl<E: Env> Driver<E> {
         });
     }
 
+    /// Where regions were restarted, tasks of several attempts take a checkpoint, and copies have their maker's.
+    fn remember_makers(&mut self, attempt: AttemptId, checkpoint: CheckpointId) {
+        let completed = self.machine.completed();
+        self.makers.retain(|checkpoint, _| completed.contains(checkpoint) || Some(checkpoint) > completed.last());
+        if self.placement.values().any(|(_, deployed)| *deployed != attempt) {
+            self.makers.insert(checkpoint, self.placement.iter().map(|(task, (_, deployed))| (*task, *deployed)).collect());
+        }
+    }
+
     fn plan_deployment(&mut self, attempt: AttemptId, from: Option<RestorePoint>, placement: BTreeMap<TaskId, WorkerId>) {
-        self.observe(Moment::Deploying, Some(attempt), from.as_ref().map(RestorePoint::checkpoint), Detail::None);
+        let in_part = placement.len() < self.settings.plan.tasks.len();
+        sometimes!(self.env, in_part, "cluster/region-deployed");
+        let detail = if in_part { Detail::Count(placement.len() as u64) } else { Detail::None };
+        self.observe(Moment::Deploying, Some(attempt), from.as_ref().map(RestorePoint::checkpoint), detail);
         if from.is_some() {
             self.progress.send_modify(|progress| progress.statistics.restored += 1);
         }
@@ -359,18 +373,32 @@ impl<E: Env> Driver<E> {
         let local = self.settings.plan.local_recovery;
         if local && whole {
             for worker in self.latest.keys() {
-                let tasks = by_worker.get(worker).into_iter().flatten().map(|(task, _)| *task).collect();
-                self.tell(*worker, ToWorker::Local { attempt, from, tasks });
+                let tasks = by_worker.get(worker).into_iter().flatten().map(|(task, _)| *task);
+                let each = from.filter(|from| self.makers.contains_key(&from.checkpoint));
+                self.tell(*worker, match each {
+                    None => ToWorker::Local { attempt, from, tasks: tasks.collect() },
+                    Some(_) => ToWorker::LocalEach { attempt, tasks: self.copies_of(tasks, from) },
+                });
             }
         }
         for (worker, tasks) in by_worker {
             let placement = addresses.clone();
             self.tell(worker, match whole {
                 true => ToWorker::Deploy { attempt, tasks, placement },
-                false => ToWorker::DeployBeside { attempt, tasks, placement, from: from.filter(|_| local) },
+                false => {
+                    let from = self.copies_of(tasks.iter().map(|(task, _)| *task).filter(|_| local), from);
+                    ToWorker::DeployBeside { attempt, tasks, placement, from }
+                }
             });
         }
         self.placement.extend(placement.iter().map(|(task, worker)| (*task, (*worker, attempt))));
+    }
+
+    /// Which copy each task would begin from: that of the attempt in which it took its part.
+    fn copies_of(&self, tasks: impl Iterator<Item = TaskId>, from: Option<Taken>) -> BTreeMap<TaskId, Option<Taken>> {
+        let makers = from.and_then(|from| self.makers.get(&from.checkpoint));
+        let attempt = |task: TaskId, from: Taken| makers.and_then(|makers| makers.get(&task)).copied().unwrap_or(from.attempt);
+        tasks.map(|task| (task, from.map(|from| Taken { attempt: attempt(task, from), ..from }))).collect()
     }
 }
 

@@ -299,7 +299,8 @@ impl<S: Acknowledged> Coordinator<S> {
             Job::Deploying { starting } if attempt == self.attempt => {
                 let first = starting.first().expect("a deployment waits for some task");
                 let cause = format!("{} tasks did not start in time, {first} among them", starting.len());
-                self.tasks_failed(&starting.clone(), cause, FailureKind::Recoverable, out);
+                let starting = starting.clone();
+                self.tasks_failed(&starting, cause, FailureKind::Recoverable, out);
             }
             Job::Deploying { .. } | Job::Running | Job::TakingOver { .. } | Job::Waiting { .. } | Job::Failing { .. } => {
                 out.push(Output::Ignored("that attempt is not being deployed"));

@@ -26,20 +26,10 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 
-impl<S: Acknowledged> Coordinator<S> {
+impl<S> Coordinator<S> {
     /// The attempt that a task was deployed in. Of one that is down, the latest.
     pub fn attempt_of(&self, task: TaskId) -> AttemptId {
         self.older.get(&task).copied().unwrap_or(self.attempt)
-    }
-
-    /// Whether the task is in its place, and this is the life of it that is meant.
-    pub(super) fn goes_on(&self, attempt: AttemptId, task: TaskId) -> bool {
-        let live = match self.job {
-            Job::Waiting { .. } | Job::Deploying { .. } | Job::Running | Job::Committing { .. } => true,
-            Job::Failing { .. } | Job::Restarting => true,
-            Job::TakingOver { .. } | Job::Stopping(_) | Job::Ending | Job::Ended | Job::SteppedDown => false,
-        };
-        live && self.placement.contains_key(&task) && attempt == self.attempt_of(task)
     }
 
     /// Whether some regions are down and others go on.
@@ -49,6 +39,18 @@ impl<S: Acknowledged> Coordinator<S> {
             Job::TakingOver { .. } | Job::Deploying { .. } | Job::Running | Job::Committing { .. } => false,
             Job::Stopping(_) | Job::Ending | Job::Ended | Job::SteppedDown => false,
         }
+    }
+}
+
+impl<S: Acknowledged> Coordinator<S> {
+    /// Whether the task is in its place, and this is the life of it that is meant.
+    pub(super) fn goes_on(&self, attempt: AttemptId, task: TaskId) -> bool {
+        let live = match self.job {
+            Job::Waiting { .. } | Job::Deploying { .. } | Job::Running | Job::Committing { .. } => true,
+            Job::Failing { .. } | Job::Restarting => true,
+            Job::TakingOver { .. } | Job::Stopping(_) | Job::Ending | Job::Ended | Job::SteppedDown => false,
+        };
+        live && self.placement.contains_key(&task) && attempt == self.attempt_of(task)
     }
 
     /// The tasks that the latest deployment was of.

@@ -102,7 +102,8 @@ impl<E: Env> DataPlane<E> {
             return;
         }
         if let Some(Expected { kind, into, receiver }) = expected {
-            if let Some(arrivals) = self.lock().attempts.get_mut(&hello.attempt) {
+            let mut expecting = self.lock();
+            if let Some(arrivals) = expecting.attempts.get_mut(&hello.attempt) {
                 // However it ends, the channel closes, and the task at its end notices.
                 let pump = kind.pump_in(stream, into);
                 let number = arrivals.pumps.spawn("channel in", async move {

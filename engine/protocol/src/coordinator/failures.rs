@@ -148,7 +148,9 @@ impl<S: Acknowledged> Coordinator<S> {
         let hits_others = self.is_down_in_part() && failed.iter().any(|task| self.placement.contains_key(task));
         match &mut self.job {
             Job::Deploying { .. } | Job::Running | Job::Committing { .. } => self.fail_as_decided(failed, cause, for_good, out),
-            Job::Failing { .. } | Job::Restarting | Job::Waiting { .. } if hits_others => self.fail_as_decided(failed, cause, for_good, out),
+            Job::Failing { .. } | Job::Restarting | Job::Waiting { .. } if hits_others => {
+                self.fail_as_decided(failed, cause, for_good, out)
+            }
             Job::Failing { .. } if for_good && !self.placement.is_empty() => self.fail(cause, Verdict::Over, out),
             Job::Failing { cause: known, verdict, .. } if for_good => {
                 *known = cause;

@@ -361,7 +361,8 @@ impl World {
             assert!(self.job.attempt_of(*task) < attempt, "{task} goes on, and is of {attempt}");
             assert_eq!(self.deployed.get(task), Some(&self.job.attempt_of(*task)), "{task} goes on as what it was deployed as");
         }
-        let whole = |region: &BTreeSet<TaskId>| others.iter().all(|task| !region.contains(task)) || region.iter().all(|task| others.contains(task));
+        let whole =
+            |region: &BTreeSet<TaskId>| others.iter().all(|task| !region.contains(task)) || region.iter().all(|task| others.contains(task));
         assert!(self.plan.regions.iter().all(whole), "a region is deployed in part: {placement:?}");
         self.deployed.extend(placement.keys().map(|task| (*task, attempt)));
     }

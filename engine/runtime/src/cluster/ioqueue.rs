@@ -38,9 +38,4 @@ impl<E: Env> IoQueue<E> {
     pub fn abort(&mut self, number: u64) {
         self.running.remove(&number);
     }
-
-    /// Aborts all.
-    pub fn clear(&mut self) {
-        self.running.clear();
-    }
 }

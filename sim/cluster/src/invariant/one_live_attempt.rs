@@ -61,13 +61,11 @@ impl Invariant for OneLiveAttempt {
                     self.beside.insert((node, task), None);
                 }
             }
-            (Moment::Batch | Moment::SnapshotTaken | Moment::TaskRunning, Actor::Task(task)) => {
-                match self.current(node, task) {
-                    Some(current) if attempt == current => {}
-                    Some(current) => return Err(format!("{task} of {attempt} is at work on {node}, which runs {current}")),
-                    None => return Err(format!("{task} of {attempt} is at work on {node}, where it has stopped")),
-                }
-            }
+            (Moment::Batch | Moment::SnapshotTaken | Moment::TaskRunning, Actor::Task(task)) => match self.current(node, task) {
+                Some(current) if attempt == current => {}
+                Some(current) => return Err(format!("{task} of {attempt} is at work on {node}, which runs {current}")),
+                None => return Err(format!("{task} of {attempt} is at work on {node}, where it has stopped")),
+            },
             _ => {}
         }
         Ok(())

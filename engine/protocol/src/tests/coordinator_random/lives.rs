@@ -1,8 +1,8 @@
 //! Lives, drawn at random, and what must be true of all of them.
 
 use super::*;
-use crate::tests::coordinator::by_index;
 use crate::settings::RestartStrategy;
+use crate::tests::coordinator::by_index;
 use proptest::prelude::*;
 use std::time::Duration;
 

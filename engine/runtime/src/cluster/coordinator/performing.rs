@@ -375,21 +375,27 @@ impl<E: Env> Driver<E> {
             for worker in self.latest.keys() {
                 let tasks = by_worker.get(worker).into_iter().flatten().map(|(task, _)| *task);
                 let each = from.filter(|from| self.makers.contains_key(&from.checkpoint));
-                self.tell(*worker, match each {
-                    None => ToWorker::Local { attempt, from, tasks: tasks.collect() },
-                    Some(_) => ToWorker::LocalEach { attempt, tasks: self.copies_of(tasks, from) },
-                });
+                self.tell(
+                    *worker,
+                    match each {
+                        None => ToWorker::Local { attempt, from, tasks: tasks.collect() },
+                        Some(_) => ToWorker::LocalEach { attempt, tasks: self.copies_of(tasks, from) },
+                    },
+                );
             }
         }
         for (worker, tasks) in by_worker {
             let placement = addresses.clone();
-            self.tell(worker, match whole {
-                true => ToWorker::Deploy { attempt, tasks, placement },
-                false => {
-                    let from = self.copies_of(tasks.iter().map(|(task, _)| *task).filter(|_| local), from);
-                    ToWorker::DeployBeside { attempt, tasks, placement, from }
-                }
-            });
+            self.tell(
+                worker,
+                match whole {
+                    true => ToWorker::Deploy { attempt, tasks, placement },
+                    false => {
+                        let from = self.copies_of(tasks.iter().map(|(task, _)| *task).filter(|_| local), from);
+                        ToWorker::DeployBeside { attempt, tasks, placement, from }
+                    }
+                },
+            );
         }
         self.placement.extend(placement.iter().map(|(task, worker)| (*task, (*worker, attempt))));
     }

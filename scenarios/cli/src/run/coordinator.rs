@@ -148,6 +148,7 @@ impl Teller {
             completed: statistics.completed,
             failed: statistics.failed,
             restored: statistics.restored,
+            last_restore_ms: statistics.last_restore.map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
             restored_from: statistics.restored_from,
             failures: statistics.failures.iter().map(|(reason, count)| (statistics::name(*reason), *count)).collect(),
             checkpoints: changed.map(|(id, known)| Checkpoint::of(*id, known, self.origin_unix_ms)).collect(),

@@ -201,7 +201,11 @@ impl<E: Env> Driver<E> {
             }
             // Observed with its checkpoint when it is planned.
             Status::Deploying(_) => {}
-            Status::Running(attempt) => self.observe(Moment::JobRunning, Some(attempt), None, Detail::None),
+            Status::Running(attempt) => {
+                let now = self.env.now();
+                self.progress.send_modify(|progress| progress.statistics.running(now));
+                self.observe(Moment::JobRunning, Some(attempt), None, Detail::None);
+            }
             Status::Committing(attempt) => self.observe(Moment::JobCommitting, Some(attempt), None, Detail::None),
             Status::Stopping { attempt, checkpoint } => self.observe(Moment::JobStopping, Some(attempt), Some(checkpoint), Detail::None),
             Status::Failing { attempt, cause } => self.observe(Moment::JobFailing, Some(attempt), None, Detail::Text(cause)),
@@ -310,9 +314,8 @@ impl<E: Env> Driver<E> {
         sometimes!(self.env, in_part, "cluster/region-deployed");
         let detail = if in_part { Detail::Count(placement.len() as u64) } else { Detail::None };
         self.observe(Moment::Deploying, Some(attempt), from.as_ref().map(RestorePoint::checkpoint), detail);
-        if from.is_some() {
-            self.progress.send_modify(|progress| progress.statistics.restored += 1);
-        }
+        let (from_checkpoint, now) = (from.is_some(), self.env.now());
+        self.progress.send_modify(|progress| progress.statistics.deployed(from_checkpoint, now));
         let (env, store, graph) = (self.env.clone(), self.store.clone(), self.graph.clone());
         let (unclaimed, may_be_drained) = (self.settings.unclaimed, self.settings.allow_drained);
         self.ask("plan", async move {

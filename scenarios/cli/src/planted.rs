@@ -4,12 +4,14 @@
 //! * [`together`]: many bugs in one build, each behind a switch ([`switches`]); one that needs a build of its own gets it.
 //! * [`search`]: explorations and tests.
 //! * [`exploring`]: what exploration alone finds.
+//! * [`survival`]: how many are caught in how much time, by what kind of search.
 //! * [`manifest`]: which bugs there are.
 //! * [`workspace`]: the copy, the patch, the build.
 
 mod exploring;
 mod manifest;
 mod search;
+mod survival;
 mod switches;
 mod together;
 mod workspace;
@@ -98,6 +100,9 @@ pub fn planted(arguments: &PlantedArguments) -> Result<Outcome, Failure> {
     let manifest = Manifest::read(&workspace.manifest())?;
     if arguments.explore {
         return exploring::explore(&workspace, &manifest, arguments);
+    }
+    if arguments.survival {
+        return survival::survival(&workspace, &manifest, arguments);
     }
     let selected = manifest.select(&arguments.ids)?;
     // For one bug, its own build is as fast, and closer to what the patch says.

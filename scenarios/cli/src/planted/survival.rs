@@ -35,12 +35,14 @@ const SEEDS: u64 = 1 << 40;
 /// # Errors
 /// There is no such bug, no workspace to plant it in, or the drawing cannot be written.
 pub fn survival(workspace: &Workspace, manifest: &Manifest, arguments: &PlantedArguments) -> Result<Outcome, Failure> {
-    let mut selected = manifest.select(&arguments.ids)?;
-    selected.retain(|planted| matches!(planted.search(), Search::Sweep));
-    let switched = together::plant(workspace, &selected, Product::Binary)?;
-    let numbered: Vec<(usize, &Planted)> = selected.iter().enumerate().map(|(at, planted)| (at + 1, *planted)).collect();
-    let mut bugs: Vec<(usize, &Planted)> = numbered.into_iter().filter(|(number, _)| switched.contains(number)).collect();
-    console::note(format_args!("{} bugs are searched, {} need builds of their own and are left out", bugs.len(), selected.len() - bugs.len()));
+    let (all, selected) = (manifest.select(&[])?, manifest.select(&arguments.ids)?);
+    // All of them, as always: what is built for one selection serves any other.
+    let switched = together::plant(workspace, &all, Product::Binary)?;
+    let is_selected = |planted: &Planted| selected.iter().any(|selected| selected.id == planted.id);
+    let swept = all.iter().enumerate().map(|(at, planted)| (at + 1, *planted));
+    let swept = swept.filter(|(_, planted)| is_selected(planted) && matches!(planted.search(), Search::Sweep));
+    let (mut bugs, alone): (Vec<(usize, &Planted)>, Vec<_>) = swept.partition(|(number, _)| switched.contains(number));
+    console::note(format_args!("{} bugs are searched, {} need builds of their own and are left out", bugs.len(), alone.len()));
     // The first of them is taken from the end.
     bugs.reverse();
     let jobs = match arguments.jobs {

@@ -86,11 +86,11 @@ fn add(
 fn texts(workspace: &Workspace, files: &BTreeMap<PathBuf, Switched>) -> Result<BTreeMap<PathBuf, String>, Failure> {
     let mut roots = BTreeSet::new();
     for (path, _) in files.iter().filter(|(_, file)| !file.is_empty()) {
-        let sources = path.ancestors().map(|folder| folder.join("src"));
+        let mut sources = path.ancestors().map(|folder| folder.join("src"));
         let root = |source: PathBuf| {
             ["lib.rs", "main.rs"].map(|name| source.join(name)).into_iter().find(|root| workspace.of(root).is_file())
         };
-        roots.extend(sources.filter_map(root).next());
+        roots.extend(sources.find_map(root));
     }
     let mut texts = BTreeMap::new();
     for path in files.keys().chain(&roots).collect::<BTreeSet<_>>() {

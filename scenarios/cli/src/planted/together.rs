@@ -87,9 +87,8 @@ fn texts(workspace: &Workspace, files: &BTreeMap<PathBuf, Switched>) -> Result<B
     let mut roots = BTreeSet::new();
     for (path, _) in files.iter().filter(|(_, file)| !file.is_empty()) {
         let mut sources = path.ancestors().map(|folder| folder.join("src"));
-        let root = |source: PathBuf| {
-            ["lib.rs", "main.rs"].map(|name| source.join(name)).into_iter().find(|root| workspace.of(root).is_file())
-        };
+        let root =
+            |source: PathBuf| ["lib.rs", "main.rs"].map(|name| source.join(name)).into_iter().find(|root| workspace.of(root).is_file());
         roots.extend(sources.find_map(root));
     }
     let mut texts = BTreeMap::new();

@@ -130,7 +130,7 @@ pub(crate) trait Tale: Sized + Into<Scenario> {
 pub fn all() -> Vec<Story> {
     let told = [told(), state::told(), local::told(), small_state::told(), windows::told(), transactions::told(), unaligned::told()];
     let more = [restore::told(), leftovers::told(), arrivals::told(), stop::told(), fault_world::told(), shapes::all(), event_time::told()];
-    told.into_iter().chain(more).flatten().collect()
+    told.into_iter().chain(more).chain([regions::told()]).flatten().collect()
 }
 
 macro_rules! stories {
@@ -154,6 +154,7 @@ mod event_time;
 mod fault_world;
 mod leftovers;
 mod local;
+mod regions;
 mod restore;
 mod shapes;
 mod small_state;

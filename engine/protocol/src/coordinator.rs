@@ -22,6 +22,7 @@
 //! * `completion`: metadata, then the journal, then everything that follows from being complete.
 //! * `journal`: one unanswered entry at a time, and what an unknown outcome means.
 //! * `failures`: which failed checkpoint counts, and which failed attempt is followed by another.
+//! * `regional`: some tasks restart while the others go on.
 //! * `retention`: which completed checkpoints stay, and whose files go.
 //! * `stopping`: the savepoint that a job stops with, from the request to the end.
 //! * `leftovers`: what nobody else would clean up after a coordinator that dies: savepoints, and a claimed snapshot.
@@ -36,6 +37,7 @@ mod lifecycle;
 mod message;
 mod pending;
 mod portrait;
+mod regional;
 mod retention;
 mod show;
 mod stopping;
@@ -80,6 +82,8 @@ pub struct Coordinator<S> {
     job: Job,
     status: Option<Status>,
     attempt: AttemptId,
+    /// Of the tasks that were deployed before the latest attempt and go on: in which one.
+    older: BTreeMap<TaskId, AttemptId>,
     workers: BTreeMap<WorkerId, Worker>,
     placement: BTreeMap<TaskId, WorkerId>,
     /// Where they were in the attempt before, in this reign.
@@ -134,6 +138,7 @@ impl<S: Acknowledged> Machine for Coordinator<S> {
             job: Job::TakingOver { cancelled: false },
             status: None,
             attempt: AttemptId { epoch, number: 0 },
+            older: BTreeMap::new(),
             workers: BTreeMap::new(),
             placement: BTreeMap::new(),
             previous: BTreeMap::new(),
@@ -271,7 +276,7 @@ impl<S: Acknowledged> Coordinator<S> {
         self.pending.get(&checkpoint).map(|pending| &pending.missing)
     }
 
-    /// Which task runs where; empty while no attempt runs.
+    /// Which task runs where. What is not in it is down.
     pub fn placement(&self) -> &BTreeMap<TaskId, WorkerId> {
         &self.placement
     }
@@ -328,6 +333,7 @@ impl<S: Acknowledged> Coordinator<S> {
         }
         self.check_ledger();
         self.check_job();
+        self.check_regions();
         self.check_leftovers();
         self.check_stopping();
     }

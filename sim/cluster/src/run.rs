@@ -505,6 +505,7 @@ impl Run {
             tasks: graph.tasks(),
             sources: graph.source_tasks(),
             committers: graph.committing_tasks(),
+            regions: graph.regions(cluster.failover),
             checkpoints: checkpoints.settings().validated().expect("a checked scenario has settings in range"),
             restart: self.scenario.restart.clone(),
             hooks: !graph.hooks.is_empty(),

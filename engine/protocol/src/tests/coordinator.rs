@@ -9,6 +9,7 @@ use crate::coordinator::{
 };
 use crate::ids::{AttemptId, CheckpointId, Epoch, Incarnation, TaskId, WorkerId};
 use crate::machine::Machine;
+use crate::regions::Regions;
 use crate::settings::{CheckpointSettings, RestartStrategy, Retention};
 use crate::snapshot::Acknowledged;
 use crate::timer::Timer;
@@ -47,6 +48,7 @@ pub fn plan(vertices: &[u32]) -> Plan {
         tasks: vertices.iter().enumerate().flat_map(tasks).collect(),
         sources: (0..vertices[0]).map(|subtask| TaskId::new(0, subtask)).collect(),
         committers: BTreeSet::new(),
+        regions: Regions::whole(),
         checkpoints: CheckpointSettings::default(),
         restart: RestartStrategy::FixedDelay { attempts: 3, delay: Duration::from_secs(1) },
         hooks: false,
@@ -57,6 +59,12 @@ pub fn plan(vertices: &[u32]) -> Plan {
         deploy_timeout: Duration::from_secs(30),
         stop_timeout: Duration::from_secs(20),
     }
+}
+
+/// All vertices in a row, without exchanges.
+pub fn by_index(tasks: &BTreeSet<TaskId>) -> Regions {
+    let onward = |task: &TaskId| (*task, TaskId::new(task.vertex.0 + 1, task.subtask.0));
+    Regions::of(tasks, tasks.iter().map(onward).filter(|(_, to)| tasks.contains(to)))
 }
 
 impl Talk {
@@ -148,9 +156,9 @@ impl Talk {
 
     /// Location, trigger and all acknowledgements.
     fn gather(&mut self, checkpoint: CheckpointId) -> Vec<Output<Part>> {
-        let attempt = self.now().attempt();
         let mut outputs = self.step(Input::LocationReady(checkpoint));
         for task in self.now().plan().tasks.clone() {
+            let attempt = self.now().attempt_of(task);
             outputs.extend(self.step(Input::Acknowledged { attempt, checkpoint, task, snapshot: Part::default() }));
         }
         outputs
@@ -330,6 +338,7 @@ fn job(words: &[&str]) -> (Plan, Journal) {
                 (built.tasks, built.sources) = (tasks, sources);
             }
             "committers" => built.committers = value.split(',').map(task).collect(),
+            "regions" => built.regions = by_index(&built.tasks),
             "local-recovery" => built.local_recovery = value == "yes",
             "enumerators" => built.enumerators = value == "yes",
             "hooks" => built.hooks = value == "yes",

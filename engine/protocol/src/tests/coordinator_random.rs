@@ -5,7 +5,7 @@ use crate::coordinator::{
     ClaimMode, Coordinator, Ended, FailureKind, FailureReason, Input, Journal, Kind, Origin, Output, Plan, RequestNumber, RestorePoint,
     Standing, Status, StoppedWith, Written,
 };
-use crate::ids::{CheckpointId, Incarnation, TaskId, WorkerId};
+use crate::ids::{AttemptId, CheckpointId, Incarnation, TaskId, WorkerId};
 use crate::machine::Machine;
 use crate::segments::{Merging, Segments};
 use crate::snapshot::{Segment, SharedFile};
@@ -52,6 +52,9 @@ struct World {
     merging: Option<BTreeMap<TaskId, Segments>>,
     deleted: BTreeSet<String>,
     uploads: u64,
+    /// As what each task was deployed last, and how often some were while others went on.
+    deployed: BTreeMap<TaskId, AttemptId>,
+    regional: usize,
 }
 
 /// A task's store: it gets a file with each checkpoint and drops one of four. Each is uploaded once, or again from a wasteful file.
@@ -106,6 +109,8 @@ impl World {
             merging: merging.then(BTreeMap::new),
             deleted: BTreeSet::new(),
             uploads: 0,
+            deployed: BTreeMap::new(),
+            regional: 0,
         };
         world.perform(out);
         world
@@ -113,17 +118,17 @@ impl World {
 
     fn step(&mut self, input: Input<Part>) {
         if let Input::Acknowledged { attempt, checkpoint, task, .. } = &input {
-            if *attempt == self.job.attempt() && self.job.missing(*checkpoint).is_some() {
+            if *attempt == self.job.attempt_of(*task) && self.job.missing(*checkpoint).is_some() {
                 self.acked.entry(*checkpoint).or_default().insert(*task);
             }
         }
         if let Input::Committed { attempt, checkpoint, task } = &input {
-            if *attempt == self.job.attempt() {
+            if *attempt == self.job.attempt_of(*task) {
                 self.published.insert(*task, *checkpoint);
             }
         }
         if let Input::TaskDrained { attempt, task } = &input {
-            if *attempt == self.job.attempt() {
+            if *attempt == self.job.attempt_of(*task) {
                 self.drained.insert(*task);
             }
         }
@@ -191,12 +196,14 @@ impl World {
                     }
                     self.answers.push(Input::SavepointSettled(checkpoint));
                 }
-                Output::Trigger { attempt, checkpoint, tasks, kind, .. } => {
+                Output::Trigger { checkpoint, tasks, kind, .. } => {
                     assert_eq!(tasks, self.plan.sources, "all sources are triggered");
                     assert!(!self.may_have_stopped(), "a job that may have stopped takes no checkpoint");
                     let drains = self.plan.tasks.iter().filter(|_| kind.drains());
-                    self.answers.extend(drains.map(|&task| Input::TaskDrained { attempt, task }));
+                    let drained = drains.map(|&task| Input::TaskDrained { attempt: self.job.attempt_of(task), task });
+                    self.answers.extend(drained);
                     for task in self.plan.tasks.clone() {
+                        let attempt = self.job.attempt_of(task);
                         let snapshot = self.take_snapshot(checkpoint, task);
                         self.answers.push(Input::Acknowledged { attempt, checkpoint, task, snapshot });
                     }
@@ -265,8 +272,10 @@ impl World {
                         assert!(self.truth.completed.contains(&checkpoint), "{checkpoint} is complete without being durable");
                     }
                 }
-                Output::NotifyComplete { attempt, checkpoint } => {
-                    self.answers.extend(self.plan.committers.iter().map(|&task| Input::Committed { attempt, checkpoint, task }));
+                Output::NotifyComplete { checkpoint, .. } => {
+                    let told = self.plan.committers.iter().filter(|task| self.job.placement().contains_key(*task));
+                    let committed = told.map(|&task| Input::Committed { attempt: self.job.attempt_of(task), checkpoint, task });
+                    self.answers.extend(committed);
                     let with = stopped(&self.truth).map(|with| with.checkpoint);
                     let durable = self.truth.completed.contains(&checkpoint) || with == Some(checkpoint);
                     assert!(durable, "{checkpoint} is committed without being durable");
@@ -288,14 +297,15 @@ impl World {
                 }
                 Output::Deploy { attempt, restore, placement } => {
                     assert!(!self.may_have_stopped(), "a job that may have stopped is deployed");
-                    self.drained.clear();
+                    self.drained.retain(|task| !placement.contains_key(task));
+                    self.assert_others_go_on(attempt, &placement);
                     let of = |entry: &Journal| {
                         let own = entry.completed.last().copied().map(RestorePoint::Own);
                         own.or_else(|| entry.origin.clone().map(RestorePoint::Origin))
                     };
                     assert_eq!(restore, of(&self.truth), "the newest durable one is restored");
                     let restored_from = restore.as_ref().map(RestorePoint::checkpoint);
-                    for &task in &self.plan.tasks {
+                    for &task in placement.keys() {
                         let store = restored_from.and_then(|from| self.parts.get(&(from, task)).cloned()).unwrap_or_default();
                         self.stores.insert(task, store);
                         if let Some(RestorePoint::Origin(Origin { claim: ClaimMode::Claim, .. })) = &restore {
@@ -303,7 +313,7 @@ impl World {
                             self.stores.entry(task).or_default().insert(0, foreign(task));
                         }
                     }
-                    self.merging.iter_mut().for_each(BTreeMap::clear);
+                    self.merging.iter_mut().for_each(|merging| merging.retain(|task, _| !placement.contains_key(task)));
                     assert!(restored_from >= self.committed, "what was committed is not done again");
                     let next = self.in_flight.as_ref().map_or(restore.clone(), of);
                     assert_eq!(next, restore, "no entry under way changes what is restored");
@@ -311,6 +321,13 @@ impl World {
                     self.answers.extend(placement.into_keys().map(|task| Input::TaskRunning { attempt, task }));
                 }
                 Output::Stop { attempt } => {
+                    let stopped = |&worker: &WorkerId| Input::WorkerStopped { attempt, worker };
+                    self.answers.extend(self.lives.keys().map(stopped));
+                }
+                Output::StopTasks { attempt, tasks } => {
+                    let left = self.job.placement().keys().find(|task| tasks.contains(task));
+                    assert_eq!(left, None, "it stops, and has a place");
+                    assert!(!self.job.placement().is_empty(), "others go on");
                     let stopped = |&worker: &WorkerId| Input::WorkerStopped { attempt, worker };
                     self.answers.extend(self.lives.keys().map(stopped));
                 }
@@ -334,6 +351,20 @@ impl World {
                 Output::SteppedDown => panic!("nobody else has taken over"),
             }
         }
+    }
+
+    /// What is deployed is all of the job, or whole regions of it; the rest is where it was, as it was.
+    fn assert_others_go_on(&mut self, attempt: AttemptId, placement: &BTreeMap<TaskId, WorkerId>) {
+        let others: Vec<TaskId> = self.plan.tasks.iter().filter(|task| !placement.contains_key(task)).copied().collect();
+        self.regional += usize::from(!others.is_empty());
+        for task in &others {
+            assert!(self.job.attempt_of(*task) < attempt, "{task} goes on, and is of {attempt}");
+            assert_eq!(self.deployed.get(task), Some(&self.job.attempt_of(*task)), "{task} goes on as what it was deployed as");
+        }
+        let whole =
+            |region: &BTreeSet<TaskId>| others.iter().all(|task| !region.contains(task)) || region.iter().all(|task| others.contains(task));
+        assert!(self.plan.regions.iter().all(whole), "a region is deployed in part: {placement:?}");
+        self.deployed.extend(placement.keys().map(|task| (*task, attempt)));
     }
 
     /// The journal says so, or may say so.
@@ -462,7 +493,8 @@ impl World {
     /// One thing happens.
     fn happen(&mut self, what: u8, pick: u8) {
         let (at, odd) = (pick as usize, pick % 2 == 1);
-        let (attempt, task) = (self.job.attempt(), TaskId::new(u32::from(pick % 2), u32::from(pick / 2 % 2)));
+        let task = TaskId::new(u32::from(pick % 2), u32::from(pick / 2 % 2));
+        let attempt = if what == 21 { self.job.attempt() } else { self.job.attempt_of(task) };
         match what {
             0 => {
                 if let Some(answer) = self.take_answer(at) {

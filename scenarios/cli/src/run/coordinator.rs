@@ -13,7 +13,7 @@ use cofferdam_engine::env::Env;
 use cofferdam_engine::storage::CheckpointStore;
 use cofferdam_protocol::coordinator::{ClaimMode, Ended, Origin, Plan};
 use cofferdam_protocol::restore::UnclaimedState;
-use cofferdam_protocol::{CheckpointId, CheckpointSettings, RestartStrategy};
+use cofferdam_protocol::{CheckpointId, CheckpointSettings, FailoverStrategy, RestartStrategy};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -52,6 +52,7 @@ pub fn process(arguments: &CoordinatorArguments) -> Result<Outcome, Failure> {
         tasks: graph.tasks(),
         sources: graph.source_tasks(),
         committers: graph.committing_tasks(),
+        regions: graph.regions(FailoverStrategy::default()),
         checkpoints: arguments.job.overtaking.settings(checkpoints).validated()?,
         restart: RESTART,
         hooks: !graph.hooks.is_empty(),

@@ -1,9 +1,10 @@
-//! A checkpoint is complete only after every subtask's part was durable, as the subtasks themselves saw it, in one attempt.
+//! A checkpoint is complete only after every subtask's part was durable, as the subtasks themselves saw it, in one attempt, or each in
+//! the attempt that it was started in last by the coordinator that says so.
 
 use super::Invariant;
 use crate::world::NodeIndex;
 use cofferdam_engine::observe::{Actor, Event, Moment};
-use cofferdam_protocol::{AttemptId, CheckpointId, TaskId};
+use cofferdam_protocol::{AttemptId, CheckpointId, Epoch, TaskId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -11,13 +12,23 @@ use std::time::Duration;
 pub struct AcksBeforeComplete {
     tasks: BTreeSet<TaskId>,
     durable: BTreeMap<CheckpointId, BTreeMap<AttemptId, BTreeSet<TaskId>>>,
+    /// By each coordinator.
+    started: BTreeMap<Epoch, BTreeMap<TaskId, AttemptId>>,
 }
 
 impl AcksBeforeComplete {
     /// `tasks` are all subtasks of the job.
     #[must_use]
     pub fn new(tasks: BTreeSet<TaskId>) -> Self {
-        Self { tasks, durable: BTreeMap::new() }
+        Self { tasks, durable: BTreeMap::new(), started: BTreeMap::new() }
+    }
+
+    /// Where regions were restarted, tasks that run together are of several attempts.
+    fn each_in_its_own(&self, by: Actor, durable: &BTreeMap<AttemptId, BTreeSet<TaskId>>) -> bool {
+        let Actor::Coordinator(epoch) = by else { return false };
+        let Some(started) = self.started.get(&epoch) else { return false };
+        let part = |task: &TaskId| started.get(task).and_then(|attempt| durable.get(attempt)).is_some_and(|durable| durable.contains(task));
+        self.tasks.iter().all(part)
     }
 }
 
@@ -27,6 +38,10 @@ impl Invariant for AcksBeforeComplete {
     }
 
     fn event(&mut self, _: Duration, _: NodeIndex, event: &Event) -> Result<(), String> {
+        if let (Moment::RestoreStarted, Actor::Task(task), Some(attempt)) = (event.moment, event.actor, event.attempt) {
+            let last = self.started.entry(attempt.epoch).or_default().entry(task).or_insert(attempt);
+            *last = attempt.max(*last);
+        }
         let Some(checkpoint) = event.checkpoint else { return Ok(()) };
         match (event.moment, event.actor, event.attempt) {
             (Moment::SnapshotDurable, Actor::Task(task), Some(attempt)) => {
@@ -35,7 +50,8 @@ impl Invariant for AcksBeforeComplete {
             }
             (Moment::AllAcked | Moment::CheckpointCompleted, ..) => {
                 let by_attempt = self.durable.get(&checkpoint);
-                if by_attempt.is_some_and(|attempts| attempts.values().any(|durable| *durable == self.tasks)) {
+                let in_one = |attempts: &BTreeMap<AttemptId, BTreeSet<TaskId>>| attempts.values().any(|durable| *durable == self.tasks);
+                if by_attempt.is_some_and(|attempts| in_one(attempts) || self.each_in_its_own(event.actor, attempts)) {
                     return Ok(());
                 }
                 let durable: BTreeSet<TaskId> = by_attempt.into_iter().flat_map(BTreeMap::values).flatten().copied().collect();

@@ -7,7 +7,7 @@ use cofferdam_protocol::coordinator::Journal;
 use cofferdam_protocol::coordinator::{Coordinator, Plan, Standing};
 use cofferdam_protocol::snapshot::TaskSnapshot;
 use cofferdam_protocol::subtask::{Input, Output, Participant};
-use cofferdam_protocol::{AttemptId, ChannelIndex, CheckpointId, CheckpointSettings, Epoch, Machine, RestartStrategy, TaskId};
+use cofferdam_protocol::{AttemptId, ChannelIndex, CheckpointId, CheckpointSettings, Epoch, Machine, Regions, RestartStrategy, TaskId};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -115,6 +115,7 @@ fn a_coordinator_begins_from_what_was_written_last() {
         tasks: BTreeSet::from([task()]),
         sources: BTreeSet::from([task()]),
         committers: BTreeSet::new(),
+        regions: Regions::whole(),
         checkpoints: CheckpointSettings::default(),
         restart: RestartStrategy::FixedDelay { attempts: 1, delay: second },
         hooks: false,

@@ -167,7 +167,7 @@ impl<E: Env> Driver<E> {
             match output {
                 gateway::Output::Deliver { subtask, number, event } => {
                     let task = TaskId { vertex, subtask };
-                    if let Some(worker) = self.placement.get(&task) {
+                    if let Some((worker, _)) = self.placement.get(&task) {
                         self.tell(*worker, ToWorker::Event { attempt, task, number, event });
                     }
                 }

@@ -7,6 +7,7 @@ use crate::env::Env;
 use crate::job::JobGraph;
 use crate::observe::{Actor, Detail, Event, Moment};
 use crate::record::{Alignment, SnapshotRequest};
+use crate::sometimes;
 use crate::storage::{CheckpointStore, StorageError};
 use crate::task::TaskControl;
 use cofferdam_protocol::coordinator::{FailureKind, Input, Kind, Origin, Output, RestorePoint, Status};
@@ -62,18 +63,18 @@ impl<E: Env> Driver<E> {
             }
             Output::SnapshotEnumerators(checkpoint) => self.snapshot_enumerators(checkpoint)?,
             Output::CallHooks(checkpoint) => self.call_hooks(checkpoint),
-            Output::Trigger { attempt, checkpoint, kind: _, full, tasks } => {
+            Output::Trigger { attempt: _, checkpoint, kind: _, full, tasks } => {
                 let request = self.savepoints.request(checkpoint).unwrap_or(self.checkpoint_request(full));
-                self.tell_tasks(attempt, &tasks, &TaskControl::Trigger(checkpoint, request));
+                self.tell_tasks(&tasks, &TaskControl::Trigger(checkpoint, request));
             }
             Output::WriteMetadata { attempt, checkpoint, kind, snapshots } => self.write_metadata(attempt, checkpoint, kind, &snapshots),
             Output::NotifyComplete { attempt, checkpoint } => {
-                self.tell_tasks(attempt, &BTreeSet::new(), &TaskControl::Completed(checkpoint));
+                self.tell_tasks(&BTreeSet::new(), &TaskControl::Completed(checkpoint));
                 self.observe(Moment::CompletionNotified, Some(attempt), Some(checkpoint), Detail::None);
                 self.tell_enumerators_completed(checkpoint)?;
             }
-            Output::NotifyAbort { attempt, checkpoint, latest_completed } => {
-                self.tell_tasks(attempt, &BTreeSet::new(), &TaskControl::Aborted { checkpoint, latest_completed });
+            Output::NotifyAbort { attempt: _, checkpoint, latest_completed } => {
+                self.tell_tasks(&BTreeSet::new(), &TaskControl::Aborted { checkpoint, latest_completed });
                 self.tell_enumerators_aborted(checkpoint)?;
             }
             Output::Discard(checkpoint) => {
@@ -137,6 +138,13 @@ impl<E: Env> Driver<E> {
                 for connection in self.connections.values() {
                     // As with `tell`.
                     let _ = connection.outgoing.send(ToWorker::Stop { attempt });
+                }
+            }
+            Output::StopTasks { attempt, tasks } => {
+                self.placement.retain(|task, _| !tasks.contains(task));
+                for connection in self.connections.values() {
+                    // As with `tell`.
+                    let _ = connection.outgoing.send(ToWorker::StopTasks { attempt, tasks: tasks.clone() });
                 }
             }
             Output::Triggered { checkpoint, kind } => {
@@ -251,6 +259,7 @@ impl<E: Env> Driver<E> {
     fn write_metadata(&mut self, attempt: AttemptId, checkpoint: CheckpointId, kind: Kind, snapshots: &BTreeMap<TaskId, TaskSnapshot>) {
         self.unanswered.insert(checkpoint);
         self.observe(Moment::AllAcked, Some(attempt), Some(checkpoint), Detail::None);
+        self.remember_makers(attempt, checkpoint);
         let savepoint = self.savepoints.folder(checkpoint);
         let kind = match kind {
             Kind::Requested | Kind::Periodic => SnapshotKind::Checkpoint,
@@ -291,8 +300,20 @@ impl<E: Env> Driver<E> {
         });
     }
 
+    /// Where regions were restarted, tasks of several attempts take a checkpoint, and copies have their maker's.
+    fn remember_makers(&mut self, attempt: AttemptId, checkpoint: CheckpointId) {
+        let completed = self.machine.completed();
+        self.makers.retain(|checkpoint, _| completed.contains(checkpoint) || Some(checkpoint) > completed.last());
+        if self.placement.values().any(|(_, deployed)| *deployed != attempt) {
+            self.makers.insert(checkpoint, self.placement.iter().map(|(task, (_, deployed))| (*task, *deployed)).collect());
+        }
+    }
+
     fn plan_deployment(&mut self, attempt: AttemptId, from: Option<RestorePoint>, placement: BTreeMap<TaskId, WorkerId>) {
-        self.observe(Moment::Deploying, Some(attempt), from.as_ref().map(RestorePoint::checkpoint), Detail::None);
+        let in_part = placement.len() < self.settings.plan.tasks.len();
+        sometimes!(self.env, in_part, "cluster/region-deployed");
+        let detail = if in_part { Detail::Count(placement.len() as u64) } else { Detail::None };
+        self.observe(Moment::Deploying, Some(attempt), from.as_ref().map(RestorePoint::checkpoint), detail);
         let (from_checkpoint, now) = (from.is_some(), self.env.now());
         self.progress.send_modify(|progress| progress.statistics.deployed(from_checkpoint, now));
         let (env, store, graph) = (self.env.clone(), self.store.clone(), self.graph.clone());
@@ -351,16 +372,42 @@ impl<E: Env> Driver<E> {
             let restore = restored.then(|| restores.remove(task).unwrap_or_default());
             by_worker.entry(*worker).or_default().push((*task, restore));
         }
-        if self.settings.plan.local_recovery {
+        let whole = placement.len() == self.settings.plan.tasks.len();
+        let local = self.settings.plan.local_recovery;
+        if local && whole {
             for worker in self.latest.keys() {
-                let tasks = by_worker.get(worker).into_iter().flatten().map(|(task, _)| *task).collect();
-                self.tell(*worker, ToWorker::Local { attempt, from, tasks });
+                let tasks = by_worker.get(worker).into_iter().flatten().map(|(task, _)| *task);
+                let each = from.filter(|from| self.makers.contains_key(&from.checkpoint));
+                self.tell(
+                    *worker,
+                    match each {
+                        None => ToWorker::Local { attempt, from, tasks: tasks.collect() },
+                        Some(_) => ToWorker::LocalEach { attempt, tasks: self.copies_of(tasks, from) },
+                    },
+                );
             }
         }
         for (worker, tasks) in by_worker {
-            self.tell(worker, ToWorker::Deploy { attempt, tasks, placement: addresses.clone() });
+            let placement = addresses.clone();
+            self.tell(
+                worker,
+                match whole {
+                    true => ToWorker::Deploy { attempt, tasks, placement },
+                    false => {
+                        let from = self.copies_of(tasks.iter().map(|(task, _)| *task).filter(|_| local), from);
+                        ToWorker::DeployBeside { attempt, tasks, placement, from }
+                    }
+                },
+            );
         }
-        self.placement = placement.clone();
+        self.placement.extend(placement.iter().map(|(task, worker)| (*task, (*worker, attempt))));
+    }
+
+    /// Which copy each task would begin from: that of the attempt in which it took its part.
+    fn copies_of(&self, tasks: impl Iterator<Item = TaskId>, from: Option<Taken>) -> BTreeMap<TaskId, Option<Taken>> {
+        let makers = from.and_then(|from| self.makers.get(&from.checkpoint));
+        let attempt = |task: TaskId, from: Taken| makers.and_then(|makers| makers.get(&task)).copied().unwrap_or(from.attempt);
+        tasks.map(|task| (task, from.map(|from| Taken { attempt: attempt(task, from), ..from }))).collect()
     }
 }
 

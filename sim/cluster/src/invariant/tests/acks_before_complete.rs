@@ -54,3 +54,16 @@ fn parts_of_another_checkpoint_are_red() {
     ];
     assert_red(invariant(), history, &["c2"]);
 }
+
+#[test]
+fn parts_of_the_attempts_that_run_together_are_accepted_and_of_others_are_red() {
+    let started = |of, number| task(WORKER, of, Moment::RestoreStarted).a(1, number);
+    let durable = |of, number| task(WORKER, of, Moment::SnapshotDurable).c(1).a(1, number);
+    let history = vec![started(FIRST, 1), started(SECOND, 1), started(SECOND, 2), durable(FIRST, 1), durable(SECOND, 2)];
+    let mut fine = history;
+    fine.push(coordinator(1, 1, Moment::AllAcked).c(1));
+    assert_accepted(invariant(), fine);
+    let mut stale = vec![started(FIRST, 1), started(SECOND, 1), started(FIRST, 2), durable(FIRST, 1), durable(SECOND, 2)];
+    stale.push(coordinator(1, 1, Moment::AllAcked).c(1));
+    assert_red(invariant(), stale, &["c1"]);
+}

@@ -23,8 +23,7 @@ pub(super) fn build<E: Env>(spec: &JobSpec, max: MaxParallelism, logs: &[Log], o
     };
     let job = Job::new("lanes", spec.parallelism, max);
     let parcels = log_settings(spec, &logs[0], None);
-    let parcels = job.source("parcels", move || LogSource::new(parcels.clone())).map(text).seal();
-    parcels.onward().sink("parcels-out", sink("parcels-out"));
+    job.source("parcels", move || LogSource::new(parcels.clone())).map(text).seal().onward().sink("parcels-out", sink("parcels-out"));
     if let Some(letters) = logs.get(1) {
         let letters = log_settings(spec, letters, None);
         job.source("letters", move || LogSource::new(letters.clone()))

@@ -17,6 +17,8 @@ pub struct NoUnreferencedFiles {
     retained: usize,
     coordinator: Option<Actor>,
     triggered: BTreeMap<CheckpointId, Duration>,
+    /// Savepoints that have no folder yet: the journal may have to name them first.
+    unlocated: BTreeSet<CheckpointId>,
     completed: BTreeSet<CheckpointId>,
     /// When the newest completed one began: since then the storage has worked.
     healthy_since: Duration,
@@ -30,7 +32,8 @@ impl NoUnreferencedFiles {
     pub fn new(checkpoints: &CheckpointSpec) -> Self {
         let retained = checkpoints.retained.max(1) as usize;
         let (triggered, due) = (BTreeMap::new(), BTreeMap::new());
-        Self { retained, coordinator: None, triggered, completed: BTreeSet::new(), healthy_since: Duration::ZERO, due }
+        let (unlocated, completed) = (BTreeSet::new(), BTreeSet::new());
+        Self { retained, coordinator: None, triggered, unlocated, completed, healthy_since: Duration::ZERO, due }
     }
 
     fn overdue(&self, at: Duration) -> Result<(), String> {
@@ -55,6 +58,7 @@ impl Invariant for NoUnreferencedFiles {
             // A new coordinator sweeps whatever its predecessors left.
             self.coordinator = Some(event.actor);
             self.triggered.clear();
+            self.unlocated.clear();
             self.completed.clear();
             self.healthy_since = Duration::ZERO;
             self.due.clear();
@@ -74,8 +78,18 @@ impl Invariant for NoUnreferencedFiles {
                 }
                 Ok(())
             }
+            (Moment::SavepointTriggered, Some(checkpoint)) => {
+                self.unlocated.insert(checkpoint);
+                Ok(())
+            }
+            (Moment::LocationReady, Some(checkpoint)) => {
+                self.unlocated.remove(&checkpoint);
+                Ok(())
+            }
             (Moment::CheckpointAborted, Some(checkpoint)) => {
-                self.due.insert(checkpoint, at);
+                if !self.unlocated.contains(&checkpoint) {
+                    self.due.insert(checkpoint, at);
+                }
                 Ok(())
             }
             (Moment::Discarding, Some(checkpoint)) => {

@@ -75,3 +75,17 @@ fn a_subsumed_one_that_nobody_deletes_is_red_at_the_end() {
     history.extend([discarding(600, 2), coordinator(8400, 1, Moment::JobEnded)]);
     assert_red(invariant(), history, &["c1", "300ms"]);
 }
+
+#[test]
+fn a_savepoint_that_fails_before_the_journal_names_it_has_no_files() {
+    let fails = |located: bool| {
+        let mut history = vec![coordinator(0, 1, Moment::SavepointTriggered).c(1)];
+        history.extend(located.then(|| coordinator(50, 1, Moment::LocationReady).c(1)));
+        history.push(coordinator(100, 1, Moment::CheckpointAborted).c(1));
+        history.extend(completed(200, 2));
+        history.push(triggered(20_000, 3));
+        history
+    };
+    assert_accepted(invariant(), fails(false));
+    assert_red(invariant(), fails(true), &["c1", "100ms"]);
+}

@@ -309,6 +309,10 @@ fn expand_in_rocksdb(seed: u64) -> Scenario {
         scenario.cluster.storage = StorageKind::FileSystem;
     }
     scenario.cluster.backend = BackendKind::RocksDb;
+    if let Some(resume) = &mut scenario.resume {
+        // It may begin from a savepoint in RocksDB's own format.
+        resume.backend = BackendKind::RocksDb;
+    }
     scenario.cluster.incremental = rng.gen_bool(0.8);
     scenario.cluster.hot_bytes = *[0, 2_000, 1 << 20].choose(rng).expect("there are three");
     scenario

@@ -16,7 +16,6 @@ use rand_chacha::ChaCha8Rng;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -71,9 +70,16 @@ impl SimEnv {
         }
         Err(io::ErrorKind::ConnectionAborted.into())
     }
+}
 
-    /// Of one type, so that what runs tasks is compiled once and not for every task that there is.
-    fn spawn_boxed(&self, name: &'static str, future: Pin<Box<dyn Future<Output = ()> + Send>>) -> SimTask {
+impl Env for SimEnv {
+    type Stream = SimStream;
+    type Listener = SimListener;
+    type Files = SimFiles;
+    type Objects = SimObjects;
+    type Task = SimTask;
+
+    fn spawn(&self, name: &'static str, future: impl Future<Output = ()> + Send + 'static) -> SimTask {
         // Destructors run after a crash, and start tasks that clean up: nobody is there to do so.
         if !self.is_alive() {
             return SimTask { abort: None };
@@ -88,18 +94,6 @@ impl SimEnv {
             return SimTask::new(&self.process.handle.spawn(guarded(self.process.world.clone(), who, begins_late)));
         }
         SimTask::new(&self.process.handle.spawn(guarded(self.process.world.clone(), who, future)))
-    }
-}
-
-impl Env for SimEnv {
-    type Stream = SimStream;
-    type Listener = SimListener;
-    type Files = SimFiles;
-    type Objects = SimObjects;
-    type Task = SimTask;
-
-    fn spawn(&self, name: &'static str, future: impl Future<Output = ()> + Send + 'static) -> SimTask {
-        self.spawn_boxed(name, Box::pin(future))
     }
 
     fn now(&self) -> Duration {

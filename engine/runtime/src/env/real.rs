@@ -6,7 +6,6 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::io::AsyncWriteExt;
@@ -67,8 +66,6 @@ impl Env for RealEnv {
 
     fn spawn(&self, _name: &'static str, future: impl Future<Output = ()> + Send + 'static) -> RealTask {
         // Destructors start tasks that clean up, and some run when the runtime is gone already.
-        // Of one type, so that what runs tasks is compiled once and not for every task that there is.
-        let future: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(future);
         RealTask(tokio::runtime::Handle::try_current().ok().map(|runtime| runtime.spawn(future)))
     }
 

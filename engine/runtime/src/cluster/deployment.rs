@@ -28,6 +28,9 @@ const RETRY: Duration = Duration::from_millis(50);
 /// What tasks say, with who and when.
 pub type Reports = mpsc::UnboundedSender<(TaskId, AttemptId, TaskReport)>;
 
+/// What each task would begin from, if its worker has a copy of that.
+pub type BeginsFrom = BTreeMap<TaskId, Option<Taken>>;
+
 struct Expected<E: Env> {
     kind: Arc<dyn EdgeType<E::Stream>>,
     into: AnyEnd,
@@ -144,7 +147,7 @@ pub struct Taking<'a, E: Env> {
     /// What keyed state is kept in.
     pub backend: &'a StateBackend,
     /// Second copies on this worker's disk, and what each task begins from.
-    pub local: Option<(&'a LocalState<E>, &'a BTreeMap<TaskId, Option<Taken>>)>,
+    pub local: Option<(&'a LocalState<E>, &'a BeginsFrom)>,
 }
 
 /// What a worker is told to start.

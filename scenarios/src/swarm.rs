@@ -54,6 +54,7 @@ fn expand(seed: u64) -> Scenario {
         backlog_bytes: 0,
         hook_fails_every: 0,
         schema: 1,
+        short_log_percent: 0,
         sink_us: 0,
         arrive_ms: 0,
     };
@@ -84,6 +85,7 @@ fn expand(seed: u64) -> Scenario {
         interval_during_backlog_ms: None,
         unaligned: false,
         aligned_timeout_ms: 0,
+        after_tasks_finish: true,
     };
     let network = NetworkSpec {
         latency_min_ms: latency_min_ms.max(1),
@@ -172,7 +174,17 @@ fn expand(seed: u64) -> Scenario {
         resume,
     };
     wider::widen(seed, &mut scenario);
+    end_early(seed, &mut scenario);
     scenario
+}
+
+/// Drawn from a stream of its own: what is drawn elsewhere stays what it is.
+fn end_early(seed: u64, scenario: &mut Scenario) {
+    let rng = &mut Streams::new(seed ^ 0x005e_ed0f_f141_54ed).stream(Concern::Swarm);
+    if rng.gen_bool(0.35) {
+        scenario.job.short_log_percent = rng.gen_range(1..=60);
+    }
+    scenario.checkpoints.after_tasks_finish = rng.gen_bool(0.85);
 }
 
 /// Apart from `swarm`, so that its runs stay what they are.

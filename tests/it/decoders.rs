@@ -5,7 +5,7 @@ use cofferdam_engine::codec;
 use cofferdam_protocol::block::{frame, BlockWriter, FileKind};
 use cofferdam_protocol::coordinator::Journal;
 use cofferdam_protocol::journal::JournalEntry;
-use cofferdam_protocol::metadata::{CheckpointMetadata, OperatorState, SnapshotKind, SubtaskState};
+use cofferdam_protocol::metadata::{CheckpointMetadata, Finished, OperatorState, SnapshotKind, SubtaskState};
 use cofferdam_protocol::snapshot::{InFlightHandle, KeyedHandle, Layout, Segment, SharedFile, StateLocation};
 use cofferdam_protocol::{AttemptId, CheckpointId, Epoch, KeyGroup, KeyGroupRange, MaxParallelism, SubtaskIndex};
 use proptest::prelude::*;
@@ -55,6 +55,7 @@ fn metadata() -> CheckpointMetadata {
                 (SubtaskIndex(1), part(3, 5, StateLocation::Inline(vec![1, 2, 3]), store)),
                 (SubtaskIndex(2), part(6, 7, whole, Layout::Blocks)),
             ]),
+            finished: Finished::Nobody,
         }],
     }
 }

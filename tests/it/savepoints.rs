@@ -3,7 +3,7 @@
 use crate::kill_for_real::{assert_same, figure, kill_nine, output, Launcher};
 use crate::{binary, text};
 use cofferdam_protocol::block::{BlockWriter, FileKind};
-use cofferdam_protocol::metadata::{CheckpointMetadata, OperatorState, SnapshotKind, SubtaskState};
+use cofferdam_protocol::metadata::{CheckpointMetadata, Finished, OperatorState, SnapshotKind, SubtaskState};
 use cofferdam_protocol::snapshot::{InFlightHandle, StateLocation};
 use cofferdam_protocol::{AttemptId, CheckpointId, MaxParallelism, SubtaskIndex};
 use serde_json::Value;
@@ -415,6 +415,7 @@ fn of_records_in_flight(job: &Path) -> PathBuf {
         max_parallelism: MaxParallelism::new(8).expect("between 1 and 32768"),
         states: Vec::new(),
         subtasks: BTreeMap::from([(SubtaskIndex(0), SubtaskState { in_flight, ..SubtaskState::default() })]),
+        finished: Finished::Nobody,
     };
     let metadata = CheckpointMetadata {
         job: "job".into(),

@@ -56,7 +56,7 @@ impl FileKind {
     pub const fn newest(self) -> u16 {
         match self {
             // Since 2: data in flight. Since 3: what operators have at the coordinator.
-            Self::Metadata => 3,
+            Self::Metadata => 4,
             // Since 2: what is begun and what is being deleted. Since 3: the savepoint that the job was stopped with.
             Self::Journal => 3,
             Self::State | Self::LocalCopy => VERSION,

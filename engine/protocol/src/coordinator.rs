@@ -23,12 +23,14 @@
 //! * `journal`: one unanswered entry at a time, and what an unknown outcome means.
 //! * `failures`: which failed checkpoint counts, and which failed attempt is followed by another.
 //! * `retention`: which completed checkpoints stay, and whose files go.
+//! * `finishing`: tasks that finish while others go on.
 //! * `stopping`: the savepoint that a job stops with, from the request to the end.
 //! * `leftovers`: what nobody else would clean up after a coordinator that dies: savepoints, and a claimed snapshot.
 
 mod admission;
 mod completion;
 mod failures;
+mod finishing;
 mod journal;
 mod kind;
 mod leftovers;
@@ -85,6 +87,8 @@ pub struct Coordinator<S> {
     /// Where they were in the attempt before, in this reign.
     previous: BTreeMap<TaskId, WorkerId>,
     drained: BTreeSet<TaskId>,
+    /// Those that have left, or were not started as they had before.
+    finished: BTreeSet<TaskId>,
     /// Sources that are behind what there is to read.
     behind: BTreeSet<TaskId>,
     backoff: Backoff,
@@ -138,6 +142,7 @@ impl<S: Acknowledged> Machine for Coordinator<S> {
             placement: BTreeMap::new(),
             previous: BTreeMap::new(),
             drained: BTreeSet::new(),
+            finished: BTreeSet::new(),
             behind: BTreeSet::new(),
             backoff: Backoff::default(),
             scheduler: Scheduler::default(),
@@ -175,6 +180,8 @@ impl<S: Acknowledged> Machine for Coordinator<S> {
             Input::TaskFailed { attempt, task, cause, kind } => self.task_failed(attempt, task, &cause, kind, out),
             Input::Deployed { attempt } => self.tasks_told(attempt, out),
             Input::TaskDrained { attempt, task } => self.task_drained(attempt, task, out),
+            Input::TaskFinished { attempt, task } => self.task_finished(attempt, task, out),
+            Input::FinishedBefore { attempt, tasks } => self.finished_before(attempt, tasks, out),
             Input::Committed { attempt, checkpoint, task } => self.task_committed(attempt, checkpoint, task, out),
             Input::WorkerStopped { attempt, worker } => self.worker_stopped(attempt, worker, out),
             Input::RestoreFailed { attempt, cause, kind } => self.restore_failed(attempt, cause, kind, out),
@@ -191,6 +198,7 @@ impl<S: Acknowledged> Machine for Coordinator<S> {
             Input::SharedListed(files) => self.shared_listed(files, out),
             Input::MetadataDurable(checkpoint) => self.metadata_durable(checkpoint, out),
             Input::MetadataFailed(checkpoint) => self.metadata_failed(checkpoint, out),
+            Input::PartsRefused(checkpoint) => self.parts_refused(checkpoint, out),
             Input::Discarded(checkpoint) => self.discarded(checkpoint, out),
             Input::SavepointSettled(checkpoint) => self.savepoint_settled(checkpoint, out),
             Input::OriginDiscarded => self.origin_discarded(out),
@@ -330,6 +338,7 @@ impl<S: Acknowledged> Coordinator<S> {
         self.check_job();
         self.check_leftovers();
         self.check_stopping();
+        self.check_finishing();
     }
 
     /// How many checkpoints the sources have not been told of yet.

@@ -4,6 +4,8 @@
 //! Never here: files (the runtime's storage), who restores what ([`restore`](crate::restore)).
 
 pub use at_coordinator::{EnumeratorState, HookState};
+pub use collect::CollectError;
+pub use finished::Finished;
 
 use crate::block::{frame_as, unframe_any, FileKind, VERSION};
 use crate::ids::{AttemptId, CheckpointId, Epoch, KeyGroup, SubtaskIndex, TaskId, VertexId};
@@ -33,6 +35,8 @@ pub struct OperatorShape {
     pub states: Vec<DeclaredState>,
     /// The edges into its chain, if it is the first of it.
     pub inputs: Vec<InputShape>,
+    /// Whether a subtask that has finished has nothing in its union lists, as all that they name is published.
+    pub publishes: bool,
 }
 
 /// An edge into a chain, as far as what is in flight on it is concerned.
@@ -117,8 +121,10 @@ pub struct OperatorState {
     pub max_parallelism: MaxParallelism,
     /// Its keyed states, by ascending name.
     pub states: Vec<StateShape>,
-    /// What each subtask put in; one that had nothing is here with empty state.
+    /// What each subtask put in; one that had nothing is here with empty state, one that had finished is not.
     pub subtasks: BTreeMap<SubtaskIndex, SubtaskState>,
+    /// Those that had finished.
+    pub finished: Finished,
 }
 
 /// The state of one subtask of one operator (Flink: `OperatorSubtaskState`).
@@ -154,6 +160,16 @@ pub enum Inconsistent {
         /// How many key groups there are.
         max_parallelism: MaxParallelism,
     },
+    /// There is state of a subtask that had finished, or it is said in two ways who had.
+    #[error("{uid}: of {parallelism} subtasks {finished} had finished, which does not fit the state that is there")]
+    Finished {
+        /// The operator.
+        uid: String,
+        /// Who is said to have finished.
+        finished: Finished,
+        /// How many there were.
+        parallelism: u32,
+    },
     /// There is state of a subtask that cannot have existed.
     #[error("{uid}: there is state of {subtask}, but there were {parallelism} subtasks")]
     SubtaskOutside {
@@ -164,50 +180,6 @@ pub enum Inconsistent {
         /// How many there were.
         parallelism: u32,
     },
-}
-
-/// Acknowledgements that do not make up a checkpoint. A bug of ours or a worker of another release: abort the checkpoint.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CollectError {
-    /// Two operators of the job have the same name.
-    #[error("two operators are called {uid}")]
-    DuplicateOperator {
-        /// The name.
-        uid: String,
-    },
-    /// A task of the job has not acknowledged.
-    #[error("{task} has not acknowledged")]
-    TaskMissing {
-        /// The task.
-        task: TaskId,
-    },
-    /// A task has acknowledged with state of an operator that is not in its chain, or twice with the same one.
-    #[error("{task} acknowledged with state of {uid}, which is not in its chain or was there before")]
-    UnexpectedState {
-        /// The task.
-        task: TaskId,
-        /// The operator.
-        uid: String,
-    },
-    /// Two subtasks of one operator run different programs.
-    #[error("{task} declares other states of {uid} than the subtasks before it")]
-    OtherStates {
-        /// The task.
-        task: TaskId,
-        /// The operator.
-        uid: String,
-    },
-    /// Barriers of a savepoint never overtake, so that it can be begun from at any parallelism (FLINK-18252).
-    #[error("{task} acknowledged a savepoint with records in flight to {uid}")]
-    InFlightInSavepoint {
-        /// The task.
-        task: TaskId,
-        /// The operator.
-        uid: String,
-    },
-    /// The parts contradict each other.
-    #[error(transparent)]
-    Inconsistent(#[from] Inconsistent),
 }
 
 impl SubtaskState {
@@ -244,6 +216,14 @@ impl OperatorState {
         if let Some((&subtask, _)) = self.subtasks.range(SubtaskIndex(self.parallelism)..).next() {
             return Err(Inconsistent::SubtaskOutside { uid: self.uid.clone(), subtask, parallelism: self.parallelism });
         }
+        if let Some(subtask) = self.finished.last().filter(|last| last.0 >= self.parallelism) {
+            return Err(Inconsistent::SubtaskOutside { uid: self.uid.clone(), subtask, parallelism: self.parallelism });
+        }
+        let twice = self.subtasks.keys().any(|subtask| self.finished.has(*subtask));
+        if twice || !self.finished.is_canonical(self.parallelism) {
+            let (uid, finished) = (self.uid.clone(), self.finished.clone());
+            return Err(Inconsistent::Finished { uid, finished, parallelism: self.parallelism });
+        }
         let max_parallelism = self.max_parallelism;
         let mut ranges = Vec::new();
         for handle in self.subtasks.values().flat_map(|state| &state.keyed) {
@@ -264,60 +244,6 @@ impl OperatorState {
 }
 
 impl CheckpointMetadata {
-    /// Puts the acknowledgements of all tasks together. Every operator of the job gets an entry, with or without state, so
-    /// that a restore can tell "had nothing" from "is missing".
-    ///
-    /// # Errors
-    /// If a task is missing, or a part does not belong to its task or contradicts another.
-    pub fn collect(
-        job: &str,
-        checkpoint: CheckpointId,
-        attempt: AttemptId,
-        kind: SnapshotKind,
-        shapes: &[OperatorShape],
-        snapshots: &BTreeMap<TaskId, TaskSnapshot>,
-    ) -> Result<Self, CollectError> {
-        let mut operators: BTreeMap<&str, (VertexId, OperatorState)> = BTreeMap::new();
-        for shape in shapes {
-            let mut subtasks = BTreeMap::new();
-            for subtask in (0..shape.parallelism).map(SubtaskIndex) {
-                let task = TaskId { vertex: shape.vertex, subtask };
-                if !snapshots.contains_key(&task) {
-                    return Err(CollectError::TaskMissing { task });
-                }
-                subtasks.insert(subtask, SubtaskState::default());
-            }
-            let OperatorShape { uid, parallelism, max_parallelism, vertex, states: _, inputs: _ } = shape.clone();
-            let state = OperatorState { uid, parallelism, max_parallelism, states: Vec::new(), subtasks };
-            if operators.insert(&shape.uid, (vertex, state)).is_some() {
-                return Err(CollectError::DuplicateOperator { uid: shape.uid.clone() });
-            }
-        }
-        for (&task, snapshot) in snapshots {
-            let mut seen = BTreeSet::new();
-            for part in &snapshot.operators {
-                let unexpected = || CollectError::UnexpectedState { task, uid: part.uid.clone() };
-                let place = operators.get_mut(part.uid.as_str()).filter(|(vertex, _)| *vertex == task.vertex);
-                let (_, operator) = place.filter(|_| seen.insert(&part.uid)).ok_or_else(unexpected)?;
-                if kind.is_savepoint() && !part.in_flight.is_empty() {
-                    return Err(CollectError::InFlightInSavepoint { task, uid: part.uid.clone() });
-                }
-                if operator.states.is_empty() {
-                    operator.states.clone_from(&part.states);
-                } else if operator.states != part.states {
-                    return Err(CollectError::OtherStates { task, uid: part.uid.clone() });
-                }
-                let subtask = operator.subtasks.get_mut(&task.subtask).ok_or_else(unexpected)?;
-                *subtask = SubtaskState { keyed: part.keyed.clone(), lists: part.lists.clone(), in_flight: part.in_flight.clone() };
-            }
-        }
-        let operators: Vec<OperatorState> = operators.into_values().map(|(_, state)| state).collect();
-        for operator in &operators {
-            operator.check()?;
-        }
-        Ok(Self { job: job.into(), checkpoint, attempt, kind, hooks: Vec::new(), enumerators: Vec::new(), operators })
-    }
-
     /// Every subtask's state of every operator.
     pub fn subtasks(&self) -> impl Iterator<Item = &SubtaskState> {
         self.operators.iter().flat_map(|operator| operator.subtasks.values())
@@ -359,7 +285,9 @@ impl CheckpointMetadata {
     /// The version of its stored format: the oldest that can say all of it.
     #[must_use]
     pub fn version(&self) -> u16 {
-        if !self.enumerators.is_empty() {
+        if self.operators.iter().any(|operator| !operator.finished.is_nobody()) {
+            WITH_FINISHED
+        } else if !self.enumerators.is_empty() {
             WITH_ENUMERATORS
         } else if self.subtasks().all(|state| state.in_flight.is_empty()) {
             VERSION
@@ -425,7 +353,7 @@ impl CheckpointMetadata {
             SnapshotKind::Drained => KIND_DRAINED.write(out),
         }
         self.hooks.write(out);
-        if !self.enumerators.is_empty() {
+        if self.version() >= WITH_ENUMERATORS {
             self.enumerators.write(out);
         }
         write_count(self.operators.len(), out);
@@ -482,6 +410,7 @@ impl OperatorState {
                 state.in_flight.write(out);
             }
         }
+        self.finished.write(version, out);
     }
 
     fn read(input: &mut Reader<'_>) -> Result<Self, StoredError> {
@@ -503,7 +432,8 @@ impl OperatorState {
             let in_flight = if input.version() >= Some(WITH_IN_FLIGHT.into()) { Vec::read(input)? } else { Vec::new() };
             subtasks.insert(subtask, SubtaskState { keyed, lists, in_flight });
         }
-        let state = Self { uid, parallelism, max_parallelism, states, subtasks };
+        let finished = Finished::read(input)?;
+        let state = Self { uid, parallelism, max_parallelism, states, subtasks, finished };
         state.check().map_err(|error| invalid(begin, error))?;
         Ok(state)
     }
@@ -517,6 +447,8 @@ const OPERATOR_LEAST_SIZE: usize = 20;
 const WITH_IN_FLIGHT: u16 = 2;
 /// Since this version operators have something at the coordinator. Where none has, it is written as before.
 const WITH_ENUMERATORS: u16 = 3;
+/// Since this version some subtasks may have finished. Where none has, it is written as before.
+const WITH_FINISHED: u16 = 4;
 
 fn write_count(count: usize, out: &mut Vec<u8>) {
     u32::try_from(count).expect("operators and subtasks are counted by a u32").write(out);
@@ -591,6 +523,8 @@ const UNION: u8 = 1;
 const BROADCAST: u8 = 2;
 
 mod at_coordinator;
+mod collect;
+mod finished;
 mod handles;
 #[cfg(test)]
 mod tests;

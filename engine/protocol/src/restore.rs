@@ -11,7 +11,7 @@
 
 use crate::ids::{CheckpointId, SubtaskIndex, TaskId};
 use crate::key_group::{KeyGroupRange, MaxParallelism};
-use crate::metadata::{CheckpointMetadata, DeclaredState, Inconsistent, OperatorShape, OperatorState, SubtaskState};
+use crate::metadata::{CheckpointMetadata, DeclaredState, Finished, Inconsistent, OperatorShape, OperatorState, SubtaskState};
 use crate::snapshot::{InFlightHandle, KeyedHandle, ListState, Redistribution, StateShape};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::{String, ToString};
@@ -137,6 +137,28 @@ pub enum RestoreError {
         /// How many there are now.
         wanted: u32,
     },
+    /// A chain of the job is made of operators that had finished and of others: it can neither be run nor left out. Take apart what was
+    /// not together when the checkpoint was taken, or begin from an earlier one.
+    #[error("{checkpoint} says that {finished} has finished, and not so of {other} in the same chain")]
+    FinishedInPart {
+        /// The checkpoint.
+        checkpoint: CheckpointId,
+        /// The one.
+        finished: String,
+        /// The other.
+        other: String,
+    },
+    /// What a task that has finished would read from has not: its output would come to nobody. Give the job its old edges back, or begin
+    /// from an earlier checkpoint.
+    #[error("{checkpoint} says that {task} has finished, and not so of {before}, which it reads from in the job")]
+    FinishedBehindOthers {
+        /// The checkpoint.
+        checkpoint: CheckpointId,
+        /// Who has finished.
+        task: TaskId,
+        /// Who has not.
+        before: TaskId,
+    },
     /// The state contradicts itself.
     #[error("{checkpoint}: {source}")]
     Inconsistent {
@@ -203,7 +225,9 @@ fn nothing(shape: &OperatorShape) -> OperatorRestore {
 fn compatible(checkpoint: CheckpointId, state: &OperatorState, shape: &OperatorShape) -> Result<(), RestoreError> {
     state.check().map_err(|source| RestoreError::Inconsistent { checkpoint, source })?;
     // Ends at the first gap, so a parallelism that is out of all proportion costs nothing.
-    let missing = (0..state.parallelism).map(SubtaskIndex).find(|subtask| !state.subtasks.contains_key(subtask));
+    let known = |subtask: &SubtaskIndex| state.subtasks.contains_key(subtask) || state.finished.has(*subtask);
+    let all_finished = state.finished == Finished::All;
+    let missing = (0..state.parallelism).map(SubtaskIndex).find(|subtask| !known(subtask)).filter(|_| !all_finished);
     if let Some(subtask) = missing {
         return Err(RestoreError::SubtaskMissing { checkpoint, uid: state.uid.clone(), subtask });
     }
@@ -249,7 +273,7 @@ fn parts(state: &OperatorState, shape: &OperatorShape) -> Vec<OperatorRestore> {
     }
     let lists = |wanted| state.subtasks.values().flat_map(|state| &state.lists).filter(move |list| list.redistribution == wanted);
     if state.parallelism == shape.parallelism {
-        for (part, state) in parts.iter_mut().zip(state.subtasks.values()) {
+        for (state, part) in (0..).map(SubtaskIndex).zip(&mut parts).filter_map(|(subtask, part)| Some((state.subtasks.get(&subtask)?, part))) {
             part.lists.extend(state.lists.iter().filter(|list| list.redistribution == Redistribution::Split).cloned());
         }
     } else {
@@ -275,8 +299,9 @@ fn give_to_all<'a>(lists: impl Iterator<Item = &'a ListState>, parts: &mut [Oper
 /// One of the equal copies to each: its own where it had one, so that a copy that went wrong does not spread.
 fn hand_round(state: &OperatorState, parts: &mut [OperatorRestore]) {
     let copies: Vec<&SubtaskState> = state.subtasks.values().collect();
-    for (index, part) in parts.iter_mut().enumerate() {
-        let Some(copy) = copies.get(index % copies.len().max(1)) else { return };
+    for ((index, subtask), part) in (0..).map(SubtaskIndex).enumerate().zip(parts) {
+        let own = state.subtasks.get(&subtask);
+        let Some(copy) = own.or_else(|| copies.get(index % copies.len().max(1)).copied()) else { return };
         part.lists.extend(copy.lists.iter().filter(|list| list.redistribution == Redistribution::Broadcast).cloned());
     }
 }
@@ -303,6 +328,9 @@ fn deal_out<'a>(lists: impl Iterator<Item = &'a ListState>, parts: &mut [Operato
     }
 }
 
+pub use finished::finished;
+
+mod finished;
 mod in_flight;
 #[cfg(test)]
 mod tests;

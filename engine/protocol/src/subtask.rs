@@ -2,10 +2,15 @@
 //!
 //! Lives here: which snapshots are being written, which checkpoint was committed, which one was aborted ahead of its barrier, whose barrier
 //! may become urgent after it has left.
+//! How a subtask leaves while others go on: `finishing`.
 //! Never here: which channel is held back and why (`barrier`), records, state.
 
+mod finishing;
+mod message;
 mod portrait;
 
+pub use finishing::Ending;
+pub use message::{Input, Output, Participant};
 pub use portrait::Outline;
 
 use crate::barrier::{Aligner, Effect, Overtaker, Tracker};
@@ -15,148 +20,10 @@ use crate::machine::Machine;
 use crate::settings::Mode;
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
-use core::fmt;
+use finishing::{Finishing, Triggers};
 
 /// How many checkpoints are remembered that were aborted ahead of their barrier.
 const MOST_ABORTED: usize = 16;
-
-/// What happens to a subtask.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Input {
-    /// A source is told to inject a barrier.
-    Triggered {
-        /// Of which checkpoint.
-        checkpoint: CheckpointId,
-        /// Whether it overtakes from the beginning: an aligned timeout of zero, and no savepoint.
-        urgent: bool,
-    },
-    /// This checkpoint is the savepoint that the job stops with: said before its trigger and before each of its barriers.
-    Stops {
-        /// Which.
-        checkpoint: CheckpointId,
-        /// Whether the input ends at its barrier.
-        drain: bool,
-    },
-    /// A barrier has arrived in a channel's queue. What is ahead of it has not been processed.
-    Announced {
-        /// On which channel.
-        channel: ChannelIndex,
-        /// Of which checkpoint.
-        checkpoint: CheckpointId,
-        /// Whether it overtakes.
-        urgent: bool,
-    },
-    /// The timer of [`Output::Arm`] has fired. May be late.
-    TimedOut(CheckpointId),
-    /// A barrier has been reached: what was ahead of it is processed. It need not have been announced.
-    Barrier {
-        /// On which channel.
-        channel: ChannelIndex,
-        /// Of which checkpoint.
-        checkpoint: CheckpointId,
-    },
-    /// A marker says that the barrier of this checkpoint will not come (Flink: `CancelCheckpointMarker`).
-    Cancelled {
-        /// On which channel.
-        channel: ChannelIndex,
-        /// Of which checkpoint.
-        checkpoint: CheckpointId,
-    },
-    /// The asynchronous part is durable, logs included: not before [`Output::LogsComplete`].
-    Durable(CheckpointId),
-    /// The asynchronous part failed.
-    WriteFailed(CheckpointId),
-    /// The coordinator says: complete. May be late, lost or repeated; it stands for all earlier ones too.
-    Completed(CheckpointId),
-    /// The coordinator says: will not complete.
-    Aborted {
-        /// The one that failed.
-        checkpoint: CheckpointId,
-        /// The newest complete one: a subtask that missed the notice commits it first.
-        latest_completed: Option<CheckpointId>,
-    },
-}
-
-/// What the subtask is to do, in this order.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Output {
-    /// Read nothing more from this channel.
-    Hold(ChannelIndex),
-    /// Read from all channels again.
-    ReleaseAll,
-    /// Start the timer that says when the checkpoint is so old that its barriers overtake, counted from its trigger. Those of savepoints
-    /// never do: for them there is nothing to start.
-    Arm(CheckpointId),
-    /// The cut comes now, before all barriers were reached: the barrier that is forwarded next is urgent, and each channel whose barrier was
-    /// not reached is logged: what it holds ahead of the barrier, and what arrives until the barrier does.
-    Overtake(CheckpointId),
-    /// All logs are whole: write them. The asynchronous part is durable when they are.
-    LogsComplete(CheckpointId),
-    /// The logs are not needed any more, and will not be whole.
-    DropLogs(CheckpointId),
-    /// The barrier has left from here without being urgent, and now is: what of it still waits in the output queues becomes so.
-    Hasten(CheckpointId),
-    /// Send the barrier behind everything that was emitted.
-    Forward(CheckpointId),
-    /// Send the marker that the barrier will not come.
-    ForwardCancel(CheckpointId),
-    /// Take the synchronous part now, before another record, and start the asynchronous one.
-    Snapshot(CheckpointId),
-    /// Tell the coordinator that all is durable.
-    Acknowledge(CheckpointId),
-    /// Tell the coordinator that it will not be.
-    Decline(CheckpointId, FailureReason),
-    /// Everything up to and with this checkpoint is complete.
-    Commit(CheckpointId),
-    /// Give up the asynchronous part, and delete what it wrote.
-    Forget(CheckpointId),
-    /// The input of a source ends here, as far as it has come: what follows from that comes before the barrier that is forwarded next.
-    EndInput(CheckpointId),
-    /// Process nothing more, neither records nor timers: the job stops with this savepoint. What was taken in now, and published by
-    /// whatever way, would be taken in again by the job that goes on from there.
-    Suspend(CheckpointId),
-    /// The job goes on after all.
-    Resume(CheckpointId),
-    /// The input came too late to matter.
-    Ignored(&'static str),
-}
-
-impl fmt::Display for Output {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Hold(channel) => write!(f, "hold {channel}"),
-            Self::ReleaseAll => f.write_str("release-all"),
-            Self::Arm(checkpoint) => write!(f, "arm {checkpoint}"),
-            Self::Overtake(checkpoint) => write!(f, "overtake {checkpoint}"),
-            Self::LogsComplete(checkpoint) => write!(f, "logs-complete {checkpoint}"),
-            Self::DropLogs(checkpoint) => write!(f, "drop-logs {checkpoint}"),
-            Self::Hasten(checkpoint) => write!(f, "hasten {checkpoint}"),
-            Self::Forward(checkpoint) => write!(f, "forward {checkpoint}"),
-            Self::ForwardCancel(checkpoint) => write!(f, "forward-cancel {checkpoint}"),
-            Self::Snapshot(checkpoint) => write!(f, "snapshot {checkpoint}"),
-            Self::Acknowledge(checkpoint) => write!(f, "acknowledge {checkpoint}"),
-            Self::Decline(checkpoint, reason) => write!(f, "decline {checkpoint} {reason}"),
-            Self::Commit(checkpoint) => write!(f, "commit {checkpoint}"),
-            Self::Forget(checkpoint) => write!(f, "forget {checkpoint}"),
-            Self::EndInput(checkpoint) => write!(f, "end-input {checkpoint}"),
-            Self::Suspend(checkpoint) => write!(f, "suspend {checkpoint}"),
-            Self::Resume(checkpoint) => write!(f, "resume {checkpoint}"),
-            Self::Ignored(why) => write!(f, "ignored: {why}"),
-        }
-    }
-}
-
-/// What a subtask is to the protocol: all that it begins from.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Participant {
-    /// What its checkpoints promise.
-    pub mode: Mode,
-    /// How many input channels it has; one without is a source.
-    pub channels: u32,
-    /// `None`: barriers never overtake. Otherwise the channels that stay aligned also when they do, since what is in flight there cannot be
-    /// spread over other subtasks (Flink: `CheckpointOptions.AlignmentType.FORCED_ALIGNED`). Without effect at least once.
-    pub overtaking: Option<BTreeSet<ChannelIndex>>,
-}
 
 /// Where a subtask's barriers come from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -193,6 +60,9 @@ pub struct Subtask {
     stops: Option<(CheckpointId, bool)>,
     /// The one whose cut was the last thing that happened here.
     suspended: Option<CheckpointId>,
+    /// Asked for by the coordinator, of a subtask with channels, and not begun yet.
+    triggers: Triggers,
+    finishing: Finishing,
 }
 
 impl Machine for Subtask {
@@ -207,6 +77,10 @@ impl Machine for Subtask {
 
     /// Total: every input is legal in every state. What can no longer matter comes out as `Ignored`.
     fn step(&mut self, input: Input, out: &mut Vec<Output>) {
+        if self.finishing.over {
+            out.push(Output::Ignored("it has finished"));
+            return;
+        }
         match input {
             Input::Triggered { checkpoint, urgent } => self.triggered(checkpoint, urgent, out),
             Input::Stops { checkpoint, drain } => self.stops(checkpoint, drain, out),
@@ -214,6 +88,10 @@ impl Machine for Subtask {
             Input::TimedOut(checkpoint) => self.timed_out(checkpoint, out),
             Input::Barrier { channel, checkpoint } => self.barrier(channel, checkpoint, out),
             Input::Cancelled { channel, checkpoint } => self.cancelled(channel, checkpoint, out),
+            Input::EndAnnounced { channel } => self.end_announced(channel, out),
+            Input::Ended { channel } => self.ended(channel, out),
+            Input::Drained(ending) => self.drained(ending, out),
+            Input::Published(checkpoint) => self.published(checkpoint, out),
             Input::Durable(checkpoint) => self.durable(checkpoint, out),
             Input::WriteFailed(checkpoint) => self.write_failed(checkpoint, out),
             Input::Completed(checkpoint) => {
@@ -223,6 +101,7 @@ impl Machine for Subtask {
             }
             Input::Aborted { checkpoint, latest_completed } => self.aborted(checkpoint, latest_completed, out),
         }
+        self.leave_if_possible(out);
         self.check();
     }
 }
@@ -241,7 +120,18 @@ impl Subtask {
             (Mode::AtLeastOnce, _) => Barriers::Tracked(Tracker::new(channels)),
         };
         let (aborted, writing) = (BTreeSet::new(), BTreeSet::new());
-        Self { channels, barriers, waiting: None, aborted, writing, committed: CheckpointId::NONE, stops: None, suspended: None }
+        Self {
+            channels,
+            barriers,
+            waiting: None,
+            aborted,
+            writing,
+            committed: CheckpointId::NONE,
+            stops: None,
+            suspended: None,
+            triggers: Triggers::new(),
+            finishing: Finishing::default(),
+        }
     }
 
     /// The newest checkpoint that a trigger, announcement, barrier or marker was about.
@@ -314,7 +204,7 @@ impl Subtask {
 
     fn triggered(&mut self, checkpoint: CheckpointId, urgent: bool, out: &mut Vec<Output>) {
         let Barriers::Triggered { newest, overtaking } = &mut self.barriers else {
-            out.push(Output::Ignored("only sources are triggered"));
+            self.triggered_behind_its_channels(checkpoint, urgent, out);
             return;
         };
         if checkpoint <= *newest {
@@ -415,6 +305,7 @@ impl Subtask {
         self.aborted.retain(|&aborted| aborted > newest);
         self.waiting = self.waiting.filter(|waiting| *waiting == newest);
         self.stops = self.stops.filter(|(stops, _)| *stops >= newest);
+        self.triggers.retain(|&triggered, _| triggered > newest);
     }
 
     /// What has become of it is known: hurry changes nothing.
@@ -469,6 +360,7 @@ impl Subtask {
     /// The barrier first: it must not wait for the snapshot. No record is read in between.
     fn cut(&mut self, checkpoint: CheckpointId, out: &mut Vec<Output>) {
         self.writing.insert(checkpoint);
+        self.cut_behind_the_end(checkpoint);
         out.extend([Output::Forward(checkpoint), Output::Snapshot(checkpoint)]);
         if self.stops.is_some_and(|(stops, _)| stops == checkpoint) {
             (self.stops, self.suspended) = (None, Some(checkpoint));
@@ -523,6 +415,7 @@ impl Subtask {
         if self.waiting == Some(checkpoint) {
             self.waiting = None;
         }
+        self.triggers.remove(&checkpoint);
         if self.suspended.take_if(|suspended| *suspended == checkpoint).is_some() {
             out.push(Output::Resume(checkpoint));
         }
@@ -576,5 +469,6 @@ impl Subtask {
             assert!(*writing <= newest, "{writing} is written though its barrier has not come");
             assert!(!self.collects(*writing), "{writing} is written though barriers are missing");
         }
+        self.check_finishing();
     }
 }

@@ -87,6 +87,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let plan = Plan {
         tasks: graph.tasks(),
         sources: graph.source_tasks(),
+        predecessors: graph.predecessors(),
         committers: graph.committing_tasks(),
         checkpoints: CheckpointSettings { interval: Some(Duration::from_secs(1)), ..CheckpointSettings::default() }.validated()?,
         restart: RestartStrategy::default(),
@@ -120,6 +121,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 small: SmallState::default(),
                 mode: Mode::ExactlyOnce,
                 overtaking: false,
+                finishing: true,
                 backend: StateBackend::InMemory,
                 local: None,
             };

@@ -73,6 +73,8 @@ pub enum Control {
     Drained,
     /// See [`Element::Status`].
     Status(WatermarkStatus),
+    /// See [`Element::Ended`].
+    Ended,
 }
 
 impl Control {
@@ -83,6 +85,7 @@ impl Control {
             Self::Cancel(checkpoint) => Element::Cancel(checkpoint),
             Self::Drained => Element::Drained,
             Self::Status(status) => Element::Status(status),
+            Self::Ended => Element::Ended,
         }
     }
 }

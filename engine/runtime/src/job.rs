@@ -198,11 +198,26 @@ impl<E: Env> JobGraph<E> {
         self.tasks().into_iter().filter(|task| self.vertex(task.vertex).commits).collect()
     }
 
+    /// Of each subtask behind others, those that it reads from.
+    #[must_use]
+    pub fn predecessors(&self) -> BTreeMap<TaskId, BTreeSet<TaskId>> {
+        let mut predecessors: BTreeMap<TaskId, BTreeSet<TaskId>> = BTreeMap::new();
+        for edge in &self.edges {
+            let (from, to) = (self.vertex(edge.from), self.vertex(edge.to));
+            for subtask in (0..to.parallelism).map(SubtaskIndex) {
+                let origins = edge.origins(subtask, from.parallelism).into_iter().map(|subtask| TaskId { vertex: from.id, subtask });
+                predecessors.entry(TaskId { vertex: to.id, subtask }).or_default().extend(origins);
+            }
+        }
+        predecessors
+    }
+
     /// What restore planning needs to know of the operators.
     #[must_use]
     pub fn shapes(&self) -> Vec<OperatorShape> {
         let shape = |vertex: &Vertex<E>, uid: String, is_head: bool| OperatorShape {
             states: vertex.states.get(&uid).cloned().unwrap_or_default(),
+            publishes: vertex.commits && vertex.uids.last() == Some(&uid),
             uid,
             vertex: vertex.id,
             parallelism: vertex.parallelism,
@@ -216,13 +231,15 @@ impl<E: Env> JobGraph<E> {
         shapes.collect()
     }
 
-    /// As [`shapes`](Self::shapes), without chains that have no name, unless something was under way to them.
+    /// As [`shapes`](Self::shapes), without chains that have no name, unless something was under way to them or some of their subtasks
+    /// have finished.
     #[must_use]
-    pub fn shapes_of(&self, snapshots: &BTreeMap<TaskId, TaskSnapshot>) -> Vec<OperatorShape> {
+    pub fn shapes_of(&self, snapshots: &BTreeMap<TaskId, TaskSnapshot>, finished: &BTreeSet<TaskId>) -> Vec<OperatorShape> {
         let mut shapes = self.shapes();
         shapes.retain(|shape| {
             let own = || snapshots.iter().filter(|(task, _)| task.vertex == shape.vertex).flat_map(|(_, snapshot)| &snapshot.operators);
-            !self.vertex(shape.vertex).uids.is_empty() || own().any(|operator| operator.uid == shape.uid)
+            let gone = || finished.iter().any(|task| task.vertex == shape.vertex);
+            !self.vertex(shape.vertex).uids.is_empty() || gone() || own().any(|operator| operator.uid == shape.uid)
         });
         shapes
     }

@@ -193,6 +193,12 @@ moments! {
     TaskFailed = "task-failed",
     /// Task: has processed all its input.
     TaskDrained = "task-drained",
+    /// Task: all that came on a channel is processed, and who sent on it has finished.
+    ChannelEnded = "channel-ended",
+    /// Task: a complete checkpoint has its last state, and it leaves.
+    TaskFinished = "task-finished",
+    /// Coordinator: a task had finished, by what the attempt begins from, and is not started.
+    FinishedBefore = "finished-before",
     /// Task: a batch of records went through; the count is how many. Not a line of the trace, but in its hash.
     Batch = "batch",
     /// Task: a barrier arrived on a channel.

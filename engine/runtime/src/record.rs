@@ -30,6 +30,8 @@ pub enum Element<T> {
     Drained,
     /// Whether watermarks of this channel are to be waited for.
     Status(WatermarkStatus),
+    /// Whoever sends has finished and is gone: not even a barrier follows (Flink: `EndOfPartitionEvent`).
+    Ended,
 }
 
 /// How every subtask is to take its part of a checkpoint (Flink: `CheckpointOptions`). Travels with the barrier.

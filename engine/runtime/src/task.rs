@@ -1,6 +1,7 @@
 //! One subtask at work: reads elements, runs the chain, and performs what the subtask machine decides about barriers.
 
 mod commits;
+mod finishing;
 mod input;
 mod keyed;
 mod output;
@@ -90,6 +91,8 @@ pub enum TaskReport {
     Declined(CheckpointId, FailureReason),
     /// All that waited for this checkpoint, or for one before it, is published.
     Committed(CheckpointId),
+    /// A complete checkpoint has its last state, and all that waited for that is published: it is gone.
+    Finished,
     /// So many records have come in since the last report (sources only).
     Progress(u64),
     /// It is behind what there is to read, or has caught up (sources only).
@@ -139,6 +142,8 @@ pub struct TaskContext<E: Env> {
     pub mode: Mode,
     /// Whether barriers may overtake records.
     pub overtaking: bool,
+    /// Whether it leaves at its end, or stays until that of the job.
+    pub finishing: bool,
     /// What keyed state is kept in.
     pub backend: StateBackend,
     /// Where snapshots are read from.

@@ -8,7 +8,7 @@ use cofferdam_engine::connector::folder::FileSplit;
 use cofferdam_engine::env::real::RealEnv;
 use cofferdam_engine::storage::{survey, StorageError};
 use cofferdam_engine::task::SPLITS;
-use cofferdam_protocol::metadata::{CheckpointMetadata, OperatorState, SnapshotKind};
+use cofferdam_protocol::metadata::{CheckpointMetadata, Finished, OperatorState, SnapshotKind};
 use cofferdam_protocol::snapshot::{InFlightHandle, KeyedHandle, Layout, SharedFile, StateLocation};
 use cofferdam_protocol::stored::{Reader, Stored};
 use serde::Serialize;
@@ -61,6 +61,9 @@ struct ShownOperator {
     parallelism: u32,
     max_parallelism: u32,
     states: Vec<String>,
+    /// Subtasks that had finished and have no part in it; empty: none had.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    finished: String,
     subtasks: Vec<ShownSubtask>,
 }
 
@@ -335,6 +338,10 @@ fn show_operator(operator: &OperatorState) -> ShownOperator {
         parallelism: operator.parallelism,
         max_parallelism: operator.max_parallelism.get(),
         states: operator.states.iter().map(|state| format!("{}: {state}", state.name)).collect(),
+        finished: match &operator.finished {
+            Finished::Nobody => String::new(),
+            finished @ (Finished::Some(_) | Finished::All) => finished.to_string(),
+        },
         subtasks: subtasks.collect(),
     }
 }
@@ -375,8 +382,11 @@ fn print(shown: &Shown) {
         console::say(format_args!("  shares     {files} files with {other}"));
     }
     for operator in &shown.operators {
-        let ShownOperator { uid, parallelism, max_parallelism, states, subtasks } = operator;
+        let ShownOperator { uid, parallelism, max_parallelism, states, finished, subtasks } = operator;
         console::say(format_args!("operator {uid}: {parallelism} subtasks, {max_parallelism} key groups"));
+        if !finished.is_empty() {
+            console::say(format_args!("  finished   {finished}"));
+        }
         for state in states {
             console::say(format_args!("  state      {state}"));
         }

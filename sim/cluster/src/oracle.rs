@@ -6,6 +6,7 @@ pub mod cut;
 pub mod decode;
 pub mod efficiency;
 pub mod expiry;
+pub mod finished;
 pub mod in_flight;
 pub mod leftovers;
 pub mod output;

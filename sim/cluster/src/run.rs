@@ -6,6 +6,7 @@ use crate::jobs::{Log, Watch, OUTPUT};
 use crate::network::LinkSettings;
 use crate::object_store::ObjectSettings;
 use crate::oracle::committed_only::CommittedOnly;
+use crate::oracle::finished::ReadOut;
 use crate::oracle::leftovers::Leftovers;
 use crate::oracle::{decode, efficiency};
 use crate::picture::{Picture, Until};
@@ -218,6 +219,8 @@ struct Run {
     shadow: bool,
     /// What functions of the jobs see.
     watch: Watch,
+    /// Partitions that were read to their ends by subtasks that have finished.
+    read_out: ReadOut,
     /// What has been completed, and when.
     completed: Vec<(Duration, CheckpointId)>,
     /// Where it is to stop.
@@ -271,6 +274,7 @@ impl Run {
             images: Vec::new(),
             shadow: false,
             watch: Watch::nobody(),
+            read_out: ReadOut::new(),
             completed: Vec::new(),
             until: None,
             stopped: false,
@@ -504,7 +508,8 @@ impl Run {
         let plan = Plan {
             tasks: graph.tasks(),
             sources: graph.source_tasks(),
-            committers: graph.committing_tasks(),
+            predecessors: graph.predecessors(),
+        committers: graph.committing_tasks(),
             checkpoints: checkpoints.settings().validated().expect("a checked scenario has settings in range"),
             restart: self.scenario.restart.clone(),
             hooks: !graph.hooks.is_empty(),
@@ -543,7 +548,7 @@ impl Run {
                 }
             }
         });
-        let (mode, overtaking) = (checkpoints.mode, checkpoints.unaligned);
+        let (mode, overtaking, finishing) = (checkpoints.mode, checkpoints.unaligned, checkpoints.after_tasks_finish);
         let backends = Backends::new(cluster);
         let merge = cluster.merge.map(MergeSpec::merging);
         let small = SmallState { inline_below_bytes: cluster.inline_below_bytes, merge };
@@ -560,6 +565,7 @@ impl Run {
                 small,
                 mode,
                 overtaking,
+                finishing,
                 backend: StateBackend::InMemory,
                 local: cluster.local_recovery.then(|| format!("{}/{}", local_copies::FOLDER, self.job.name)),
             };

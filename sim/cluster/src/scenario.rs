@@ -163,6 +163,9 @@ pub struct JobSpec {
     pub hook_fails_every: u64,
     /// The version of the program, where there are several: of visits.
     pub schema: u32,
+    /// The first log, or the first partition of the only one, has so much of its lines, in percent: it ends while others go on. 0: all.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub short_log_percent: u32,
     /// How long the sink takes for each record, in microseconds.
     #[serde(skip_serializing_if = "is_none")]
     pub sink_us: u64,
@@ -185,6 +188,7 @@ impl Default for JobSpec {
             backlog_bytes: 0,
             hook_fails_every: 0,
             schema: 1,
+            short_log_percent: 0,
             sink_us: 0,
             arrive_ms: 0,
         }
@@ -361,6 +365,9 @@ pub struct CheckpointSpec {
     /// Once the checkpoint is so old; 0: at once.
     #[serde(skip_serializing_if = "is_none")]
     pub aligned_timeout_ms: u64,
+    /// Whether tasks leave at their end while others go on.
+    #[serde(skip_serializing_if = "Clone::clone")]
+    pub after_tasks_finish: bool,
     /// Pending at once.
     pub max_concurrent: u32,
     /// Consecutive counted failures that the job survives.
@@ -383,6 +390,7 @@ impl Default for CheckpointSpec {
             min_pause_ms: 0,
             unaligned: false,
             aligned_timeout_ms: 0,
+            after_tasks_finish: true,
             max_concurrent: 1,
             tolerable_failures: 3,
             retained: 1,

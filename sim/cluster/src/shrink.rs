@@ -185,6 +185,7 @@ const PLAINER: &[fn(&mut Scenario)] = &[
     |it| it.checkpoints.mode = CheckpointSpec::default().mode,
     |it| it.job.backlog_bytes = 0,
     |it| it.job.hook_fails_every = 0,
+    |it| it.job.short_log_percent = 0,
     |it| it.job.sink_us = 0,
     |it| it.job.arrive_ms = 0,
     |it| it.job.schema = 1,

@@ -137,6 +137,11 @@ pub fn logs(spec: &JobSpec, load: LoadSpec, rng: &mut ChaCha8Rng) -> Vec<Log> {
             // Unequal parts: some partitions end early.
             let lines = spec.lines / 2 + rng.gen_range(0..=spec.lines / 2);
             let mut lines: Vec<String> = (0..lines).map(|number| line(spec.kind, source, (index, number), &mut keys, rng)).collect();
+            let first = if sources(spec.kind).len() > 1 { source == sources(spec.kind)[0] } else { index == 0 };
+            // Of logs that are followed, somebody decides when they end.
+            if spec.short_log_percent > 0 && first && spec.kind != JobKind::IdleSplit {
+                lines.truncate((lines.len() * spec.short_log_percent as usize / 100).max(1));
+            }
             if spec.kind == JobKind::IdleSplit && (source, index) == ("feed", 0) {
                 come_back_later(&mut lines, spec.lines);
             }

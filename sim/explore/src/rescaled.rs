@@ -4,7 +4,7 @@ use crate::queue::{Element, Queue};
 use crate::state::{Part, Value};
 use crate::tally::{Tally, SECOND_PATH};
 use crate::world::World;
-use cofferdam_protocol::metadata::{CheckpointMetadata, InputShape, OperatorShape, OperatorState, SnapshotKind, Spread, SubtaskState};
+use cofferdam_protocol::metadata::{CheckpointMetadata, Finished, InputShape, OperatorShape, OperatorState, SnapshotKind, Spread, SubtaskState};
 use cofferdam_protocol::restore::{self, RestoreError, TaskRestore, UnclaimedState};
 use cofferdam_protocol::snapshot::{InFlightHandle, KeyedHandle, Layout, ListState, Redistribution, StateLocation};
 use cofferdam_protocol::{AttemptId, CheckpointId, Epoch, KeyGroup, KeyGroupRange, MaxParallelism, SubtaskIndex, TaskId, VertexId};
@@ -61,8 +61,11 @@ pub fn parts(world: &World, rescaled: &Rescaled, records: u8) -> Result<BTreeMap
         let in_flight = vec![InFlightHandle { edge: EDGE.into(), location: inline(of(subtask, false)), records }];
         (subtask, SubtaskState { keyed, lists: Vec::new(), in_flight })
     };
-    let operator =
-        |uid: &str, parallelism, subtasks| OperatorState { uid: uid.into(), parallelism, max_parallelism, states: Vec::new(), subtasks };
+    let finished = Finished::Nobody;
+    let operator = |uid: &str, parallelism, subtasks| {
+        let (uid, states, finished) = (uid.into(), Vec::new(), finished.clone());
+        OperatorState { uid, parallelism, max_parallelism, states, subtasks, finished }
+    };
     let metadata = CheckpointMetadata {
         job: world.name.into(),
         checkpoint: CHECKPOINT,
@@ -82,6 +85,7 @@ pub fn parts(world: &World, rescaled: &Rescaled, records: u8) -> Result<BTreeMap
         vertex: VertexId(vertex),
         states: Vec::new(),
         inputs,
+        publishes: false,
     };
     let input = InputShape { edge: EDGE.into(), spread: Spread::ByKey };
     let shapes = [shape("source", 0, Vec::new()), shape("count", 1, vec![input])];

@@ -2,7 +2,7 @@
 
 use crate::tally::SECOND_PATH;
 use cofferdam_protocol::{ChannelIndex, TaskId};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// No world has more tasks.
 pub const MOST_TASKS: usize = 6;
@@ -118,6 +118,20 @@ impl Layout {
         assert!(tasks.len() <= MOST_TASKS, "a world has at most {MOST_TASKS} tasks");
         assert!(tasks.iter().all(|task| task.channels as usize <= MOST_CHANNELS), "a task has at most {MOST_CHANNELS} channels");
         Self { tasks, vertices, sources }
+    }
+}
+
+impl Layout {
+    /// Of each task behind others, those that it reads from.
+    #[must_use]
+    pub fn predecessors(&self) -> BTreeMap<TaskId, BTreeSet<TaskId>> {
+        let mut predecessors: BTreeMap<TaskId, BTreeSet<TaskId>> = BTreeMap::new();
+        for sender in &self.tasks {
+            for (receiver, _) in sender.outputs.iter().flatten() {
+                predecessors.entry(self.tasks[*receiver].id).or_default().insert(sender.id);
+            }
+        }
+        predecessors
     }
 }
 

@@ -95,6 +95,7 @@ impl World {
         Plan {
             tasks: layout.tasks.iter().map(|task| task.id).collect(),
             sources: layout.tasks.iter().filter(|task| task.source.is_some()).map(|task| task.id).collect(),
+            predecessors: layout.predecessors(),
             committers: layout.tasks.iter().filter(|task| self.transactional && task.sink.is_some()).map(|task| task.id).collect(),
             checkpoints: CheckpointSettings {
                 interval: Some(second),

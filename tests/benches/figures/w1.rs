@@ -227,6 +227,7 @@ async fn cluster(env: &RealEnv, row: &Row, graph: Arc<JobGraph<RealEnv>>, folder
     let plan = Plan {
         tasks: graph.tasks(),
         sources: graph.source_tasks(),
+        predecessors: graph.predecessors(),
         committers: graph.committing_tasks(),
         checkpoints: checkpoints.validated().expect("in range"),
         restart: RestartStrategy::None,
@@ -251,6 +252,7 @@ async fn cluster(env: &RealEnv, row: &Row, graph: Arc<JobGraph<RealEnv>>, folder
                 small: SmallState::default(),
                 mode: Mode::ExactlyOnce,
                 overtaking: false,
+                finishing: true,
                 backend: (row.backend)(&Path::new(folder).join(format!("worker-{number}"))),
                 local: None,
             };

@@ -8,6 +8,8 @@
 //!                              Holding c --barrier c+k----> Holding c+k  (abandoned c)
 //!                              Holding c --marker, abort--> Flowing      (cancelled c)
 //! ```
+//!
+//! A channel that has ended counts as one that has delivered each barrier.
 
 use super::Effect;
 use crate::ids::{ChannelIndex, CheckpointId};
@@ -22,6 +24,8 @@ pub struct Aligner {
     newest: CheckpointId,
     /// The channels that have delivered the barrier of `newest`; empty if it is not being collected.
     held: BTreeSet<ChannelIndex>,
+    /// Nothing comes on these any more.
+    ended: BTreeSet<ChannelIndex>,
 }
 
 impl Aligner {
@@ -29,7 +33,7 @@ impl Aligner {
     #[must_use]
     pub fn new(channels: u32) -> Self {
         assert!(channels > 0, "a subtask without channels has nothing to align");
-        Self { channels, newest: CheckpointId::NONE, held: BTreeSet::new() }
+        Self { channels, newest: CheckpointId::NONE, held: BTreeSet::new(), ended: BTreeSet::new() }
     }
 
     /// The newest checkpoint that a barrier or marker was about.
@@ -50,8 +54,18 @@ impl Aligner {
         (!self.held.is_empty()).then_some(self.newest)
     }
 
+    /// Whether nothing comes on any channel.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.ended.len() == self.channels as usize
+    }
+
     /// A barrier has arrived.
     pub fn barrier(&mut self, channel: ChannelIndex, checkpoint: CheckpointId, out: &mut Vec<Effect>) {
+        if self.ended.contains(&channel) {
+            out.push(Effect::Ignored("the channel has ended"));
+            return;
+        }
         if checkpoint < self.newest || (checkpoint == self.newest && self.held.is_empty()) {
             out.push(Effect::Ignored("a later checkpoint counts, or this one is over"));
             return;
@@ -62,12 +76,41 @@ impl Aligner {
         }
         if !self.held.insert(channel) {
             out.push(Effect::Ignored("the channel has delivered this barrier"));
-        } else if self.held.len() < self.channels as usize {
-            out.push(Effect::Hold(channel));
+        } else if self.is_whole() {
+            self.complete(out);
         } else {
-            self.held.clear();
-            out.extend([Effect::Complete(checkpoint), Effect::ReleaseAll]);
+            out.push(Effect::Hold(channel));
         }
+    }
+
+    /// Everything that came on the channel is processed, and nothing follows.
+    pub fn ended(&mut self, channel: ChannelIndex, out: &mut Vec<Effect>) {
+        if self.held.contains(&channel) {
+            out.push(Effect::Ignored("the channel is held"));
+        } else if !self.ended.insert(channel) {
+            out.push(Effect::Ignored("the channel has ended"));
+        } else if self.collecting().is_some() && self.is_whole() {
+            self.complete(out);
+        }
+    }
+
+    /// Told of a checkpoint when no channel can tell of one any more.
+    pub fn triggered(&mut self, checkpoint: CheckpointId, out: &mut Vec<Effect>) {
+        if checkpoint <= self.newest {
+            out.push(Effect::Ignored("a later checkpoint counts, or this one is over"));
+        } else {
+            self.newest = checkpoint;
+            out.push(Effect::Complete(checkpoint));
+        }
+    }
+
+    fn is_whole(&self) -> bool {
+        self.held.union(&self.ended).count() == self.channels as usize
+    }
+
+    fn complete(&mut self, out: &mut Vec<Effect>) {
+        self.held.clear();
+        out.extend([Effect::Complete(self.newest), Effect::ReleaseAll]);
     }
 
     /// The barrier of this checkpoint will not come, on some channel or at all.
@@ -95,6 +138,6 @@ impl Aligner {
 
     pub(crate) fn check(&self) {
         // Why: nothing would ever be read again.
-        assert!(self.held.len() < self.channels as usize, "a channel is open, or the alignment would be over");
+        assert!(self.held.is_empty() || !self.is_whole(), "a channel is open, or the alignment would be over");
     }
 }

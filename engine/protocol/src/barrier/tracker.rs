@@ -16,6 +16,8 @@ pub struct Tracker {
     newest: CheckpointId,
     /// The channels that have delivered the barrier; `None` once the checkpoint is cancelled.
     tracked: BTreeMap<CheckpointId, Option<BTreeSet<ChannelIndex>>>,
+    /// Nothing comes on these any more: they count as having delivered each barrier.
+    ended: BTreeSet<ChannelIndex>,
 }
 
 impl Tracker {
@@ -23,7 +25,7 @@ impl Tracker {
     #[must_use]
     pub fn new(channels: u32) -> Self {
         assert!(channels > 0, "a subtask without channels has nothing to track");
-        Self { channels, newest: CheckpointId::NONE, tracked: BTreeMap::new() }
+        Self { channels, newest: CheckpointId::NONE, tracked: BTreeMap::new(), ended: BTreeSet::new() }
     }
 
     /// The newest checkpoint that a barrier or marker was about.
@@ -44,8 +46,18 @@ impl Tracker {
         self.tracked.iter().rev().find(|(_, arrived)| arrived.is_some()).map(|(&checkpoint, _)| checkpoint)
     }
 
+    /// Whether nothing comes on any channel.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.ended.len() == self.channels as usize
+    }
+
     /// A barrier has arrived.
     pub fn barrier(&mut self, channel: ChannelIndex, checkpoint: CheckpointId, out: &mut Vec<Effect>) {
+        if self.ended.contains(&channel) {
+            out.push(Effect::Ignored("the channel has ended"));
+            return;
+        }
         if checkpoint > self.newest {
             self.follow(checkpoint, Some(BTreeSet::new()));
         }
@@ -55,7 +67,7 @@ impl Tracker {
             Some(Some(arrived)) => {
                 if !arrived.insert(channel) {
                     out.push(Effect::Ignored("the channel has delivered this barrier"));
-                } else if arrived.len() == self.channels as usize {
+                } else if arrived.union(&self.ended).count() == self.channels as usize {
                     self.tracked.retain(|&other, _| other > checkpoint);
                     out.push(Effect::Complete(checkpoint));
                 }
@@ -79,6 +91,32 @@ impl Tracker {
         }
     }
 
+    /// Everything that came on the channel is processed, and nothing follows.
+    pub fn ended(&mut self, channel: ChannelIndex, out: &mut Vec<Effect>) {
+        if !self.ended.insert(channel) {
+            out.push(Effect::Ignored("the channel has ended"));
+            return;
+        }
+        let all = self.channels as usize;
+        let whole = |arrived: &Option<BTreeSet<ChannelIndex>>| arrived.as_ref().is_some_and(|it| it.union(&self.ended).count() == all);
+        let complete: Vec<CheckpointId> = self.tracked.iter().filter(|(_, it)| whole(it)).map(|(&checkpoint, _)| checkpoint).collect();
+        if let Some(&newest) = complete.last() {
+            self.tracked.retain(|&other, _| other > newest);
+        }
+        out.extend(complete.into_iter().map(Effect::Complete));
+    }
+
+    /// Told of a checkpoint when no channel can tell of one any more.
+    pub fn triggered(&mut self, checkpoint: CheckpointId, out: &mut Vec<Effect>) {
+        if checkpoint <= self.newest {
+            out.push(Effect::Ignored("a later checkpoint is complete, or this one is over"));
+        } else {
+            self.newest = checkpoint;
+            self.tracked.clear();
+            out.push(Effect::Complete(checkpoint));
+        }
+    }
+
     fn follow(&mut self, checkpoint: CheckpointId, arrived: Option<BTreeSet<ChannelIndex>>) {
         self.newest = checkpoint;
         self.tracked.insert(checkpoint, arrived);
@@ -91,7 +129,7 @@ impl Tracker {
         assert!(self.tracked.len() <= MOST_TRACKED, "no more than {MOST_TRACKED} checkpoints are followed");
         for (checkpoint, arrived) in &self.tracked {
             assert!(*checkpoint <= self.newest, "nothing newer than the newest is followed");
-            let open = arrived.as_ref().is_none_or(|arrived| arrived.len() < self.channels as usize);
+            let open = arrived.as_ref().is_none_or(|arrived| arrived.union(&self.ended).count() < self.channels as usize);
             assert!(open, "{checkpoint} misses a barrier, or it would be over");
         }
     }

@@ -17,6 +17,8 @@
 //! A channel whose barrier was reached before the cut is held until then, as everywhere. At the cut all are read again: what comes behind
 //! a barrier that was reached is behind the cut anyway, and of a channel that was not reached all that stands before its barrier is logged.
 //! So each record before a barrier is in the state or in a log, and none behind it is in either.
+//!
+//! The end of a channel is announced and reached as barriers are, and stands for all that have not come.
 
 use super::Effect;
 use crate::ids::{ChannelIndex, CheckpointId};
@@ -32,6 +34,10 @@ pub struct Overtaker {
     /// The newest checkpoint that an announcement, barrier or marker was about.
     newest: CheckpointId,
     phase: Phase,
+    /// Channels in whose queue the end is, or was.
+    ending: BTreeSet<ChannelIndex>,
+    /// Those whose end was reached.
+    ended: BTreeSet<ChannelIndex>,
 }
 
 /// Where `newest` stands.
@@ -61,7 +67,8 @@ impl Overtaker {
     pub fn new(channels: u32, forced: BTreeSet<ChannelIndex>) -> Self {
         assert!(channels > 0, "a subtask without channels has nothing to overtake");
         assert!(forced.iter().all(|channel| channel.0 < channels), "only channels of this subtask stay aligned: {forced:?}");
-        Self { channels, forced, newest: CheckpointId::NONE, phase: Phase::Over }
+        let (ending, ended) = (BTreeSet::new(), BTreeSet::new());
+        Self { channels, forced, newest: CheckpointId::NONE, phase: Phase::Over, ending, ended }
     }
 
     /// The newest checkpoint that an announcement, barrier or marker was about.
@@ -86,13 +93,29 @@ impl Overtaker {
     #[must_use]
     pub fn holds(&self, channel: ChannelIndex) -> bool {
         match &self.phase {
-            Phase::Aligning { reached, .. } => reached.contains(&channel),
+            Phase::Aligning { reached, .. } => reached.contains(&channel) && !self.ended.contains(&channel),
             Phase::Over | Phase::Logging { .. } => false,
         }
     }
 
+    /// Whether nothing comes on any channel.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.ended.len() == self.channels as usize
+    }
+
+    /// Whether no barrier can arrive any more.
+    #[must_use]
+    pub fn ends_announced(&self) -> bool {
+        self.ending.len() == self.channels as usize
+    }
+
     /// A barrier has arrived in the channel's queue; data may be ahead of it.
     pub fn announced(&mut self, channel: ChannelIndex, checkpoint: CheckpointId, urgent: bool, out: &mut Vec<Effect>) {
+        if self.ending.contains(&channel) {
+            out.push(Effect::Ignored("the channel has ended"));
+            return;
+        }
         if !self.turn_to(checkpoint, urgent, out) {
             return;
         }
@@ -104,7 +127,7 @@ impl Overtaker {
                     out.push(Effect::Ignored("the channel has announced this barrier"));
                 }
                 *already |= urgent;
-                self.cut(out);
+                self.cut(0, out);
             }
             Phase::Logging { .. } => self.arrived(channel, out),
         }
@@ -112,6 +135,10 @@ impl Overtaker {
 
     /// A barrier has been reached: everything before it is processed.
     pub fn barrier(&mut self, channel: ChannelIndex, checkpoint: CheckpointId, out: &mut Vec<Effect>) {
+        if self.ended.contains(&channel) {
+            out.push(Effect::Ignored("the channel has ended"));
+            return;
+        }
         if !self.turn_to(checkpoint, false, out) {
             return;
         }
@@ -124,9 +151,51 @@ impl Overtaker {
                 } else if reached.len() < self.channels as usize {
                     out.push(Effect::Hold(channel));
                 }
-                self.cut(out);
+                self.cut(1, out);
             }
             Phase::Logging { .. } => self.arrived(channel, out),
+        }
+    }
+
+    /// The end of a channel has arrived in its queue; data may be ahead of it.
+    pub fn end_announced(&mut self, channel: ChannelIndex, out: &mut Vec<Effect>) {
+        if !self.ending.insert(channel) {
+            out.push(Effect::Ignored("the channel's end was announced"));
+            return;
+        }
+        match &mut self.phase {
+            Phase::Over => {}
+            Phase::Aligning { announced, .. } => {
+                announced.insert(channel);
+            }
+            Phase::Logging { missing } if missing.contains(&channel) => self.arrived(channel, out),
+            Phase::Logging { .. } => {}
+        }
+    }
+
+    /// Everything that came on the channel is processed, and nothing follows.
+    pub fn ended(&mut self, channel: ChannelIndex, out: &mut Vec<Effect>) {
+        if self.holds(channel) {
+            out.push(Effect::Ignored("the channel is held"));
+            return;
+        }
+        if !self.ended.insert(channel) {
+            out.push(Effect::Ignored("the channel has ended"));
+            return;
+        }
+        if !self.ending.contains(&channel) {
+            self.end_announced(channel, out);
+        }
+        if let Phase::Aligning { reached, .. } = &mut self.phase {
+            reached.insert(channel);
+            self.cut(0, out);
+        }
+    }
+
+    /// Told of a checkpoint when no channel can tell of one any more.
+    pub fn triggered(&mut self, checkpoint: CheckpointId, urgent: bool, out: &mut Vec<Effect>) {
+        if self.turn_to(checkpoint, urgent, out) {
+            self.cut(0, out);
         }
     }
 
@@ -135,7 +204,7 @@ impl Overtaker {
         match &mut self.phase {
             Phase::Aligning { urgent, .. } if checkpoint == self.newest && !*urgent => {
                 *urgent = true;
-                self.cut(out);
+                self.cut(0, out);
                 true
             }
             Phase::Over | Phase::Aligning { .. } | Phase::Logging { .. } => false,
@@ -177,7 +246,7 @@ impl Overtaker {
         if checkpoint > self.newest {
             self.abandon(out);
             self.newest = checkpoint;
-            self.phase = Phase::Aligning { announced: BTreeSet::new(), reached: BTreeSet::new(), urgent };
+            self.phase = Phase::Aligning { announced: self.ending.clone(), reached: self.ended.clone(), urgent };
             if !urgent {
                 out.push(Effect::Arm(checkpoint));
             }
@@ -185,15 +254,15 @@ impl Overtaker {
         true
     }
 
-    /// Makes the cut if it is time.
-    fn cut(&mut self, out: &mut Vec<Effect>) {
+    /// Makes the cut if it is time. `last`: how many channels have delivered just now, and are not held.
+    fn cut(&mut self, last: usize, out: &mut Vec<Effect>) {
         let Phase::Aligning { announced, reached, urgent } = &self.phase else { return };
-        let (checkpoint, held, urgent) = (self.newest, reached.len(), *urgent);
+        let (checkpoint, held, urgent) = (self.newest, reached.difference(&self.ended).count(), *urgent);
         // The last barrier never overtakes: there is nothing left to wait for.
-        if held == self.channels as usize {
+        if reached.len() == self.channels as usize {
             self.phase = Phase::Over;
             out.push(Effect::Complete(checkpoint));
-            if held > 1 {
+            if held > last {
                 out.push(Effect::ReleaseAll);
             }
             if urgent {
@@ -237,7 +306,7 @@ impl Overtaker {
         match core::mem::replace(&mut self.phase, Phase::Over) {
             Phase::Over => {}
             Phase::Aligning { reached, .. } => {
-                if !reached.is_empty() {
+                if !reached.is_subset(&self.ended) {
                     out.push(Effect::ReleaseAll);
                 }
             }

@@ -11,15 +11,17 @@ use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 impl<S: Acknowledged> Coordinator<S> {
-    /// All tasks have acknowledged.
+    /// All tasks that have not finished have acknowledged.
     pub(super) fn publish(&mut self, checkpoint: CheckpointId, out: &mut Vec<Output<S>>) {
         let attempt = self.attempt;
         let pending = self.pending.get_mut(&checkpoint).expect("only a pending checkpoint is published");
         pending.stage = Stage::Publishing;
-        let snapshots = core::mem::take(&mut pending.snapshots);
+        let (snapshots, finished, kind) = (core::mem::take(&mut pending.snapshots), pending.finished.clone(), pending.kind);
+        let whole = self.plan.tasks.iter().all(|task| snapshots.contains_key(task) != finished.contains(task));
         // Why: a cut with a missing piece would silently lose that task's records on restore.
-        assert!(snapshots.keys().eq(self.plan.tasks.iter()), "{checkpoint} is published with the part of every task");
-        out.push(Output::WriteMetadata { attempt, checkpoint, kind: pending.kind, snapshots });
+        assert!(whole, "{checkpoint} is published with the part of every task that has not finished");
+        self.assert_is_closed(checkpoint, &finished);
+        out.push(Output::WriteMetadata { attempt, checkpoint, kind, snapshots, finished });
     }
 
     pub(super) fn metadata_durable(&mut self, checkpoint: CheckpointId, out: &mut Vec<Output<S>>) {
@@ -43,6 +45,16 @@ impl<S: Acknowledged> Coordinator<S> {
         match self.pending.get(&checkpoint) {
             Some(pending) if pending.stage == Stage::Publishing => {
                 self.abort(checkpoint, FailureReason::FinalizeFailure, By::Answer, out);
+            }
+            Some(_) | None => self.answered_too_late(checkpoint, Stage::Publishing, out),
+        }
+    }
+
+    /// What the tasks handed over cannot be a checkpoint at this moment.
+    pub(super) fn parts_refused(&mut self, checkpoint: CheckpointId, out: &mut Vec<Output<S>>) {
+        match self.pending.get(&checkpoint) {
+            Some(pending) if pending.stage == Stage::Publishing => {
+                self.abort(checkpoint, FailureReason::PartiallyFinished, By::Answer, out);
             }
             Some(_) | None => self.answered_too_late(checkpoint, Stage::Publishing, out),
         }
@@ -94,7 +106,7 @@ impl<S: Acknowledged> Coordinator<S> {
     /// The final checkpoint is complete. Why the job has not ended yet: its completion may not have reached everybody, and with the
     /// journal's last entry nobody would come back to publish what waits for it.
     fn commit_the_end(&mut self, checkpoint: CheckpointId, out: &mut Vec<Output<S>>) {
-        let missing = self.plan.committers.clone();
+        let missing = self.who_still_commits();
         if missing.is_empty() {
             self.end(Ended::Finished, out);
             return;

@@ -114,7 +114,7 @@ impl<S: Acknowledged> Coordinator<S> {
         out.push(Output::Disarm(Timer::WorkerSilent(worker, incarnation)));
         match &mut self.job {
             Job::Deploying { .. } | Job::Running | Job::Committing { .. } => {
-                if self.placement.values().any(|&used| used == worker) {
+                if self.is_needed(worker) {
                     self.fail_attempt(format!("worker {worker} {how}"), out);
                 }
             }
@@ -124,12 +124,17 @@ impl<S: Acknowledged> Coordinator<S> {
                 }
             }
             Job::Stopping(_) => {
-                if self.placement.values().any(|&used| used == worker) {
+                if self.is_needed(worker) {
                     self.stop_is_broken(format!("worker {worker} {how}"), out);
                 }
             }
             Job::TakingOver { .. } | Job::Waiting { .. } | Job::Restarting | Job::Ending | Job::Ended | Job::SteppedDown => {}
         }
+    }
+
+    /// Whether a task is on it that has not finished.
+    fn is_needed(&self, worker: WorkerId) -> bool {
+        self.placement.iter().any(|(task, &used)| used == worker && !self.finished.contains(task))
     }
 
     /// Slots in the order in which they are used: round after round over the workers, so that the job spreads.
@@ -187,7 +192,7 @@ impl<S: Acknowledged> Coordinator<S> {
         self.placement = self.plan.tasks.iter().map(place).collect();
         self.previous.clone_from(&self.placement);
         self.attempt = self.attempt.next();
-        self.drained = BTreeSet::new();
+        (self.drained, self.finished) = (BTreeSet::new(), BTreeSet::new());
         self.behind = BTreeSet::new();
         self.job = Job::Deploying { starting: self.plan.tasks.clone() };
         let (attempt, restore, placement) = (self.attempt, self.restore_point(), self.placement.clone());
@@ -252,7 +257,7 @@ impl<S: Acknowledged> Coordinator<S> {
         }
     }
 
-    fn all_run(&mut self, out: &mut Vec<Output<S>>) {
+    pub(super) fn all_run(&mut self, out: &mut Vec<Output<S>>) {
         self.job = Job::Running;
         out.push(Output::Disarm(Timer::DeployDeadline(self.attempt)));
         self.set_status(Status::Running(self.attempt), out);
@@ -276,7 +281,10 @@ impl<S: Acknowledged> Coordinator<S> {
         if self.job != Job::Running || self.drained != self.plan.tasks || self.is_stopping() {
             return;
         }
-        if self.takes_a_final_checkpoint() {
+        if self.finished == self.plan.tasks {
+            // Each has had a complete checkpoint behind its end, and has published what waited for that.
+            self.end(Ended::Finished, out);
+        } else if self.takes_a_final_checkpoint() {
             self.request(super::Kind::Requested, String::new(), out);
         } else {
             self.end(Ended::Finished, out);
@@ -452,7 +460,7 @@ impl<S: Acknowledged> Coordinator<S> {
         assert!(only_storing || self.job == Job::Running || stopping, "checkpoints are open only while all tasks run");
         assert!(self.drained.is_subset(&self.plan.tasks), "only tasks of the job are drained");
         if self.is_live(self.attempt) {
-            let lost = self.placement.values().find(|worker| !self.workers.contains_key(worker));
+            let lost = self.placement.values().find(|worker| !self.workers.contains_key(worker) && self.is_needed(**worker));
             assert!(lost.is_none(), "a live attempt has no task on a lost worker, but on {lost:?}");
             assert!(self.placement.keys().eq(self.plan.tasks.iter()), "a live attempt has a place for every task");
         }

@@ -17,6 +17,8 @@ pub struct Plan {
     pub tasks: BTreeSet<TaskId>,
     /// Those that barriers are injected at.
     pub sources: BTreeSet<TaskId>,
+    /// Of each other task, those whose output it reads.
+    pub predecessors: BTreeMap<TaskId, BTreeSet<TaskId>>,
     /// Those that publish something when a checkpoint is complete: the job has finished only when they have, for the last one.
     pub committers: BTreeSet<TaskId>,
     /// `execution.checkpointing.*`, validated.
@@ -162,6 +164,9 @@ pub enum FailureReason {
     CoordinatorShutdown,
     /// The job is being stopped with a savepoint: nothing else is begun.
     Stopping,
+    /// Some subtasks of an operator have finished, and what they had in a union list would be lost
+    /// (`PartialFinishingNotSupportedByStateException`).
+    PartiallyFinished,
 }
 
 impl FailureReason {
@@ -180,7 +185,8 @@ impl FailureReason {
             | Self::TaskFailure
             | Self::CoordinatorSuspend
             | Self::CoordinatorShutdown
-            | Self::Stopping => false,
+            | Self::Stopping
+            | Self::PartiallyFinished => false,
         }
     }
 }
@@ -244,6 +250,20 @@ pub enum Input<S> {
         attempt: AttemptId,
         /// Which task.
         task: TaskId,
+    },
+    /// The task has left: a checkpoint with its last state is complete, and everything that waited for that is published.
+    TaskFinished {
+        /// Of which attempt.
+        attempt: AttemptId,
+        /// Which task.
+        task: TaskId,
+    },
+    /// Before [`Deployed`](Self::Deployed): what the attempt begins from says that these had finished. They are not started.
+    FinishedBefore {
+        /// Of which attempt.
+        attempt: AttemptId,
+        /// Which tasks.
+        tasks: BTreeSet<TaskId>,
     },
     /// The task has published all that it held back up to and with this checkpoint.
     Committed {
@@ -322,6 +342,8 @@ pub enum Input<S> {
     MetadataDurable(CheckpointId),
     /// The answer to [`Output::WriteMetadata`].
     MetadataFailed(CheckpointId),
+    /// The third answer: some operator has finished in part, and has state that this would lose.
+    PartsRefused(CheckpointId),
     /// The answer to [`Output::Discard`]: gone, or given up on.
     Discarded(CheckpointId),
     /// The answer to [`Output::SettleSavepoint`]: it is complete and stays, or nothing is left of it.
@@ -373,7 +395,7 @@ pub enum Output<S> {
     SnapshotEnumerators(CheckpointId),
     /// Call the hooks, each of which may add to the checkpoint; answered.
     CallHooks(CheckpointId),
-    /// Inject barriers at these sources.
+    /// Have these begin: sources, and tasks that hear from nobody any more. Again for the same checkpoint when more have finished.
     Trigger {
         /// Of which attempt.
         attempt: AttemptId,
@@ -396,6 +418,8 @@ pub enum Output<S> {
         kind: Kind,
         /// What the tasks acknowledged with.
         snapshots: BTreeMap<TaskId, S>,
+        /// The other ones: they had finished.
+        finished: BTreeSet<TaskId>,
     },
     /// Tell every task of the attempt, and the enumerators.
     NotifyComplete {

@@ -12,7 +12,7 @@
 use super::admission::Request;
 use super::journal::Change;
 use super::lifecycle::Job;
-use super::{ClaimMode, Coordinator, FailureReason, Kind, Output, Plan};
+use super::{Coordinator, FailureReason, Kind, Output, Plan};
 use crate::ids::{AttemptId, CheckpointId, TaskId};
 use crate::snapshot::Acknowledged;
 use crate::timer::Timer;
@@ -61,6 +61,8 @@ pub(super) struct Pending<S> {
     /// Triggered after all tasks were drained: it holds the end of all input.
     pub(super) is_final: bool,
     pub(super) missing: BTreeSet<TaskId>,
+    /// They had left before it came to them: it has no part of theirs.
+    pub(super) finished: BTreeSet<TaskId>,
     pub(super) snapshots: BTreeMap<TaskId, S>,
 }
 
@@ -81,8 +83,9 @@ impl<S> Pending<S> {
         // Why: a cut with a missing piece would silently lose that task's records on restore.
         // A savepoint that drains waits for more than acknowledgements.
         let whole = self.missing.is_empty() && (complete || !self.kind.drains());
-        assert_eq!(whole, complete, "{checkpoint} is {:?} without {:?}", self.stage, self.missing);
-        let known = self.missing.len() + self.snapshots.len();
+        let begun = self.stage >= Stage::Collecting;
+        assert!(!begun || whole == complete, "{checkpoint} is {:?} without {:?}", self.stage, self.missing);
+        let known = self.missing.len() + self.snapshots.len() + self.finished.len();
         assert!(complete || known == plan.tasks.len(), "every task's part of {checkpoint} is here or missing");
         assert!(!complete || self.snapshots.is_empty(), "the parts of {checkpoint} went into its metadata");
     }
@@ -98,7 +101,8 @@ impl<S: Acknowledged> Coordinator<S> {
             kind: request.kind,
             stage: if request.kind.is_savepoint() { Stage::Naming } else { Stage::Locating },
             is_final: false,
-            missing: self.plan.tasks.clone(),
+            missing: self.plan.tasks.difference(&self.finished).copied().collect(),
+            finished: self.finished.clone(),
             snapshots: BTreeMap::new(),
         };
         self.pending.insert(checkpoint, pending);
@@ -162,10 +166,7 @@ impl<S: Acknowledged> Coordinator<S> {
         let pending = self.pending.get_mut(&checkpoint).expect("only a pending checkpoint is triggered");
         pending.stage = Stage::Collecting;
         pending.is_final = all_drained && !pending.kind.is_savepoint();
-        let (attempt, kind, tasks) = (self.attempt, pending.kind, self.plan.sources.clone());
-        // Until a checkpoint of its own is complete, a job that does not own its origin must not build upon it.
-        let unowned = self.ledger.durable.origin.as_ref().is_some_and(|origin| origin.claim == ClaimMode::NoClaim);
-        out.push(Output::Trigger { attempt, checkpoint, kind, full: unowned, tasks });
+        self.ask_first(checkpoint, out);
     }
 
     pub(super) fn location_failed(&mut self, checkpoint: CheckpointId, out: &mut Vec<Output<S>>) {
@@ -213,13 +214,12 @@ impl<S: Acknowledged> Coordinator<S> {
             }
             return;
         };
-        if pending.stage < Stage::Collecting || attempt != self.attempt || !self.plan.tasks.contains(&task) {
+        let left = pending.finished.contains(&task);
+        if left || pending.stage < Stage::Collecting || attempt != self.attempt || !self.plan.tasks.contains(&task) {
             self.refuse(checkpoint, snapshot, "the task was not asked", out);
         } else if pending.missing.remove(&task) {
             pending.snapshots.insert(task, snapshot);
-            if pending.missing.is_empty() && (!pending.kind.drains() || self.drained == self.plan.tasks) {
-                self.publish(checkpoint, out);
-            }
+            self.publish_if_whole(checkpoint, out);
         } else {
             out.push(Output::Ignored("the task has acknowledged before"));
         }

@@ -45,6 +45,8 @@ pub struct Outline {
     pub parting: &'static str,
     /// How many tasks have processed all their input.
     pub drained: usize,
+    /// How many have finished.
+    pub finished: usize,
     /// Whether a source is behind.
     pub behind: bool,
     /// Whether the minimum pause runs.
@@ -132,6 +134,7 @@ impl<S> Coordinator<S> {
             handing_over: few(self.handing_over.len()),
             parting: parting(self.parting),
             drained: few(self.drained.len()),
+            finished: few(self.finished.len()),
             behind: !self.behind.is_empty(),
             pausing: self.scheduler.pausing.is_some(),
             shared_is_known: self.shared_is_known,
@@ -182,7 +185,7 @@ impl<S> fmt::Display for Coordinator<S> {
         for (name, set) in sets.iter().filter(|(_, set)| !set.is_empty()) {
             write!(f, "\n{name} {}", Row(set))?;
         }
-        for (name, tasks) in [("drained", &self.drained), ("behind", &self.behind)] {
+        for (name, tasks) in [("drained", &self.drained), ("finished", &self.finished), ("behind", &self.behind)] {
             if !tasks.is_empty() {
                 write!(f, "\n{name} {}", Row(tasks))?;
             }

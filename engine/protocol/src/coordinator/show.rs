@@ -63,6 +63,7 @@ impl fmt::Display for FailureReason {
             Self::CoordinatorSuspend => "coordinator-suspend",
             Self::CoordinatorShutdown => "coordinator-shutdown",
             Self::Stopping => "job-is-stopping",
+            Self::PartiallyFinished => "partially-finished",
         })
     }
 }
@@ -141,8 +142,12 @@ impl<S> fmt::Display for Output<S> {
                 let full = if *full { " full" } else { "" };
                 write!(f, "trigger {checkpoint} {kind}{full} {attempt} at {}", Row(tasks))
             }
-            Self::WriteMetadata { attempt, checkpoint, kind, snapshots } => {
-                write!(f, "write-metadata {checkpoint} {kind} {attempt} of {} tasks", snapshots.len())
+            Self::WriteMetadata { attempt, checkpoint, kind, snapshots, finished } => {
+                write!(f, "write-metadata {checkpoint} {kind} {attempt} of {} tasks", snapshots.len())?;
+                if finished.is_empty() {
+                    return Ok(());
+                }
+                write!(f, " finished={}", Row(finished))
             }
             Self::NotifyComplete { attempt, checkpoint } => write!(f, "notify-complete {checkpoint} {attempt}"),
             Self::NotifyAbort { attempt, checkpoint, latest_completed } => {

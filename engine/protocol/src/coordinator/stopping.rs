@@ -123,7 +123,7 @@ impl<S: Acknowledged> Coordinator<S> {
         self.begun.remove(&checkpoint);
         out.push(Output::Completed { checkpoint, kind: pending.kind });
         let Some(Ended::Stopped(with)) = self.ledger.durable.ended.clone() else { unreachable!("the entry says so") };
-        let missing = self.plan.committers.clone();
+        let missing = self.who_still_commits();
         let (attempt, publishing) = (self.attempt, Publishing { with, missing, unneeded });
         let Job::Stopping(stopping) = &mut self.job else { unreachable!("there was no way back") };
         let broken = stopping.broken.is_some();

@@ -26,6 +26,7 @@ fn shape(uid: &str, parallelism: u32, vertex: u32) -> OperatorShape {
         vertex: VertexId(vertex),
         states: Vec::new(),
         inputs: Vec::new(),
+        publishes: false,
     }
 }
 
@@ -34,6 +35,8 @@ fn part(uid: &str, keyed: Vec<KeyedHandle>) -> OperatorSnapshot {
 }
 
 use crate::snapshot::OperatorSnapshot;
+
+const NOBODY: BTreeSet<TaskId> = BTreeSet::new();
 
 const ATTEMPT: AttemptId = AttemptId { epoch: Epoch(2), number: 5 };
 
@@ -73,6 +76,7 @@ fn sample() -> CheckpointMetadata {
                     (SubtaskIndex(0), count(0, 3, file("chk-7/count-0-a2.5", 99))),
                     (SubtaskIndex(1), SubtaskState { keyed: vec![stored], ..SubtaskState::default() }),
                 ]),
+                finished: Finished::Nobody,
             },
             OperatorState {
                 uid: "source".into(),
@@ -80,6 +84,7 @@ fn sample() -> CheckpointMetadata {
                 max_parallelism: max(128),
                 states: Vec::new(),
                 subtasks: BTreeMap::from([(SubtaskIndex(0), source)]),
+                finished: Finished::Nobody,
             },
         ],
     }
@@ -256,7 +261,7 @@ fn collected_metadata_has_every_operator_in_order_with_or_without_state() {
         (TaskId::new(0, 1), TaskSnapshot::default()),
     ]);
     let shapes = [shape("z", 2, 0), shape("a", 2, 0)];
-    let metadata = CheckpointMetadata::collect("j", CheckpointId(1), ATTEMPT, SnapshotKind::Checkpoint, &shapes, &snapshots)
+    let metadata = CheckpointMetadata::collect("j", CheckpointId(1), ATTEMPT, SnapshotKind::Checkpoint, &shapes, &snapshots, &NOBODY)
         .expect("all tasks are there");
     let uids: Vec<&str> = metadata.operators.iter().map(|operator| operator.uid.as_str()).collect();
     assert_eq!(uids, ["a", "z"]);
@@ -270,7 +275,7 @@ fn collected_metadata_has_every_operator_in_order_with_or_without_state() {
 fn what_does_not_make_up_a_checkpoint_is_not_collected() {
     let collect = |shapes: &[OperatorShape], snapshots: Vec<(TaskId, Vec<OperatorSnapshot>)>| {
         let snapshots = snapshots.into_iter().map(|(task, operators)| (task, TaskSnapshot { operators })).collect();
-        CheckpointMetadata::collect("j", CheckpointId(1), ATTEMPT, SnapshotKind::Checkpoint, shapes, &snapshots)
+        CheckpointMetadata::collect("j", CheckpointId(1), ATTEMPT, SnapshotKind::Checkpoint, shapes, &snapshots, &NOBODY)
             .expect_err("not a checkpoint")
     };
     let handle =
@@ -296,7 +301,7 @@ fn savepoints_have_nothing_in_flight() {
     let in_flight = vec![InFlightHandle { edge: "source->a#0".into(), location: file("chk-1/in-flight", 1), records: 1 }];
     let snapshot = TaskSnapshot { operators: vec![OperatorSnapshot { in_flight: in_flight.clone(), ..part("a", vec![]) }] };
     let snapshots = BTreeMap::from([(TaskId::new(0, 0), snapshot)]);
-    let collect = |kind| CheckpointMetadata::collect("j", CheckpointId(1), ATTEMPT, kind, &[shape("a", 1, 0)], &snapshots);
+    let collect = |kind| CheckpointMetadata::collect("j", CheckpointId(1), ATTEMPT, kind, &[shape("a", 1, 0)], &snapshots, &NOBODY);
     let metadata = collect(SnapshotKind::Checkpoint).expect("a checkpoint may have");
     assert_eq!(metadata.operators[0].subtasks[&SubtaskIndex(0)].in_flight, in_flight);
     let error = collect(SnapshotKind::Savepoint).expect_err("who would take them");
@@ -347,7 +352,8 @@ fn operator() -> impl Strategy<Value = OperatorState> {
         let count = parallelism as usize;
         let keyed = prop::collection::vec(prop::option::of((location(), layout())), count);
         let lists = prop::collection::vec((prop::collection::vec(list(), 0..3), in_flight()), count);
-        (keyed, lists, states()).prop_map(move |(keyed, lists, states)| {
+        let finished = prop::collection::btree_set((0..parallelism).prop_map(SubtaskIndex), 0..=count);
+        (keyed, lists, states(), prop_oneof![3 => Just(BTreeSet::new()), 1 => finished]).prop_map(move |(keyed, lists, states, finished)| {
             let max_parallelism = max(groups);
             let subtasks = (0..parallelism).map(SubtaskIndex).zip(keyed.into_iter().zip(lists));
             let subtasks = subtasks.map(|(subtask, (handle, (lists, in_flight)))| {
@@ -355,7 +361,9 @@ fn operator() -> impl Strategy<Value = OperatorState> {
                 let keyed = owned.into_iter().map(|(groups, (location, layout))| KeyedHandle { groups, location, layout }).collect();
                 (subtask, SubtaskState { keyed, lists, in_flight })
             });
-            OperatorState { uid: uid.clone(), parallelism, max_parallelism, states, subtasks: subtasks.collect() }
+            let subtasks = subtasks.filter(|(subtask, _)| !finished.contains(subtask)).collect();
+            let finished = Finished::of(finished.clone(), parallelism);
+            OperatorState { uid: uid.clone(), parallelism, max_parallelism, states, subtasks, finished }
         })
     })
 }
@@ -398,4 +406,74 @@ proptest! {
             prop_assert_eq!(other.encode(), encoding);
         }
     }
+}
+
+/// The sample where the source had finished, and one of two subtasks behind it.
+fn sample_finished() -> CheckpointMetadata {
+    let mut metadata = sample();
+    metadata.operators[0].subtasks.remove(&SubtaskIndex(0));
+    metadata.operators[0].finished = Finished::Some(BTreeSet::from([SubtaskIndex(0)]));
+    metadata.operators[1].subtasks.clear();
+    metadata.operators[1].finished = Finished::All;
+    metadata
+}
+
+#[test]
+fn metadata_with_finished_subtasks_has_the_bytes_it_always_had() {
+    let metadata = sample_finished();
+    assert_eq!(metadata.version(), 4);
+    let hex: String = metadata.to_file().iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(hex, "TODO");
+    assert_eq!(CheckpointMetadata::from_file(&metadata.to_file()), Ok(metadata));
+}
+
+#[test]
+fn what_is_said_of_the_finished_is_said_in_one_way() {
+    let refused = |change: fn(&mut CheckpointMetadata)| {
+        let mut metadata = sample_finished();
+        change(&mut metadata);
+        CheckpointMetadata::decode(4, &metadata.encode()).expect_err("it contradicts itself").to_string()
+    };
+    let all = refused(|metadata| metadata.operators[0].finished = Finished::All);
+    assert!(all.contains("of 2 subtasks all had finished"), "{all}");
+    let nobody = refused(|metadata| metadata.operators[0].finished = Finished::Some(BTreeSet::new()));
+    assert!(nobody.contains("does not fit"), "{nobody}");
+    let outside = refused(|metadata| metadata.operators[0].finished = Finished::Some(BTreeSet::from([SubtaskIndex(7)])));
+    assert!(outside.contains("s7") && outside.contains("2 subtasks"), "{outside}");
+    let twice = refused(|metadata| metadata.operators[0].finished = Finished::Some(BTreeSet::from([SubtaskIndex(1)])));
+    assert!(twice.contains("s1 had finished"), "{twice}");
+    let older = CheckpointMetadata::decode(3, &sample_finished().encode()).expect_err("that version cannot say so");
+    assert!(!older.to_string().is_empty());
+}
+
+#[test]
+fn whoever_has_finished_puts_nothing_in_and_is_named() {
+    let (zero, one, other) = (TaskId::new(0, 0), TaskId::new(0, 1), TaskId::new(1, 0));
+    let snapshots = BTreeMap::from([(one, TaskSnapshot { operators: vec![part("a", vec![])] })]);
+    let finished = BTreeSet::from([zero, other]);
+    let shapes = [shape("a", 2, 0), shape("b", 1, 1)];
+    let metadata = CheckpointMetadata::collect("j", CheckpointId(1), ATTEMPT, SnapshotKind::Checkpoint, &shapes, &snapshots, &finished)
+        .expect("the others are there");
+    let [a, b] = &metadata.operators[..] else { panic!("two operators") };
+    assert_eq!((&a.finished, a.subtasks.len()), (&Finished::Some(BTreeSet::from([SubtaskIndex(0)])), 1));
+    assert_eq!((&b.finished, b.subtasks.len(), b.parallelism), (&Finished::All, 0, 1));
+}
+
+#[test]
+fn a_union_list_of_which_a_part_is_gone_makes_no_checkpoint() {
+    let (zero, one) = (TaskId::new(0, 0), TaskId::new(0, 1));
+    let lists = vec![ListState { name: "all".into(), redistribution: Redistribution::Union, items: Vec::new() }];
+    let part = OperatorSnapshot { lists, ..part("a", vec![]) };
+    let snapshots = BTreeMap::from([(one, TaskSnapshot { operators: vec![part.clone()] })]);
+    let collect = |publishes, snapshots: &BTreeMap<TaskId, TaskSnapshot>, finished: &[TaskId]| {
+        let shapes = [OperatorShape { publishes, ..shape("a", 2, 0) }];
+        let finished = finished.iter().copied().collect();
+        CheckpointMetadata::collect("j", CheckpointId(1), ATTEMPT, SnapshotKind::Checkpoint, &shapes, snapshots, &finished).err()
+    };
+    let refused = CollectError::PartiallyFinishedUnion { uid: "a".into(), list: "all".into() };
+    assert_eq!(collect(false, &snapshots, &[zero]), Some(refused));
+    assert_eq!(collect(true, &snapshots, &[zero]), None, "all that it named is published");
+    assert_eq!(collect(false, &BTreeMap::new(), &[zero, one]), None, "nobody is left who would miss it");
+    let both = BTreeMap::from([(zero, TaskSnapshot { operators: vec![part.clone()] }), (one, TaskSnapshot { operators: vec![part] })]);
+    assert_eq!(collect(false, &both, &[]), None);
 }

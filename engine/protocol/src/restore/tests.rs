@@ -25,6 +25,7 @@ fn shape(uid: &str, parallelism: u32, groups: u32, vertex: u32) -> OperatorShape
         vertex: VertexId(vertex),
         states: Vec::new(),
         inputs: Vec::new(),
+        publishes: false,
     }
 }
 
@@ -44,7 +45,8 @@ fn state(uid: &str, parallelism: u32, groups: u32, lists: impl Fn(u32) -> Vec<Li
         let keyed = owned.into_iter().map(|groups| KeyedHandle { groups, location: location.clone(), layout: Layout::Blocks }).collect();
         (SubtaskIndex(index), SubtaskState { keyed, lists: lists(index), in_flight: Vec::new() })
     });
-    OperatorState { uid: uid.into(), parallelism, max_parallelism: max(groups), states: Vec::new(), subtasks: subtasks.collect() }
+    let (subtasks, finished) = (subtasks.collect(), Finished::Nobody);
+    OperatorState { uid: uid.into(), parallelism, max_parallelism: max(groups), states: Vec::new(), subtasks, finished }
 }
 
 fn metadata(operators: Vec<OperatorState>) -> CheckpointMetadata {
@@ -277,4 +279,5 @@ fn keys_and_kinds_of_state_do_not_migrate() {
     assert!(planned(StateShape { kind: 2, ..stored }).is_err());
 }
 
+mod finished;
 mod in_flight;

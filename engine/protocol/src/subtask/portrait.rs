@@ -1,5 +1,6 @@
 //! What a subtask looks like from outside: for people all that matters of it, for a testbed's count of what was met its shape.
 
+use super::finishing::Finishing;
 use super::{Barriers, Subtask};
 use crate::ids::{ChannelIndex, CheckpointId};
 use alloc::vec::Vec;
@@ -24,6 +25,8 @@ pub struct Outline {
     pub aborted: usize,
     /// How many are being written, up to 3.
     pub writing: usize,
+    /// How far it is with its end.
+    pub end: &'static str,
 }
 
 impl Subtask {
@@ -52,6 +55,16 @@ impl Subtask {
             waiting: self.waiting.is_some(),
             aborted: self.aborted.len().min(3),
             writing: self.writing.len().min(3),
+            end: self.end(),
+        }
+    }
+
+    fn end(&self) -> &'static str {
+        match &self.finishing {
+            Finishing { over: true, .. } => "finished",
+            Finishing { last_state: Some(_), .. } => "cut-behind-its-end",
+            Finishing { drained: Some(_), .. } => "drained",
+            Finishing { drained: None, .. } => "reading",
         }
     }
 }
@@ -71,6 +84,9 @@ impl fmt::Display for Subtask {
         for (name, set) in sets.into_iter().filter(|(_, set)| !set.is_empty()) {
             write!(f, " {name}")?;
             set.iter().try_for_each(|checkpoint| write!(f, " {checkpoint}"))?;
+        }
+        if self.finishing.drained.is_some() {
+            write!(f, " {}", self.end())?;
         }
         let mut held = self.held().peekable();
         if held.peek().is_some() {

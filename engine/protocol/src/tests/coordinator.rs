@@ -12,7 +12,7 @@ use crate::machine::Machine;
 use crate::settings::{CheckpointSettings, RestartStrategy, Retention};
 use crate::snapshot::Acknowledged;
 use crate::timer::Timer;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 #[test]
@@ -45,6 +45,7 @@ pub fn plan(vertices: &[u32]) -> Plan {
     let tasks = |(vertex, &parallelism): (usize, &u32)| (0..parallelism).map(move |subtask| TaskId::new(vertex as u32, subtask));
     Plan {
         tasks: vertices.iter().enumerate().flat_map(tasks).collect(),
+        predecessors: every_one_before(vertices),
         sources: (0..vertices[0]).map(|subtask| TaskId::new(0, subtask)).collect(),
         committers: BTreeSet::new(),
         checkpoints: CheckpointSettings::default(),
@@ -57,6 +58,13 @@ pub fn plan(vertices: &[u32]) -> Plan {
         deploy_timeout: Duration::from_secs(30),
         stop_timeout: Duration::from_secs(20),
     }
+}
+
+/// Each vertex reads from all subtasks of the one before it.
+fn every_one_before(vertices: &[u32]) -> BTreeMap<TaskId, BTreeSet<TaskId>> {
+    let tasks = |vertex: usize| (0..vertices[vertex]).map(move |subtask| TaskId::new(vertex as u32, subtask));
+    let behind = (1..vertices.len()).flat_map(|vertex| tasks(vertex).map(move |task| (task, tasks(vertex - 1).collect())));
+    behind.collect()
 }
 
 impl Talk {
@@ -179,6 +187,11 @@ impl Talk {
             ["running", a, t] => self.tasks(t).into_iter().map(|task| Input::TaskRunning { attempt: attempt(a), task }).collect(),
             ["restoring", a, t] => self.tasks(t).into_iter().map(|task| Input::TaskRestoring { attempt: attempt(a), task }).collect(),
             ["drained", a, t] => self.tasks(t).into_iter().map(|task| Input::TaskDrained { attempt: attempt(a), task }).collect(),
+            ["finished", a, t] => self.tasks(t).into_iter().map(|task| Input::TaskFinished { attempt: attempt(a), task }).collect(),
+            ["finished-before", a, ref tasks @ ..] => {
+                let tasks = tasks.iter().map(|word| task(word)).collect();
+                one(Input::FinishedBefore { attempt: attempt(a), tasks })
+            }
             ["committed", a, c, t] => {
                 let (attempt, checkpoint) = (attempt(a), checkpoint(c));
                 self.tasks(t).into_iter().map(|task| Input::Committed { attempt, checkpoint, task }).collect()
@@ -214,6 +227,7 @@ impl Talk {
                 one(Input::SharedListed(files.iter().map(|word| file(word).expect("file@c1")).collect()))
             }
             ["metadata-durable", c] => one(Input::MetadataDurable(checkpoint(c))),
+            ["parts-refused", c] => one(Input::PartsRefused(checkpoint(c))),
             ["metadata-failed", c] => one(Input::MetadataFailed(checkpoint(c))),
             ["discarded", c] => one(Input::Discarded(checkpoint(c))),
             ["savepoint-settled", c] => one(Input::SavepointSettled(checkpoint(c))),

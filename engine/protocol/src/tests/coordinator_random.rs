@@ -43,6 +43,10 @@ struct World {
     completions: usize,
     /// Those of the current attempt that have given out what they held.
     drained: BTreeSet<TaskId>,
+    /// Those of the current attempt that have left, or were not started.
+    finished: BTreeSet<TaskId>,
+    /// Who had finished, by what each checkpoint says.
+    finished_at: BTreeMap<CheckpointId, BTreeSet<TaskId>>,
     /// How often a job was stopped with everything published, and how often not.
     stopped: (usize, usize),
     stores: BTreeMap<TaskId, Store>,
@@ -100,6 +104,8 @@ impl World {
             origin: (true, true),
             completions: 0,
             drained: BTreeSet::new(),
+            finished: BTreeSet::new(),
+            finished_at: BTreeMap::new(),
             stopped: (0, 0),
             stores: BTreeMap::new(),
             parts: BTreeMap::new(),
@@ -162,7 +168,8 @@ impl World {
                     }
                     if entry.ended == Some(Ended::Finished) && self.truth.ended.is_none() {
                         let newest = self.truth.completed.last();
-                        let late = self.plan.committers.iter().find(|task| self.published.get(task) < newest);
+                        let due = |task: &&TaskId| !self.finished.contains(task) && self.published.get(task) < newest;
+                        let late = self.plan.committers.iter().find(due);
                         assert_eq!(late, None, "the job has finished and this task has not published all");
                     }
                     self.in_flight = Some(entry);
@@ -192,11 +199,17 @@ impl World {
                     self.answers.push(Input::SavepointSettled(checkpoint));
                 }
                 Output::Trigger { attempt, checkpoint, tasks, kind, .. } => {
-                    assert_eq!(tasks, self.plan.sources, "all sources are triggered");
+                    assert!(tasks.is_disjoint(&self.finished), "nobody who has finished is asked");
+                    let hears = |task: &&TaskId| {
+                        self.plan.predecessors.get(task).is_some_and(|before| !before.is_subset(&self.finished))
+                    };
+                    assert_eq!(tasks.iter().find(hears), None, "nobody is asked who hears of it anyway");
                     assert!(!self.may_have_stopped(), "a job that may have stopped takes no checkpoint");
                     let drains = self.plan.tasks.iter().filter(|_| kind.drains());
                     self.answers.extend(drains.map(|&task| Input::TaskDrained { attempt, task }));
-                    for task in self.plan.tasks.clone() {
+                    let first = !self.finished_at.contains_key(&checkpoint);
+                    self.finished_at.entry(checkpoint).or_default();
+                    for task in self.plan.tasks.difference(&self.finished).copied().filter(|_| first).collect::<Vec<_>>() {
                         let snapshot = self.take_snapshot(checkpoint, task);
                         self.answers.push(Input::Acknowledged { attempt, checkpoint, task, snapshot });
                     }
@@ -244,15 +257,20 @@ impl World {
                     self.assert_nothing_shared_is_missing();
                     self.answers.push(Input::OriginForgotten);
                 }
-                Output::WriteMetadata { checkpoint, kind, snapshots, .. } => {
+                Output::WriteMetadata { checkpoint, kind, snapshots, finished, .. } => {
                     let late = self.plan.tasks.difference(&self.drained).next().filter(|_| kind.drains());
                     assert_eq!(late, None, "{checkpoint} is said to be drained, and this task is not");
-                    assert_eq!(self.acked.get(&checkpoint), Some(&self.plan.tasks), "{checkpoint} has the part of each task");
-                    assert!(snapshots.keys().eq(self.plan.tasks.iter()), "and so has its metadata");
+                    assert!(finished.is_subset(&self.finished), "only who has finished is said to have");
+                    let acked = self.acked.get(&checkpoint).cloned().unwrap_or_default();
+                    let each = self.plan.tasks.difference(&finished).all(|task| acked.contains(task));
+                    assert!(each, "{checkpoint} has the part of each task");
+                    assert!(snapshots.keys().eq(self.plan.tasks.difference(&finished)), "and so has its metadata");
+                    self.finished_at.insert(checkpoint, finished);
                     self.answers.push(Input::MetadataDurable(checkpoint));
                 }
                 Output::Completed { checkpoint, kind } => {
-                    assert_eq!(self.acked.get(&checkpoint), Some(&self.plan.tasks), "{checkpoint} completes after each ack");
+                    let parts = self.acked.get(&checkpoint).into_iter().flatten().chain(&self.finished_at[&checkpoint]);
+                    assert!(parts.copied().collect::<BTreeSet<_>>() == self.plan.tasks, "{checkpoint} completes after each ack");
                     self.completions += 1;
                     if kind.stops() {
                         assert_eq!(stopped(&self.truth).map(|with| with.checkpoint), Some(checkpoint), "the journal says so first");
@@ -289,6 +307,9 @@ impl World {
                 Output::Deploy { attempt, restore, placement } => {
                     assert!(!self.may_have_stopped(), "a job that may have stopped is deployed");
                     self.drained.clear();
+                    let before = restore.as_ref().and_then(|from| self.finished_at.get(&from.checkpoint()));
+                    self.finished = before.cloned().unwrap_or_default();
+                    self.drained.extend(&self.finished);
                     let of = |entry: &Journal| {
                         let own = entry.completed.last().copied().map(RestorePoint::Own);
                         own.or_else(|| entry.origin.clone().map(RestorePoint::Origin))
@@ -307,8 +328,11 @@ impl World {
                     assert!(restored_from >= self.committed, "what was committed is not done again");
                     let next = self.in_flight.as_ref().map_or(restore.clone(), of);
                     assert_eq!(next, restore, "no entry under way changes what is restored");
+                    // The process tells itself, before anybody else says something.
+                    self.answers.extend(Some(Input::FinishedBefore { attempt, tasks: self.finished.clone() }).filter(|_| !self.finished.is_empty()));
                     self.answers.push(Input::Deployed { attempt });
-                    self.answers.extend(placement.into_keys().map(|task| Input::TaskRunning { attempt, task }));
+                    let started = placement.into_keys().filter(|task| !self.finished.contains(task)).collect::<Vec<_>>();
+                    self.answers.extend(started.into_iter().map(|task| Input::TaskRunning { attempt, task }));
                 }
                 Output::Stop { attempt } => {
                     let stopped = |&worker: &WorkerId| Input::WorkerStopped { attempt, worker };
@@ -322,7 +346,8 @@ impl World {
                 }
                 Output::Stopped { checkpoint, unpublished, .. } => {
                     assert_eq!(stopped(&self.truth).map(|with| with.checkpoint), Some(checkpoint), "the journal says so first");
-                    let late = self.plan.committers.iter().find(|task| self.published.get(task) < Some(&checkpoint));
+                    let due = |task: &&TaskId| !self.finished.contains(task) && self.published.get(task) < Some(&checkpoint);
+                    let late = self.plan.committers.iter().find(due);
                     assert!(late.is_none() || unpublished.is_some(), "{late:?} has not published what waited for {checkpoint}");
                     if unpublished.is_none() {
                         self.stopped.0 += 1
@@ -459,6 +484,28 @@ impl World {
         alive.into_iter().for_each(|worker| self.join(worker.0, 2));
     }
 
+    /// A task leaves, if those before it have. What it has cut goes out first; what it has not cut it never will.
+    fn finish(&mut self, task: TaskId) {
+        let attempt = self.job.attempt();
+        let before = self.plan.predecessors.get(&task).cloned().unwrap_or_default();
+        let restored = matches!(self.job.status(), Some(Status::Running(_)));
+        if !restored || self.finished.contains(&task) || !before.is_subset(&self.finished) {
+            return;
+        }
+        let own = |input: &Input<Part>| matches!(input, Input::Acknowledged { task: by, .. } if *by == task);
+        while let Some(at) = self.answers.iter().position(own) {
+            let ack = self.answers.remove(at);
+            let Input::Acknowledged { checkpoint, attempt: of, .. } = &ack else { unreachable!("it was looked for") };
+            let heard = self.acked.get(checkpoint).is_some_and(|acked| before.iter().any(|task| acked.contains(task)));
+            if heard || *of != attempt {
+                self.step(ack);
+            }
+        }
+        self.finished.insert(task);
+        self.drained.insert(task);
+        self.step(Input::TaskFinished { attempt, task });
+    }
+
     /// One thing happens.
     fn happen(&mut self, what: u8, pick: u8) {
         let (at, odd) = (pick as usize, pick % 2 == 1);
@@ -488,6 +535,7 @@ impl World {
             13 => match self.take_answer(at) {
                 Some(Input::HooksReady(checkpoint)) => self.step(Input::HooksFailed(checkpoint)),
                 Some(Input::LocationReady(checkpoint)) => self.step(Input::LocationFailed(checkpoint)),
+                Some(Input::MetadataDurable(checkpoint)) if odd => self.step(Input::PartsRefused(checkpoint)),
                 Some(Input::MetadataDurable(checkpoint)) => self.step(Input::MetadataFailed(checkpoint)),
                 Some(Input::Acknowledged { attempt, checkpoint, task, .. }) => {
                     let reason = if odd { FailureReason::AsyncException } else { FailureReason::DeclinedNotReady };
@@ -517,6 +565,7 @@ impl World {
             24 if pick < 40 => self.step(requested(Kind::Stop { request: RequestNumber(1), drain: odd })),
             19 => self.step(Input::TaskFailed { attempt, task, cause: "power".into(), kind: FailureKind::Recoverable }),
             20 => self.step(Input::TaskDrained { attempt, task }),
+            25 if pick < 60 => self.finish(task),
             21 if pick == 0 => self.step(Input::CancelRequested),
             21 if pick == 1 => self.step(Input::RestoreFailed { attempt, cause: "checksum".into(), kind: FailureKind::NonRecoverable }),
             _ => self.step(Input::Heartbeat { worker: WorkerId(u32::from(pick % 4)), incarnation: Incarnation(1) }),

@@ -164,7 +164,7 @@ impl Life {
                 }
                 Output::Hold(_) | Output::ReleaseAll | Output::Hasten(_) | Output::Forward(_) | Output::ForwardCancel(_) => {}
                 Output::Decline(..) | Output::Commit(_) | Output::Forget(_) | Output::Ignored(_) => {}
-                Output::EndInput(_) | Output::Suspend(_) | Output::Resume(_) => panic!("nobody stops"),
+                Output::EndInput(_) | Output::Suspend(_) | Output::Resume(_) | Output::Finish => panic!("nobody stops"),
             }
         }
         durable.into_iter().for_each(|checkpoint| self.step(Input::Durable(checkpoint)));

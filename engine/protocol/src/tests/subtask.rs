@@ -4,7 +4,7 @@ use super::conversation;
 use crate::ids::{ChannelIndex, CheckpointId};
 use crate::machine::Machine;
 use crate::settings::Mode;
-use crate::subtask::{Input, Output, Participant, Subtask};
+use crate::subtask::{Ending, Input, Output, Participant, Subtask};
 use std::collections::BTreeSet;
 
 #[test]
@@ -20,6 +20,16 @@ fn tracker_conversations() {
 #[test]
 fn unaligned_conversations() {
     conversation::run_all("unaligned", || talk(Mode::ExactlyOnce));
+}
+
+#[test]
+fn conversations_of_finishing_subtasks() {
+    conversation::run_all("finishing", || talk(Mode::ExactlyOnce));
+}
+
+#[test]
+fn conversations_of_subtasks_that_finish_in_at_least_once_mode() {
+    conversation::run_all("finishing-tracked", || talk(Mode::AtLeastOnce));
 }
 
 fn talk(mode: Mode) -> impl FnMut(&str) -> Vec<String> {
@@ -67,6 +77,12 @@ fn input(words: &[&str]) -> Input {
         ["stops", checkpoint, "drain"] => Input::Stops { checkpoint: c(checkpoint), drain: true },
         ["barrier", channel, checkpoint] => Input::Barrier { channel: ch(channel), checkpoint: c(checkpoint) },
         ["cancelled", channel, checkpoint] => Input::Cancelled { channel: ch(channel), checkpoint: c(checkpoint) },
+        ["end-announced", channel] => Input::EndAnnounced { channel: ch(channel) },
+        ["ended", channel] => Input::Ended { channel: ch(channel) },
+        ["drained"] => Input::Drained(Ending::Leaves),
+        ["drained", "stays"] => Input::Drained(Ending::Stays),
+        ["drained", "publishes"] => Input::Drained(Ending::LeavesWhenPublished),
+        ["published", checkpoint] => Input::Published(c(checkpoint)),
         ["durable", checkpoint] => Input::Durable(c(checkpoint)),
         ["write-failed", checkpoint] => Input::WriteFailed(c(checkpoint)),
         ["completed", checkpoint] => Input::Completed(c(checkpoint)),

@@ -3,7 +3,7 @@
 use crate::ids::{ChannelIndex, CheckpointId};
 use crate::machine::Machine;
 use crate::settings::Mode;
-use crate::subtask::{Input, Output, Participant, Subtask};
+use crate::subtask::{Ending, Input, Output, Participant, Subtask};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -18,7 +18,11 @@ fn any_input() -> impl Strategy<Value = Input> {
         1 => checkpoint().prop_map(Input::TimedOut),
         1 => (checkpoint(), any::<bool>()).prop_map(|(checkpoint, urgent)| Input::Triggered { checkpoint, urgent }),
         1 => (checkpoint(), any::<bool>()).prop_map(|(checkpoint, drain)| Input::Stops { checkpoint, drain }),
-        1 => checkpoint().prop_map(Input::Durable),
+        1 => channel().prop_map(|channel| Input::EndAnnounced { channel }),
+        1 => channel().prop_map(|channel| Input::Ended { channel }),
+        1 => prop_oneof![Just(Ending::Stays), Just(Ending::Leaves), Just(Ending::LeavesWhenPublished)].prop_map(Input::Drained),
+        1 => checkpoint().prop_map(Input::Published),
+        3 => checkpoint().prop_map(Input::Durable),
         1 => checkpoint().prop_map(Input::WriteFailed),
         1 => checkpoint().prop_map(Input::Completed),
         1 => (checkpoint(), prop::option::of(checkpoint()))
@@ -57,6 +61,13 @@ struct Bystander {
     /// With which the job may stop, and whether its input ends there.
     stops: BTreeSet<(CheckpointId, bool)>,
     suspended: Option<CheckpointId>,
+    ending: BTreeSet<ChannelIndex>,
+    ended: BTreeSet<ChannelIndex>,
+    triggered: BTreeSet<CheckpointId>,
+    drained: bool,
+    cut_behind_the_end: Option<CheckpointId>,
+    published: Option<CheckpointId>,
+    finished: bool,
 }
 
 impl Bystander {
@@ -70,7 +81,21 @@ impl Bystander {
                 self.announced.entry(checkpoint).or_default().insert(channel);
                 self.urgent.extend(urgent.then_some(checkpoint));
             }
-            Input::Triggered { checkpoint, urgent } => self.urgent.extend(urgent.then_some(checkpoint)),
+            Input::Triggered { checkpoint, urgent } => {
+                self.triggered.insert(checkpoint);
+                self.urgent.extend(urgent.then_some(checkpoint));
+            }
+            // A channel that is held is not read.
+            Input::Ended { channel } if !self.held.contains(&channel) => {
+                self.ending.insert(channel);
+                self.ended.insert(channel);
+            }
+            Input::Ended { .. } => {}
+            Input::EndAnnounced { channel } => {
+                self.ending.insert(channel);
+            }
+            Input::Drained(_) => self.drained = true,
+            Input::Published(checkpoint) => self.published = self.published.max(Some(checkpoint)),
             Input::TimedOut(checkpoint) => self.urgent.extend(Some(checkpoint)),
             Input::Aborted { checkpoint, .. } => self.aborted.extend(Some(checkpoint)),
             Input::Stops { checkpoint, drain } => self.stops.extend(Some((checkpoint, drain))),
@@ -81,9 +106,12 @@ impl Bystander {
     fn watch(&mut self, participant: &Participant, input: &Input, outputs: &[Output]) {
         let Participant { mode, channels, overtaking } = participant;
         self.hear(input);
-        let all = |set: &BTreeMap<CheckpointId, BTreeSet<ChannelIndex>>, checkpoint| {
-            let heard = set.get(&checkpoint).map_or(0, |set| set.iter().filter(|channel| channel.0 < *channels).count());
-            heard == *channels as usize
+        let finished_before = self.finished;
+        assert!(!finished_before || matches!(outputs, [Output::Ignored(_)]), "whoever has finished does nothing");
+        let (ending, ended) = (self.ending.clone(), self.ended.clone());
+        let all = |set: &BTreeMap<CheckpointId, BTreeSet<ChannelIndex>>, ends: &BTreeSet<ChannelIndex>, checkpoint| {
+            let heard = set.get(&checkpoint).into_iter().flatten().chain(ends).filter(|channel| channel.0 < *channels);
+            heard.collect::<BTreeSet<_>>().len() == *channels as usize
         };
         for (index, output) in outputs.iter().enumerate() {
             match *output {
@@ -99,16 +127,17 @@ impl Bystander {
                 Output::Overtake(checkpoint) => {
                     assert_eq!(outputs.get(index + 1), Some(&Output::Forward(checkpoint)), "nothing comes in between");
                     assert!(self.urgent.contains(&checkpoint), "{checkpoint} overtakes though there is time");
-                    assert!(!all(&self.barriers, checkpoint), "{checkpoint} overtakes on the last barrier");
+                    assert!(!all(&self.barriers, &ended, checkpoint), "{checkpoint} overtakes on the last barrier");
                     let forced = overtaking.as_ref().expect("barriers may overtake");
-                    let late = forced.iter().find(|channel| !self.barriers.get(&checkpoint).is_some_and(|set| set.contains(channel)));
+                    let reached = |channel: &&ChannelIndex| self.barriers.get(&checkpoint).is_some_and(|set| set.contains(channel));
+                    let late = forced.iter().find(|channel| !reached(channel) && !ended.contains(channel));
                     assert_eq!(late, None, "{checkpoint} overtakes on a channel that stays aligned");
                     assert_eq!(self.logging.replace(checkpoint), None, "two are logged at once");
                     self.overtaken.insert(checkpoint);
                 }
                 Output::LogsComplete(checkpoint) => {
                     assert_eq!(self.logging.take(), Some(checkpoint), "the logs of {checkpoint} come from nowhere");
-                    assert!(all(&self.announced, checkpoint), "the logs of {checkpoint} are whole before all barriers have come");
+                    assert!(all(&self.announced, &ending, checkpoint), "the logs of {checkpoint} are whole before all barriers have come");
                 }
                 Output::DropLogs(checkpoint) => assert_eq!(self.logging.take(), Some(checkpoint), "there are logs to drop"),
                 Output::Hasten(checkpoint) => {
@@ -124,7 +153,12 @@ impl Bystander {
                 }
                 Output::Snapshot(checkpoint) => {
                     let overtaken = self.overtaken.contains(&checkpoint);
-                    assert!(*channels == 0 || overtaken || all(&self.barriers, checkpoint), "{checkpoint} is cut before all barriers");
+                    assert!(*channels == 0 || overtaken || all(&self.barriers, &ended, checkpoint), "{checkpoint} is cut before all barriers");
+                    let told = self.announced.contains_key(&checkpoint) || self.triggered.contains(&checkpoint);
+                    assert!(told, "{checkpoint} comes from nowhere");
+                    if self.drained {
+                        self.cut_behind_the_end.get_or_insert(checkpoint);
+                    }
                     assert_eq!(outputs[index - 1], Output::Forward(checkpoint), "the barrier leaves first");
                     assert!(!self.cancelled.contains(&checkpoint), "{checkpoint} is cut after its marker left");
                     assert!(!self.aborted.contains(&checkpoint), "{checkpoint} is cut after it was aborted");
@@ -159,6 +193,14 @@ impl Bystander {
                 }
                 Output::Decline(checkpoint, _) | Output::Forget(checkpoint) => {
                     assert!(self.logging != Some(checkpoint), "{checkpoint} is given up, and its logs are not");
+                }
+                Output::Finish => {
+                    assert_eq!(index + 1, outputs.len(), "it is the last thing that anybody does");
+                    let last = self.cut_behind_the_end.expect("its state was taken behind its end");
+                    assert!(self.committed >= Some(last), "no checkpoint with its last state is complete");
+                    assert!((0..*channels).all(|channel| ended.contains(&ChannelIndex(channel))), "it is still sent something");
+                    assert_eq!(self.suspended, None, "the job may go on from here");
+                    self.finished = true;
                 }
                 Output::Ignored(_) => {}
             }
@@ -246,7 +288,9 @@ fn quiet(input: &Input) -> bool {
         Input::Announced { .. } | Input::TimedOut(_) => true,
         // Remembered until the cut.
         Input::Stops { .. } => true,
-        Input::Triggered { .. } | Input::Cancelled { .. } | Input::Durable(_) => false,
+        // Remembered until it matters.
+        Input::Triggered { .. } | Input::EndAnnounced { .. } | Input::Ended { .. } | Input::Drained(_) | Input::Published(_) => true,
+        Input::Cancelled { .. } | Input::Durable(_) => false,
         Input::WriteFailed(_) | Input::Completed(_) => false,
     }
 }

@@ -1,6 +1,6 @@
 //! What one subtask reads from all of its input channels.
 
-use super::queue::{Logged, Receiver};
+use super::queue::{Announced, Logged, Receiver};
 use super::{in_flight, AnyEnd, ChannelError};
 use crate::channel::wire::receiver;
 use crate::record::{Element, Record, SnapshotRequest};
@@ -14,7 +14,7 @@ pub trait Inlet<X>: Send {
     /// The next element; `None` when the sender is gone.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Element<X>>>;
     /// See [`Receiver::poll_announced`].
-    fn poll_announced(&mut self, cx: &mut Context<'_>) -> Poll<(CheckpointId, SnapshotRequest)>;
+    fn poll_announced(&mut self, cx: &mut Context<'_>) -> Poll<Announced>;
     /// See [`Receiver::log`].
     fn log(&mut self, checkpoint: CheckpointId);
     /// See [`Receiver::take_log`].
@@ -55,7 +55,7 @@ impl<T: Record> Inlet<T> for Plain<T> {
         self.receiver.poll_next(cx)
     }
 
-    fn poll_announced(&mut self, cx: &mut Context<'_>) -> Poll<(CheckpointId, SnapshotRequest)> {
+    fn poll_announced(&mut self, cx: &mut Context<'_>) -> Poll<Announced> {
         self.receiver.poll_announced(cx)
     }
 
@@ -112,11 +112,12 @@ impl<T: Record, X> Inlet<X> for Side<T, X> {
                 Element::Barrier(checkpoint, request) => Element::Barrier(checkpoint, request),
                 Element::Cancel(checkpoint) => Element::Cancel(checkpoint),
                 Element::Drained => Element::Drained,
+                Element::Ended => Element::Ended,
             })
         })
     }
 
-    fn poll_announced(&mut self, cx: &mut Context<'_>) -> Poll<(CheckpointId, SnapshotRequest)> {
+    fn poll_announced(&mut self, cx: &mut Context<'_>) -> Poll<Announced> {
         self.plain.poll_announced(cx)
     }
 
@@ -156,12 +157,17 @@ pub enum Arrival<X> {
     Cancel(ChannelIndex, CheckpointId),
     /// Every channel is drained.
     Drained,
+    /// The end of a channel has come, perhaps behind data that is still to be read.
+    EndAnnounced(ChannelIndex),
+    /// A channel has ended: all that came on it has been read.
+    Ended(ChannelIndex),
 }
 
 struct Lane<X> {
     inlet: Box<dyn Inlet<X>>,
     held: bool,
     drained: bool,
+    ended: bool,
     /// The newest checkpoint whose barrier was read.
     reached: CheckpointId,
 }
@@ -181,7 +187,7 @@ impl<X> Gate<X> {
     /// Channels are numbered in this order.
     #[must_use]
     pub fn new(inlets: Vec<Box<dyn Inlet<X>>>, overtaking: bool) -> Self {
-        let lane = |inlet| Lane { inlet, held: false, drained: false, reached: CheckpointId::NONE };
+        let lane = |inlet| Lane { inlet, held: false, drained: false, ended: false, reached: CheckpointId::NONE };
         let lanes: Vec<_> = inlets.into_iter().map(lane).collect();
         Self { turn: 0, watermark: Combined::new(lanes.len()), lanes, overtaking, recovering: false }
     }
@@ -206,7 +212,7 @@ impl<X> Gate<X> {
 
     /// Logs every channel whose barrier was not read, until the barrier arrives.
     pub fn log(&mut self, checkpoint: CheckpointId) {
-        for lane in self.lanes.iter_mut().filter(|lane| lane.reached < checkpoint) {
+        for lane in self.lanes.iter_mut().filter(|lane| lane.reached < checkpoint && !lane.ended) {
             lane.inlet.log(checkpoint);
         }
     }
@@ -250,8 +256,12 @@ impl<X> Gate<X> {
     fn poll_announced(&mut self, cx: &mut Context<'_>) -> Poll<Arrival<X>> {
         if self.overtaking {
             for (index, lane) in self.lanes.iter_mut().enumerate() {
-                if let Poll::Ready((checkpoint, request)) = lane.inlet.poll_announced(cx) {
-                    return Poll::Ready(Arrival::Announced(channel(index), checkpoint, request));
+                match lane.inlet.poll_announced(cx) {
+                    Poll::Ready(Announced::Barrier(checkpoint, request)) => {
+                        return Poll::Ready(Arrival::Announced(channel(index), checkpoint, request));
+                    }
+                    Poll::Ready(Announced::End) => return Poll::Ready(Arrival::EndAnnounced(channel(index))),
+                    Poll::Pending => {}
                 }
             }
         }
@@ -278,7 +288,7 @@ impl<X> Gate<X> {
             if self.recovering && !self.lanes[index].inlet.is_recovering() {
                 continue;
             }
-            while !self.lanes[index].held {
+            while !self.lanes[index].held && !self.lanes[index].ended {
                 let Poll::Ready(element) = self.lanes[index].inlet.poll_next(cx) else { break };
                 let Some(element) = element else {
                     return Poll::Ready(Err(ChannelError::Closed(format!("input ch{index}"))));
@@ -305,6 +315,10 @@ impl<X> Gate<X> {
             Element::Drained => {
                 self.lanes[index].drained = true;
                 self.lanes.iter().all(|lane| lane.drained).then_some(Arrival::Drained)
+            }
+            Element::Ended => {
+                self.lanes[index].ended = true;
+                Some(Arrival::Ended(channel(index)))
             }
         }
     }
@@ -364,6 +378,22 @@ mod tests {
             sender.push(Element::Drained).expect("open");
         }
         assert_eq!(gate.next().await.expect("open"), Arrival::Drained);
+    }
+
+    #[tokio::test]
+    async fn who_has_finished_is_not_missed() {
+        let (mut senders, mut gate) = gate(2);
+        let gone = senders.remove(0);
+        gone.push(Element::Batch(vec![1])).expect("open");
+        gone.push(Element::Ended).expect("open");
+        drop(gone);
+        assert_eq!(gate.next().await.expect("open"), Arrival::EndAnnounced(ChannelIndex(0)));
+        assert_eq!(gate.next().await.expect("open"), Arrival::Batch(vec![1]));
+        assert_eq!(gate.next().await.expect("open"), Arrival::Ended(ChannelIndex(0)));
+        senders[0].push(Element::Batch(vec![2])).expect("open");
+        assert_eq!(gate.next().await.expect("open"), Arrival::Batch(vec![2]));
+        drop(senders);
+        assert!(gate.next().await.is_err(), "who is gone without a word is");
     }
 
     #[tokio::test]

@@ -47,10 +47,20 @@ impl<T> Log<T> {
                 }
             }
             Element::Barrier(checkpoint, _) => self.whole = *checkpoint >= self.checkpoint,
+            Element::Ended => self.whole = true,
             // Watermarks begin anew after a restore, and the end of the input comes again.
             Element::Watermark(_) | Element::Status(_) | Element::Cancel(_) | Element::Drained => {}
         }
     }
+}
+
+/// What has arrived, and is heard of before what is ahead of it is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Announced {
+    /// A barrier that overtakes, or may.
+    Barrier(CheckpointId, SnapshotRequest),
+    /// The end of the channel.
+    End,
 }
 
 struct State<T> {
@@ -63,7 +73,7 @@ struct State<T> {
     credit: Option<i64>,
     /// Taken out since the sender was last told.
     consumed: usize,
-    announced: VecDeque<(CheckpointId, SnapshotRequest)>,
+    announced: VecDeque<Announced>,
     log: Option<Log<T>>,
     sender_gone: bool,
     receiver_gone: bool,
@@ -92,7 +102,15 @@ impl<T> State<T> {
             self.ahead = self.ahead.max(position + 1);
         }
         if self.credit.is_none() {
-            self.announced.push_back((checkpoint, request));
+            self.announced.push_back(Announced::Barrier(checkpoint, request));
+        }
+    }
+
+    /// The end at this place lets all that is before it go: nobody is there any more who could wait for room.
+    fn end(&mut self, position: usize) {
+        self.ahead = position + 1;
+        if self.credit.is_none() {
+            self.announced.push_back(Announced::End);
         }
     }
 }
@@ -157,12 +175,16 @@ impl<T> Sender<T> {
             | Element::Status(_)
             | Element::Barrier(..)
             | Element::Cancel(_)
-            | Element::Drained => None,
+            | Element::Drained
+            | Element::Ended => None,
         };
+        let ended = matches!(element, Element::Ended);
         state.elements.push_back(element);
+        let last = state.elements.len() - 1;
         if let Some((checkpoint, request)) = barrier {
-            let last = state.elements.len() - 1;
             state.barrier(last, checkpoint, request);
+        } else if ended {
+            state.end(last);
         }
         let reader = state.reader.take();
         drop(state);
@@ -199,7 +221,8 @@ impl<T> Sender<T> {
             | Element::Status(_)
             | Element::Barrier(..)
             | Element::Cancel(_)
-            | Element::Drained => None,
+            | Element::Drained
+            | Element::Ended => None,
         });
         let Some((position, request)) = found else { return };
         state.barrier(position, barrier, request);
@@ -282,8 +305,9 @@ impl<T> Receiver<T> {
         wake(reader);
     }
 
-    /// A barrier that may overtake has arrived; data may be ahead of it. Told once, and once more when it is hastened.
-    pub fn poll_announced(&mut self, cx: &mut Context<'_>) -> Poll<(CheckpointId, SnapshotRequest)> {
+    /// A barrier that may overtake, or the end, has arrived; data may be ahead of it. Told once, and a barrier once more when it is
+    /// hastened.
+    pub fn poll_announced(&mut self, cx: &mut Context<'_>) -> Poll<Announced> {
         let mut state = lock(&self.shared);
         if let Some(announced) = state.announced.pop_front() {
             return Poll::Ready(announced);
@@ -442,10 +466,28 @@ mod tests {
         let mut cx = Context::from_waker(Waker::noop());
         sender.push(Element::Batch(vec![1])).expect("open");
         sender.push(Element::Barrier(CheckpointId(5), within(50))).expect("open");
-        assert_eq!(receiver.poll_announced(&mut cx), Poll::Ready((CheckpointId(5), within(50))));
+        assert_eq!(receiver.poll_announced(&mut cx), Poll::Ready(Announced::Barrier(CheckpointId(5), within(50))));
         assert_eq!(receiver.poll_announced(&mut cx), Poll::Pending);
         sender.hasten(CheckpointId(5));
-        assert_eq!(receiver.poll_announced(&mut cx), Poll::Ready((CheckpointId(5), overtaking())));
+        assert_eq!(receiver.poll_announced(&mut cx), Poll::Ready(Announced::Barrier(CheckpointId(5), overtaking())));
+    }
+
+    #[test]
+    fn the_end_goes_whatever_the_credit_is_and_makes_logs_whole() {
+        let (sender, receiver) = queue();
+        receiver.limit();
+        for number in 0..7 {
+            sender.push(Element::Batch(vec![number])).expect("open");
+        }
+        sender.push(Element::Ended).expect("open");
+        assert_eq!(drained(&receiver).len(), 8);
+        let (sender, mut receiver) = queue();
+        let mut cx = Context::from_waker(Waker::noop());
+        receiver.log(CheckpointId(4), in_flight::write);
+        sender.push(Element::Batch(vec![1])).expect("open");
+        sender.push(Element::Ended).expect("open");
+        assert_eq!(receiver.poll_announced(&mut cx), Poll::Ready(Announced::End));
+        assert_eq!(receiver.take_log(CheckpointId(4)).map(|logged| logged.records), Ok(1));
     }
 
     #[test]

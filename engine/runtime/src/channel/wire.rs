@@ -3,7 +3,7 @@
 use super::queue::{queue, Receiver, Sender};
 use super::{BoxFuture, ChannelError};
 use crate::codec;
-use crate::record::{Element, Record};
+use crate::record::{Element, Record, END_OF_TIME};
 use serde::{Deserialize, Serialize};
 use std::any::Any;
 use std::future::{poll_fn, Future};
@@ -17,6 +17,8 @@ pub type AnyEnd = Box<dyn Any + Send>;
 pub trait EdgeType<Stream>: Send + Sync {
     /// A new channel: its sending and its receiving end.
     fn channel(&self) -> (AnyEnd, AnyEnd);
+    /// The receiving end of a channel whose sender had finished before: nothing comes but that.
+    fn ended(&self) -> AnyEnd;
     /// Carries elements from a connection into a channel until one of them ends.
     fn pump_in(&self, stream: Stream, into: AnyEnd) -> BoxFuture<'static, Result<(), ChannelError>>;
     /// Carries elements from a channel into a connection until one of them ends.
@@ -60,6 +62,14 @@ impl<T: Record, Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static> EdgeTyp
         (Box::new(sender), Box::new(receiver))
     }
 
+    fn ended(&self) -> AnyEnd {
+        let (sender, receiver) = queue::<T>();
+        for element in [Element::Watermark(END_OF_TIME), Element::Drained, Element::Ended] {
+            sender.push(element).expect("the receiver is here");
+        }
+        Box::new(receiver)
+    }
+
     fn pump_in(&self, stream: Stream, into: AnyEnd) -> BoxFuture<'static, Result<(), ChannelError>> {
         let into = sender::<T>(into);
         Box::pin(async move {
@@ -67,7 +77,11 @@ impl<T: Record, Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static> EdgeTyp
             let elements = async {
                 let mut scratch = Vec::new();
                 while let Some(element) = codec::read_frame::<Element<T>, _>(&mut reading, &mut scratch).await? {
+                    let ended = matches!(element, Element::Ended);
                     into.push(element)?;
+                    if ended {
+                        break;
+                    }
                 }
                 Ok(())
             };
@@ -91,6 +105,10 @@ impl<T: Record, Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static> EdgeTyp
                 let mut scratch = Vec::new();
                 while let Some(element) = poll_fn(|cx| from.poll_within_credit(cx)).await {
                     codec::write_frame(&mut writing, &element, &mut scratch).await?;
+                    if matches!(element, Element::Ended) {
+                        // Why: a connection that is closed with credit unread may lose what is still on its way. The other side closes it.
+                        std::future::pending::<()>().await;
+                    }
                 }
                 Ok(())
             };

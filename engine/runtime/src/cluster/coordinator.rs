@@ -28,9 +28,8 @@ use crate::sometimes;
 use crate::storage::{CheckpointStorage, CheckpointStore, JournalKeeper, StorageError};
 use crate::task::{TaskControl, TaskReport};
 use cofferdam_protocol::coordinator::{Coordinator, Ended, FailureKind, Input, Journal, Output, Plan, Standing, Status, Written};
-use cofferdam_protocol::local::Taken;
-use cofferdam_protocol::metadata::{EnumeratorState, HookState};
-use cofferdam_protocol::restore::{TaskRestore, UnclaimedState};
+use cofferdam_protocol::metadata::HookState;
+use cofferdam_protocol::restore::UnclaimedState;
 use cofferdam_protocol::snapshot::TaskSnapshot;
 use cofferdam_protocol::{AttemptId, CheckpointId, Epoch, Incarnation, Machine, TaskId, Timer, VertexId, WorkerId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,6 +43,7 @@ pub use performing::DRAINED;
 pub use savepoints::savepoint_folder;
 
 use enumerators::Enumerators;
+use performing::Beginning;
 use savepoints::Savepoints;
 use serving::accept;
 
@@ -122,7 +122,7 @@ enum Inbox {
     Command(Command, oneshot::Sender<CommandAnswer>),
     Alarm,
     Answer(Input<TaskSnapshot>),
-    Planned(AttemptId, BTreeMap<TaskId, WorkerId>, Option<Taken>, BTreeMap<TaskId, TaskRestore>, Vec<EnumeratorState>),
+    Planned(AttemptId, BTreeMap<TaskId, WorkerId>, Beginning),
     Looked(AttemptId, VertexId, Result<AnyFound, String>),
     SweepDone,
     Hooked(CheckpointId, Result<Vec<HookState>, String>),
@@ -368,7 +368,8 @@ impl<E: Env> Driver<E> {
                 if let Input::LocationReady(checkpoint)
                 | Input::LocationFailed(checkpoint)
                 | Input::MetadataDurable(checkpoint)
-                | Input::MetadataFailed(checkpoint) = &input
+                | Input::MetadataFailed(checkpoint)
+                | Input::PartsRefused(checkpoint) = &input
                 {
                     self.unanswered.remove(checkpoint);
                 }
@@ -387,13 +388,15 @@ impl<E: Env> Driver<E> {
                 }
                 self.step(input)
             }
-            Inbox::Planned(attempt, placement, from, restores, enumerators) => {
+            Inbox::Planned(attempt, placement, beginning) => {
                 if self.machine.status() == Some(&Status::Deploying(attempt)) {
-                    if let Err(cause) = self.reset_enumerators(attempt, &enumerators) {
+                    if let Err(cause) = self.reset_enumerators(attempt, &beginning.enumerators) {
                         return self.step(Input::RestoreFailed { attempt, cause, kind: FailureKind::NonRecoverable });
                     }
-                    self.deploy(attempt, &placement, from, restores);
-                    self.look_for_splits();
+                    let finished = beginning.finished.clone();
+                    self.deploy(attempt, &placement, beginning);
+                    self.look_for_splits(&finished);
+                    self.tell_of_finished(attempt, finished)?;
                 }
                 self.step(Input::Deployed { attempt })
             }
@@ -436,6 +439,10 @@ impl<E: Env> Driver<E> {
                     self.step(Input::Acknowledged { attempt, checkpoint, task, snapshot })
                 }
                 TaskReport::Declined(checkpoint, reason) => self.step(Input::Declined { attempt, checkpoint, task, reason }),
+                TaskReport::Finished => {
+                    sometimes!(self.env, self.machine.pending().next().is_some(), "cluster/task-finished-while-a-checkpoint-was-pending");
+                    self.step(Input::TaskFinished { attempt, task })
+                }
                 TaskReport::Committed(checkpoint) => self.step(Input::Committed { attempt, checkpoint, task }),
                 TaskReport::Backlog(behind) => self.step(Input::Backlog { attempt, task, behind }),
                 TaskReport::Restored(from) => {

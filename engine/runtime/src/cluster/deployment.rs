@@ -16,7 +16,7 @@ use cofferdam_protocol::gateway::EventNumber;
 use cofferdam_protocol::local::Taken;
 use cofferdam_protocol::restore::TaskRestore;
 use cofferdam_protocol::{AttemptId, Mode, TaskId, WorkerId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -120,6 +120,8 @@ pub struct Taking<'a, E: Env> {
     pub mode: Mode,
     /// Whether barriers may overtake records.
     pub overtaking: bool,
+    /// Whether tasks leave at their end.
+    pub finishing: bool,
     /// What keyed state is kept in.
     pub backend: &'a StateBackend,
     /// Second copies on this worker's disk, and what the tasks begin from.
@@ -132,6 +134,8 @@ pub struct Assignment {
     pub attempt: AttemptId,
     /// Its tasks.
     pub tasks: Vec<(TaskId, Option<TaskRestore>)>,
+    /// Tasks that had finished before.
+    pub finished: BTreeSet<TaskId>,
     /// Where all tasks are.
     pub placement: BTreeMap<TaskId, SocketAddr>,
 }
@@ -166,7 +170,7 @@ impl<E: Env> Deployment<E> {
         assignment: Assignment,
         reports: &Reports,
     ) -> Self {
-        let Assignment { attempt, tasks, placement } = assignment;
+        let Assignment { attempt, tasks, finished, placement } = assignment;
         let own: BTreeMap<TaskId, Option<TaskRestore>> = tasks.into_iter().collect();
         let mut senders: BTreeMap<ChannelId, AnyEnd> = BTreeMap::new();
         let mut receivers: BTreeMap<ChannelId, AnyEnd> = BTreeMap::new();
@@ -181,6 +185,10 @@ impl<E: Env> Deployment<E> {
                     let receiver_task = TaskId { vertex: edge.to, subtask: to };
                     let (sends, receives) = (own.contains_key(&sender_task), own.contains_key(&receiver_task));
                     if !sends && !receives {
+                        continue;
+                    }
+                    if finished.contains(&sender_task) {
+                        receivers.insert(channel, edge.kind.ended());
                         continue;
                     }
                     let (sender, receiver) = edge.kind.channel();
@@ -237,6 +245,7 @@ impl<E: Env> Deployment<E> {
                 attempt,
                 mode: taking.mode,
                 overtaking: taking.overtaking,
+                finishing: taking.finishing,
                 backend: taking.backend.clone(),
                 storage: taking.storage.clone(),
                 streams: streams.clone(),

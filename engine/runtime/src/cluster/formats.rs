@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// The version of the messages between processes. It grows with every change of one.
-const MESSAGES: u16 = 1;
+const MESSAGES: u16 = 2;
 
 /// What a process writes for others to read. Workers of another release could write state that the rest of the job cannot read, or
 /// understand a message as something else; so only processes that write the same work together.

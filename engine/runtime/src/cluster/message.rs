@@ -113,6 +113,8 @@ pub enum ToWorker {
         attempt: AttemptId,
         /// Its tasks, and what each begins from.
         tasks: Vec<(TaskId, Option<TaskRestore>)>,
+        /// Tasks of the job that had finished, and that nobody starts.
+        finished: BTreeSet<TaskId>,
         /// Where all tasks of the job are.
         placement: BTreeMap<TaskId, SocketAddr>,
     },

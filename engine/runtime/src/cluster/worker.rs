@@ -49,6 +49,8 @@ pub struct WorkerSettings {
     pub mode: Mode,
     /// Whether barriers may overtake records (`execution.checkpointing.unaligned.enabled`).
     pub overtaking: bool,
+    /// Whether tasks leave at their end while others go on (`execution.checkpointing.checkpoints-after-tasks-finish`).
+    pub finishing: bool,
     /// What keyed state is kept in.
     pub backend: StateBackend,
     /// A folder of this worker and job alone, on its own disk, for second copies of state (`execution.state-recovery.from-local`).
@@ -238,6 +240,7 @@ impl<E: Env> Session<'_, E> {
             | TaskReport::Acknowledged(..)
             | TaskReport::Declined(..)
             | TaskReport::Committed(_)
+            | TaskReport::Finished
             | TaskReport::Backlog(_)
             | TaskReport::Restored(_)
             | TaskReport::Reader(_) => {
@@ -265,7 +268,7 @@ impl<E: Env> Session<'_, E> {
                     local.deployed(attempt, tasks, from);
                 }
             }
-            ToWorker::Deploy { attempt, tasks, placement } => {
+            ToWorker::Deploy { attempt, tasks, finished, placement } => {
                 if deployment.as_ref().is_some_and(|running| running.attempt >= attempt) {
                     sometimes!(self.env, seldom "cluster/deployed-twice");
                     return;
@@ -274,10 +277,11 @@ impl<E: Env> Session<'_, E> {
                 sometimes!(self.env, deployment.is_some(), seldom "cluster/next-attempt-while-tasks-run");
                 *deployment = None;
                 observe(self.env, self.settings.worker, Some(attempt), Moment::TasksStarting, Detail::Count(tasks.len() as u64));
-                let assignment = Assignment { attempt, tasks, placement };
-                let WorkerSettings { worker, storage, small, mode, overtaking, backend, .. } = self.settings;
+                let assignment = Assignment { attempt, tasks, finished, placement };
+                let WorkerSettings { worker, storage, small, mode, overtaking, finishing, backend, .. } = self.settings;
                 let local = self.local.map(|local| (local, *begins_from));
-                let taken = Taking { storage, small: *small, worker: *worker, mode: *mode, overtaking: *overtaking, backend, local };
+                let (small, worker, mode, overtaking, finishing) = (*small, *worker, *mode, *overtaking, *finishing);
+                let taken = Taking { storage, small, worker, mode, overtaking, finishing, backend, local };
                 *deployment = Some(Deployment::start(self.env, self.graph, taken, self.plane, assignment, reports));
             }
             ToWorker::Control { attempt, tasks, control } => {

@@ -7,7 +7,7 @@ use crate::env::Env;
 use crate::observe::{Detail, MachineStep, Moment, Step};
 use crate::operator::Operator;
 use cofferdam_protocol::committer::{self, Committer};
-use cofferdam_protocol::{CheckpointId, Machine};
+use cofferdam_protocol::{subtask, CheckpointId, Machine};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -55,7 +55,10 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
                             inputs.push_back(committer::Input::Done(checkpoint));
                         }
                     }
-                    committer::Output::Report(checkpoint) => self.context.report(TaskReport::Committed(checkpoint)),
+                    committer::Output::Report(checkpoint) => {
+                        self.context.report(TaskReport::Committed(checkpoint));
+                        self.due.push_back(subtask::Input::Published(checkpoint));
+                    }
                     committer::Output::GiveUp(_) => given_up = true,
                     committer::Output::Ignored(_) => {}
                 }

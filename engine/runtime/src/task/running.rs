@@ -12,7 +12,7 @@ use crate::env::Env;
 use crate::local::{CopyTask, Made, Restorable, RestoredBytes};
 use crate::observe::{Detail, MachineStep, Moment, Step};
 use crate::operator::{KeyedStates, Operator, Stateful};
-use crate::record::{SnapshotRequest, Stop, END_OF_TIME};
+use crate::record::{SnapshotRequest, Stop};
 use crate::sight::Sight;
 use crate::sometimes;
 use crate::storage::CheckpointStorage;
@@ -21,7 +21,7 @@ use cofferdam_protocol::restore::TaskRestore;
 use cofferdam_protocol::snapshot::{StateShape, TaskSnapshot};
 use cofferdam_protocol::subtask::{self, Subtask};
 use cofferdam_protocol::{CheckpointId, Machine};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -51,7 +51,7 @@ struct Writing<T> {
 pub async fn run<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>>(
     context: TaskContext<E>,
     input: I,
-    operator: O,
+    pub(super) operator: O,
     tail: T,
 ) -> Result<(), TaskError> {
     let (written_sender, written) = mpsc::unbounded_channel();
@@ -89,6 +89,7 @@ pub async fn run<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>>
         behind: false,
         ended: false,
         suspended: false,
+        due: VecDeque::new(),
     };
     running.restore().await.map_err(TaskError::while_restoring)?;
     running.work(written, ticks, timeouts).await
@@ -129,11 +130,11 @@ pub(super) struct Running<E: Env, I, O: Operator, T> {
     pub(super) tail: T,
     machine: Subtask,
     pub(super) written_sender: mpsc::UnboundedSender<Done>,
-    finishing: Option<E::Task>,
+    pub(super) finishing: Option<E::Task>,
     pub(super) commits: Commits<E::Task>,
     alarm: Alarm<E, ()>,
     outputs: Vec<subtask::Output>,
-    made: Vec<O::Out>,
+    pub(super) made: Vec<O::Out>,
     writing: BTreeMap<CheckpointId, Writing<E::Task>>,
     first_barrier: BTreeMap<CheckpointId, Duration>,
     /// How each checkpoint whose barrier has come is to be taken.
@@ -146,9 +147,11 @@ pub(super) struct Running<E: Env, I, O: Operator, T> {
     copied: Option<Made>,
     behind: bool,
     /// All input has come.
-    ended: bool,
+    pub(super) ended: bool,
     /// Neither records nor timers are processed.
     suspended: bool,
+    /// What its machine is still to hear of what was done for it.
+    pub(super) due: VecDeque<subtask::Input>,
 }
 
 impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, I, O, T> {
@@ -235,16 +238,17 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
                     }
                 },
             }
+            while let Some(input) = self.due.pop_front() {
+                self.step(input).await?;
+            }
+            if self.machine.has_finished() {
+                return Ok(());
+            }
         }
     }
 
-    fn drained(&mut self) {
-        self.context.observe(Moment::TaskDrained, None, Detail::None);
-        self.context.report(TaskReport::Drained);
-    }
-
     /// What state with time-to-live goes by.
-    fn set_clock(&mut self) {
+    pub(super) fn set_clock(&mut self) {
         let now_ms = self.context.env.wall_clock_ms();
         self.operator.set_clock(now_ms);
     }
@@ -345,28 +349,12 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
             }
             Arrival::Cancel(channel, checkpoint) => self.step(subtask::Input::Cancelled { channel, checkpoint }).await,
             Arrival::Drained => self.end_of_input(),
-        }
-    }
-
-    fn end_of_input(&mut self) -> Result<(), TaskError> {
-        self.tell_backlog(false);
-        self.ended = true;
-        self.set_clock();
-        self.operator.on_watermark(END_OF_TIME, &mut self.made);
-        self.tail.emit(&mut self.made)?;
-        self.tail.control(Control::Watermark(END_OF_TIME))?;
-        self.tail.control(Control::Drained)?;
-        match self.tail.finish(&self.context.env) {
-            None => self.drained(),
-            Some(finish) => {
-                let sender = self.written_sender.clone();
-                self.finishing = Some(self.context.env.spawn("finish", async move {
-                    // The subtask is gone: nobody to tell.
-                    let _ = sender.send(Done::Finish(finish.await.err()));
-                }));
+            Arrival::EndAnnounced(channel) => self.step(subtask::Input::EndAnnounced { channel }).await,
+            Arrival::Ended(channel) => {
+                self.context.observe(Moment::ChannelEnded, None, Detail::Channel(channel));
+                self.step(subtask::Input::Ended { channel }).await
             }
         }
-        Ok(())
     }
 
     async fn tell_of_stop(&mut self, checkpoint: CheckpointId, request: &SnapshotRequest) -> Result<(), TaskError> {
@@ -376,7 +364,7 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
         }
     }
 
-    fn tell_backlog(&mut self, behind: bool) {
+    pub(super) fn tell_backlog(&mut self, behind: bool) {
         if self.behind != behind {
             self.behind = behind;
             self.context.report(TaskReport::Backlog(behind));
@@ -454,6 +442,7 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
                 self.suspended = false;
                 self.context.observe(Moment::TaskResumed, Some(checkpoint), Detail::None);
             }
+            subtask::Output::Finish => self.finish()?,
             subtask::Output::Ignored(_) => {}
         }
         Ok(())

@@ -51,6 +51,7 @@ pub fn process(arguments: &CoordinatorArguments) -> Result<Outcome, Failure> {
     let plan = Plan {
         tasks: graph.tasks(),
         sources: graph.source_tasks(),
+        predecessors: graph.predecessors(),
         committers: graph.committing_tasks(),
         checkpoints: arguments.job.overtaking.settings(checkpoints).validated()?,
         restart: RESTART,

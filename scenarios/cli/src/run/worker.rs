@@ -57,6 +57,7 @@ pub fn process(arguments: &WorkerArguments) -> Result<Outcome, Failure> {
         small: arguments.job.small.small(),
         mode: arguments.job.mode.mode(),
         overtaking: arguments.job.overtaking.unaligned,
+        finishing: true,
         backend: backend(arguments)?,
         local: arguments.job.local_recovery.as_ref().map(|folder| format!("{folder}/worker-{}", arguments.id)),
     };

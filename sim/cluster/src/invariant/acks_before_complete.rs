@@ -1,8 +1,9 @@
-//! A checkpoint is complete only after every subtask's part was durable, as the subtasks themselves saw it, in one attempt.
+//! A checkpoint is complete only after every subtask's part was durable, as the subtasks themselves saw it, in one attempt. Those that
+//! had finished by then, or before the attempt began, have none.
 
 use super::Invariant;
 use crate::world::NodeIndex;
-use cofferdam_engine::observe::{Actor, Event, Moment};
+use cofferdam_engine::observe::{Actor, Detail, Event, Moment};
 use cofferdam_protocol::{AttemptId, CheckpointId, TaskId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -11,13 +12,14 @@ use std::time::Duration;
 pub struct AcksBeforeComplete {
     tasks: BTreeSet<TaskId>,
     durable: BTreeMap<CheckpointId, BTreeMap<AttemptId, BTreeSet<TaskId>>>,
+    finished: BTreeMap<AttemptId, BTreeSet<TaskId>>,
 }
 
 impl AcksBeforeComplete {
     /// `tasks` are all subtasks of the job.
     #[must_use]
     pub fn new(tasks: BTreeSet<TaskId>) -> Self {
-        Self { tasks, durable: BTreeMap::new() }
+        Self { tasks, durable: BTreeMap::new(), finished: BTreeMap::new() }
     }
 }
 
@@ -27,6 +29,12 @@ impl Invariant for AcksBeforeComplete {
     }
 
     fn event(&mut self, _: Duration, _: NodeIndex, event: &Event) -> Result<(), String> {
+        match (event.moment, event.actor, &event.detail, event.attempt) {
+            (Moment::TaskFinished, Actor::Task(task), _, Some(attempt)) | (Moment::FinishedBefore, _, Detail::Task(task), Some(attempt)) => {
+                self.finished.entry(attempt).or_default().insert(task);
+            }
+            _ => {}
+        }
         let Some(checkpoint) = event.checkpoint else { return Ok(()) };
         match (event.moment, event.actor, event.attempt) {
             (Moment::SnapshotDurable, Actor::Task(task), Some(attempt)) => {
@@ -35,7 +43,13 @@ impl Invariant for AcksBeforeComplete {
             }
             (Moment::AllAcked | Moment::CheckpointCompleted, ..) => {
                 let by_attempt = self.durable.get(&checkpoint);
-                if by_attempt.is_some_and(|attempts| attempts.values().any(|durable| *durable == self.tasks)) {
+                let nobody = BTreeSet::new();
+                let whole = |(attempt, durable): (&AttemptId, &BTreeSet<TaskId>)| {
+                    let finished = self.finished.get(attempt).unwrap_or(&nobody);
+                    durable.union(finished).copied().collect::<BTreeSet<_>>() == self.tasks
+                };
+                let all_gone = self.finished.values().any(|finished| *finished == self.tasks);
+                if all_gone || by_attempt.is_some_and(|attempts| attempts.iter().any(whole)) {
                     return Ok(());
                 }
                 let durable: BTreeSet<TaskId> = by_attempt.into_iter().flat_map(BTreeMap::values).flatten().copied().collect();

@@ -4,7 +4,7 @@
 use super::decode::{Checkpoint, State, Value};
 use super::expiry::{self, Clocks};
 use super::reference::{self, Prefix};
-use super::{in_flight, patterns, rules, shapes, splits};
+use super::{finished, in_flight, patterns, rules, shapes, splits};
 use crate::jobs::{sources, Log};
 use crate::scenario::JobKind;
 use crate::workload::{DISORDER_MS, LATENESS_MS, WINDOW_MS};
@@ -66,8 +66,12 @@ fn prefix<'a>(kind: JobKind, logs: &'a [Log], checkpoint: &Checkpoint) -> Result
 /// What contradicts it.
 pub fn judge(kind: JobKind, mode: Mode, logs: &[Log], checkpoint: &Checkpoint, clocks: &Clocks) -> Result<(), Contradiction> {
     let (prefix, watermark) = prefix(kind, logs, checkpoint)?;
+    let gone = finished::keepers(kind, logs, checkpoint)?;
     if let JobKind::Shaped(shape) = kind {
         return shapes::judge(shape, mode, &prefix, checkpoint);
+    }
+    if gone {
+        return Ok(());
     }
     let left = (!checkpoint.in_flight.is_empty()).then(|| in_flight::without(kind, &prefix, checkpoint)).transpose()?;
     let taken_in = left

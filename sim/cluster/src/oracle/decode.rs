@@ -1,8 +1,9 @@
 //! Our own reader of checkpoints, written from the documented layouts and from nothing else.
 
+use super::finished;
 use super::splits::{self, Split};
 use framed::versioned;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 mod framed;
 mod groups;
@@ -17,8 +18,14 @@ pub struct Checkpoint {
     pub number: u64,
     /// Its job was drained before it was taken.
     pub drained: bool,
-    /// For each source: partition, offset of the next line.
+    /// For each source: partition, offset of the next line. Those of subtasks that had finished are not in the file: see [`finished`].
+    ///
+    /// [`finished`]: super::finished
     pub positions: BTreeMap<String, BTreeMap<u32, u64>>,
+    /// For each operator of which some had finished: which subtasks.
+    pub finished: BTreeMap<String, BTreeSet<u32>>,
+    /// For each source: partitions of which nothing is said as they were read to their ends.
+    pub read_out: BTreeMap<String, BTreeSet<u32>>,
     /// Splits that are not read to their ends, and whose they are.
     pub splits: Vec<Split>,
     /// For each source that finds its input: what it has at the coordinator.
@@ -407,7 +414,7 @@ pub fn snapshot(
 ) -> Result<Checkpoint, Broken> {
     let named = |broken: Broken| format!("{path}: {broken}");
     let (version, encoded) = versioned(b"CFDMETA\0", &read(path)?).map_err(named)?;
-    if !(1..=3).contains(&version) {
+    if !(1..=4).contains(&version) {
         return Err(named(format!("version {version} is not known")));
     }
     let encoded = encoded.concat();
@@ -441,7 +448,7 @@ fn metadata(
     }
     for _ in 0..bytes.count()? {
         let uid = bytes.text()?;
-        let (_parallelism, _max_parallelism) = (bytes.number(4)?, bytes.number(4)?);
+        let (parallelism, _max_parallelism) = (bytes.u32()?, bytes.number(4)?);
         let mut types = BTreeMap::new();
         for _ in 0..bytes.count()? {
             let (name, _kind) = (bytes.text()?, bytes.number(1)?);
@@ -506,6 +513,9 @@ fn metadata(
             if checkpoint.parts.insert((uid.clone(), subtask), part).is_some() {
                 return Err(format!("{uid} has two parts of subtask {subtask}"));
             }
+        }
+        if version > 3 {
+            finished::read(bytes, &uid, parallelism, checkpoint)?;
         }
     }
     Ok(())

@@ -4,9 +4,10 @@ use super::Run;
 use crate::disk::View;
 use crate::local_copies::FOLDER;
 use crate::oracle::expiry::Clocks;
-use crate::oracle::{cut, decode, output, reference, restore, space};
+use crate::oracle::{cut, decode, finished, output, reference, restore, space};
 use crate::scenario::{BackendKind, Expect, JobKind, Scenario, StorageKind};
 use crate::trace::lock;
+use cofferdam_engine::sometimes;
 use cofferdam_protocol::coordinator::Ended;
 use cofferdam_protocol::{AttemptId, CheckpointId, TaskId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,7 +40,9 @@ impl Run {
             }
             disk.read_now(View::Durable, &full).map_err(|error| format!("{full}: {error}"))
         };
-        decode::snapshot(metadata, checkpoint.0, &read, &|stored| reference::shape(kind, stored))
+        let mut read = decode::snapshot(metadata, checkpoint.0, &read, &|stored| reference::shape(kind, stored))?;
+        finished::complete(kind, &self.logs, &self.read_out, &mut read);
+        Ok(read)
     }
 
     pub(super) fn read_savepoint(&self, checkpoint: CheckpointId, folder: &str) -> Result<decode::Checkpoint, String> {
@@ -56,6 +59,7 @@ impl Run {
                     self.violated("consistent-cut", format!("savepoint {checkpoint}: {contradiction}"));
                 }
                 self.judge_order(&format!("savepoint {checkpoint}"), &read);
+                self.know_read_out(&read);
                 self.keep_checkpoint(&read);
                 let inside = read.files.iter().all(|path| !path.contains('/'));
                 if !inside {
@@ -68,7 +72,17 @@ impl Run {
 
     pub(super) fn read_checkpoint(&self, checkpoint: CheckpointId) -> Result<decode::Checkpoint, String> {
         let kind = self.scenario.job.kind;
-        decode::checkpoint(checkpoint.0, &|path| self.durable(path), &|stored| reference::shape(kind, stored))
+        let mut read = decode::checkpoint(checkpoint.0, &|path| self.durable(path), &|stored| reference::shape(kind, stored))?;
+        finished::complete(kind, &self.logs, &self.read_out, &mut read);
+        Ok(read)
+    }
+
+    /// From there on nobody says anything of what was read out by then.
+    fn know_read_out(&mut self, read: &decode::Checkpoint) {
+        sometimes!(self.world, !read.finished.is_empty(), "run/checkpoint-with-finished-tasks-judged");
+        for (source, partitions) in &read.read_out {
+            self.read_out.entry(source.clone()).or_default().extend(partitions);
+        }
     }
 
     /// What state with time-to-live is judged by.
@@ -120,6 +134,7 @@ impl Run {
                     self.violated("space-amplification", format!("{checkpoint}: {waste}"));
                 }
                 self.judge_efficiency(checkpoint, &read);
+                self.know_read_out(&read);
                 self.may_be_seen(&read);
                 self.take_image(checkpoint, &read);
                 self.keep_checkpoint(&read);
@@ -195,6 +210,7 @@ impl Run {
             self.retain(checkpoint);
             match self.read_checkpoint(checkpoint) {
                 Ok(read) => {
+                    self.know_read_out(&read);
                     self.may_be_seen(&read);
                     self.account.restored(&read, self.scenario.cluster.merge.is_some());
                     self.restoring.insert(attempt, read);

@@ -8,7 +8,7 @@ use super::{JobPlace, Run, OBJECT_ROOT};
 use crate::clock::EPOCH_MS;
 use crate::disk::View;
 use crate::jobs::{Watch, OUTPUT};
-use crate::oracle::decode;
+use crate::oracle::{decode, finished};
 use crate::scenario::{
     BackendKind, ClockSpec, DiskSpec, Expect, FaultSpec, JobKind, NetworkSpec, Scenario, StorageKind, What, When, WorldSpec,
 };
@@ -67,6 +67,10 @@ impl Run {
         if every == 0 || !(checkpoint.0 + self.world.streams().seed()).is_multiple_of(every) {
             return;
         }
+        if finished::all_sources(self.scenario.job.kind, read) {
+            // Nobody would wait: it is over before anybody has asked for something.
+            return;
+        }
         if read.files.iter().any(|path| path.contains("://")) {
             // What another job has given it stands in an object store by name: a disk has no place for that.
             return;
@@ -87,6 +91,7 @@ impl Run {
             scenario: self.scenario.clone(),
             read: decode::Checkpoint {
                 positions: read.positions.clone(),
+                read_out: read.read_out.clone(),
                 splits: read.splits.clone(),
                 enumerators: read.enumerators.clone(),
                 in_flight: read.in_flight.clone(),
@@ -180,6 +185,7 @@ impl Run {
         let origin = Some(Origin { path, checkpoint: image.checkpoint, claim: ClaimMode::NoClaim });
         let output = if self.delivers() { OUTPUT } else { "/shared/output-shadow" };
         self.job = JobPlace { name: "shadow", root: "/shared/checkpoints/shadow", objects: OBJECT_ROOT, output, network: 0, origin };
+        self.read_out.clone_from(&image.read.read_out);
         self.may_be_seen(&image.read);
         self.play_job().await;
         self.judge_shadow();

@@ -171,6 +171,7 @@ impl Scenario {
         within("job.chunk_bytes", job.chunk_bytes.into(), 1, 1 << 20)?;
         within("job.pace_ms", job.pace_ms, 0, 60_000)?;
         within("job.schema", job.schema.into(), 1, 2)?;
+        within("job.short_log_percent", job.short_log_percent.into(), 0, 100)?;
         within("job.sink_us", job.sink_us, 0, 60_000_000)?;
         within("job.arrive_ms", job.arrive_ms, 0, MOST_TIME_MS)?;
         if job.kind == JobKind::Patterns {

@@ -47,7 +47,13 @@ pub trait Signs {
 }
 
 impl Signs for subtask::Input {
-    const MOMENTS: &'static [Moment] = &[Moment::BarrierArrived, Moment::BarrierAnnounced, Moment::SnapshotDurable, Moment::SnapshotFailed];
+    const MOMENTS: &'static [Moment] = &[
+        Moment::BarrierArrived,
+        Moment::BarrierAnnounced,
+        Moment::ChannelEnded,
+        Moment::SnapshotDurable,
+        Moment::SnapshotFailed,
+    ];
 
     fn sign(&self) -> Option<Sign> {
         match self {
@@ -55,6 +61,7 @@ impl Signs for subtask::Input {
             Self::Announced { channel, checkpoint, .. } => {
                 Sign::about(Moment::BarrierAnnounced, Some(*checkpoint), Detail::Channel(*channel))
             }
+            Self::Ended { channel } => Sign::about(Moment::ChannelEnded, None, Detail::Channel(*channel)),
             Self::Durable(checkpoint) => Sign::of(Moment::SnapshotDurable, *checkpoint),
             Self::WriteFailed(checkpoint) => Sign::of(Moment::SnapshotFailed, *checkpoint),
             _ => None,
@@ -74,6 +81,7 @@ impl Signs for subtask::Output {
         Moment::SnapshotForgotten,
         Moment::BarrierOvertook,
         Moment::ChannelsLogged,
+        Moment::TaskFinished,
     ];
 
     fn sign(&self) -> Option<Sign> {
@@ -88,6 +96,7 @@ impl Signs for subtask::Output {
             Self::Forget(checkpoint) => Sign::of(Moment::SnapshotForgotten, *checkpoint),
             Self::Overtake(checkpoint) => Sign::of(Moment::BarrierOvertook, *checkpoint),
             Self::LogsComplete(checkpoint) => Sign::of(Moment::ChannelsLogged, *checkpoint),
+            Self::Finish => Sign::bare(Moment::TaskFinished),
             _ => None,
         }
     }

@@ -17,6 +17,7 @@ enum Word {
     Acknowledge(TaskId),
     Decline(TaskId),
     Published(TaskId),
+    Finished(TaskId),
 }
 
 /// All that was said. Words may get lost, be late or come twice; none comes that nobody has said.
@@ -56,6 +57,7 @@ impl Said {
             Output::ForwardCancel(checkpoint) => self.say(attempt, *checkpoint, Word::Cancel),
             Output::Acknowledge(checkpoint) => self.say(attempt, *checkpoint, Word::Acknowledge(task)),
             Output::Decline(checkpoint, _) => self.say(attempt, *checkpoint, Word::Decline(task)),
+            Output::Finish => self.say(attempt, CheckpointId::NONE, Word::Finished(task)),
             _ => {}
         }
     }
@@ -76,6 +78,7 @@ impl Said {
         match input {
             Input::Acknowledged { attempt, checkpoint, task, .. } => self.heard(*attempt, *checkpoint, Word::Acknowledge(*task)),
             Input::Declined { attempt, checkpoint, task, .. } => self.heard(*attempt, *checkpoint, Word::Decline(*task)),
+            Input::TaskFinished { attempt, task } => self.heard(*attempt, CheckpointId::NONE, Word::Finished(*task)),
             Input::Committed { attempt, checkpoint, task } => self.heard(*attempt, *checkpoint, Word::Published(*task)),
             _ => Ok(()),
         }

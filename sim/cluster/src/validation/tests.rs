@@ -8,7 +8,7 @@ use cofferdam_protocol::coordinator::{Coordinator, Plan, Standing};
 use cofferdam_protocol::snapshot::TaskSnapshot;
 use cofferdam_protocol::subtask::{Input, Output, Participant};
 use cofferdam_protocol::{AttemptId, ChannelIndex, CheckpointId, CheckpointSettings, Epoch, Machine, RestartStrategy, TaskId};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 const NODE: NodeIndex = NodeIndex(2);
@@ -114,6 +114,7 @@ fn a_coordinator_begins_from_what_was_written_last() {
     let plan = Plan {
         tasks: BTreeSet::from([task()]),
         sources: BTreeSet::from([task()]),
+        predecessors: BTreeMap::new(),
         committers: BTreeSet::new(),
         checkpoints: CheckpointSettings::default(),
         restart: RestartStrategy::FixedDelay { attempts: 1, delay: second },

@@ -311,7 +311,7 @@ impl Turn<'_> {
                 Output::DropLogs(checkpoint) => self.stop_logging(worker, task, checkpoint, "logs-dropped"),
                 Output::Hasten(checkpoint) => self.hasten(worker, task, checkpoint),
                 // No world is stopped with a savepoint.
-                Output::EndInput(_) | Output::Suspend(_) | Output::Resume(_) => {}
+                Output::EndInput(_) | Output::Suspend(_) | Output::Resume(_) | Output::Finish => {}
                 Output::Ignored(why) => self.tell_of_task((worker, task), None, "ignored", || why.into()),
             }
         }

@@ -27,7 +27,8 @@ fn in_flight(uid: &str, parallelism: u32, edges: &[&str]) -> OperatorState {
         (SubtaskIndex(index), SubtaskState { in_flight, ..SubtaskState::default() })
     };
     let subtasks = (0..parallelism).map(subtask).collect();
-    OperatorState { uid: uid.into(), parallelism, max_parallelism: max(GROUPS), states: Vec::new(), subtasks }
+    let finished = Finished::Nobody;
+    OperatorState { uid: uid.into(), parallelism, max_parallelism: max(GROUPS), states: Vec::new(), subtasks, finished }
 }
 
 /// What each subtask takes of the operator `a`, in order.

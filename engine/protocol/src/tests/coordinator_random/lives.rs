@@ -36,6 +36,7 @@ fn any_happening() -> impl Strategy<Value = (u8, u8)> {
     let what = prop_oneof![
         120 => Just(0_u8), 40 => Just(8), 2 => Just(10), 14 => Just(11), 1 => Just(12), 2 => Just(13), 3 => Just(14),
         1 => Just(15), 8 => Just(16), 8 => Just(17), 1 => Just(18), 1 => Just(19), 2 => Just(20), 2 => 21..24_u8, 3 => Just(24),
+        2 => Just(25),
     ];
     (what, any::<u8>())
 }

@@ -86,8 +86,12 @@ impl<E: Env> Driver<E> {
     }
 
     /// The attempt's tasks are told to start.
-    pub(super) fn look_for_splits(&mut self) {
-        let vertices: Vec<VertexId> = self.enumerators.operators.keys().copied().collect();
+    /// Where all readers have finished nobody would read what is found.
+    pub(super) fn look_for_splits(&mut self, finished: &BTreeSet<TaskId>) {
+        let reads = |(vertex, operator): &(&VertexId, &Enumerator<E>)| {
+            (0..operator.readers).map(SubtaskIndex).any(|subtask| !finished.contains(&TaskId { vertex: **vertex, subtask }))
+        };
+        let vertices: Vec<VertexId> = self.enumerators.operators.iter().filter(reads).map(|(vertex, _)| *vertex).collect();
         vertices.into_iter().for_each(|vertex| self.look(vertex, None));
     }
 
@@ -130,8 +134,18 @@ impl<E: Env> Driver<E> {
 
     fn tell_readers(&mut self, vertex: VertexId, told: Vec<(SubtaskIndex, ReaderEvent)>) -> Result<(), CoordinatorError> {
         for (subtask, event) in told {
+            let task = TaskId { vertex, subtask };
+            if self.machine.finished().contains(&task) {
+                match event {
+                    ReaderEvent::NoMore => continue,
+                    ReaderEvent::Split(_) => {
+                        let (attempt, cause) = (self.enumerators.attempt, "it has finished, and was given a split".to_owned());
+                        return self.step(Input::TaskFailed { attempt, task, cause, kind: FailureKind::Recoverable });
+                    }
+                }
+            }
             if let ReaderEvent::Split(_) = event {
-                let detail = Detail::Task(TaskId { vertex, subtask });
+                let detail = Detail::Task(task);
                 self.observe(Moment::SplitAssigned, Some(self.enumerators.attempt), None, detail);
             }
             self.step_gateway(vertex, gateway::Input::Send { subtask, event })?;

@@ -7,11 +7,12 @@ use crate::env::Env;
 use crate::job::JobGraph;
 use crate::observe::{Actor, Detail, Event, Moment};
 use crate::record::{Alignment, SnapshotRequest};
+use crate::sometimes;
 use crate::storage::{CheckpointStore, StorageError};
 use crate::task::TaskControl;
 use cofferdam_protocol::coordinator::{FailureKind, Input, Kind, Origin, Output, RestorePoint, Status};
 use cofferdam_protocol::local::Taken;
-use cofferdam_protocol::metadata::{CheckpointMetadata, HookState, SnapshotKind};
+use cofferdam_protocol::metadata::{CheckpointMetadata, CollectError, EnumeratorState, HookState, SnapshotKind};
 use cofferdam_protocol::restore::{self, TaskRestore, UnclaimedState};
 use cofferdam_protocol::snapshot::{OperatorSnapshot, TaskSnapshot};
 use cofferdam_protocol::{AttemptId, CheckpointId, TaskId, WorkerId};
@@ -66,7 +67,9 @@ impl<E: Env> Driver<E> {
                 let request = self.savepoints.request(checkpoint).unwrap_or(self.checkpoint_request(full));
                 self.tell_tasks(attempt, &tasks, &TaskControl::Trigger(checkpoint, request));
             }
-            Output::WriteMetadata { attempt, checkpoint, kind, snapshots } => self.write_metadata(attempt, checkpoint, kind, &snapshots),
+            Output::WriteMetadata { attempt, checkpoint, kind, snapshots, finished } => {
+                self.write_metadata(attempt, checkpoint, kind, &Parts { snapshots, finished });
+            }
             Output::NotifyComplete { attempt, checkpoint } => {
                 self.tell_tasks(attempt, &BTreeSet::new(), &TaskControl::Completed(checkpoint));
                 self.observe(Moment::CompletionNotified, Some(attempt), Some(checkpoint), Detail::None);
@@ -244,7 +247,7 @@ impl<E: Env> Driver<E> {
         SnapshotRequest::Checkpoint { full, triggered_ms: self.env.wall_clock_ms(), alignment }
     }
 
-    fn write_metadata(&mut self, attempt: AttemptId, checkpoint: CheckpointId, kind: Kind, snapshots: &BTreeMap<TaskId, TaskSnapshot>) {
+    fn write_metadata(&mut self, attempt: AttemptId, checkpoint: CheckpointId, kind: Kind, Parts { snapshots, finished }: &Parts) {
         self.unanswered.insert(checkpoint);
         self.observe(Moment::AllAcked, Some(attempt), Some(checkpoint), Detail::None);
         let savepoint = self.savepoints.folder(checkpoint);
@@ -253,14 +256,23 @@ impl<E: Env> Driver<E> {
             Kind::Savepoint(_) | Kind::Stop { drain: false, .. } => SnapshotKind::Savepoint,
             Kind::Stop { drain: true, .. } => SnapshotKind::Drained,
         };
-        let metadata =
-            CheckpointMetadata::collect(&self.settings.job, checkpoint, attempt, kind, &self.graph.shapes_of(snapshots), snapshots);
+        sometimes!(self.env, !finished.is_empty(), "cluster/checkpoint-after-tasks-finished");
+        let shapes = self.graph.shapes_of(snapshots, finished);
+        let metadata = CheckpointMetadata::collect(&self.settings.job, checkpoint, attempt, kind, &shapes, snapshots, finished);
         let mut metadata = match metadata {
             Ok(metadata) => metadata,
             Err(error) => {
                 self.observe(Moment::SnapshotFailed, Some(attempt), Some(checkpoint), Detail::Text(error.to_string()));
-                let answer = Inbox::Answer(Input::MetadataFailed(checkpoint));
-                self.ask("metadata failed", std::future::ready(answer));
+                let answer = match error {
+                    CollectError::PartiallyFinishedUnion { .. } => Input::PartsRefused(checkpoint),
+                    CollectError::DuplicateOperator { .. }
+                    | CollectError::TaskMissing { .. }
+                    | CollectError::UnexpectedState { .. }
+                    | CollectError::OtherStates { .. }
+                    | CollectError::InFlightInSavepoint { .. }
+                    | CollectError::Inconsistent(_) => Input::MetadataFailed(checkpoint),
+                };
+                self.ask("metadata failed", std::future::ready(Inbox::Answer(answer)));
                 return;
             }
         };
@@ -318,15 +330,19 @@ impl<E: Env> Driver<E> {
             if let Err((cause, kind)) = restore_hooks(&env, &graph, metadata.as_ref(), unclaimed).await {
                 return failed(cause, kind);
             }
-            let Some(metadata) = metadata else { return Inbox::Planned(attempt, placement, None, BTreeMap::new(), Vec::new()) };
+            let Some(metadata) = metadata else { return Inbox::Planned(attempt, placement, Beginning::default()) };
             let enumerators = match claimed(&graph, &metadata, unclaimed) {
                 Ok(states) => states,
                 Err((cause, kind)) => return failed(cause, kind),
             };
-            let taken = Taken { checkpoint: metadata.checkpoint, attempt: metadata.attempt };
-            match restore::plan(&metadata, &graph.shapes(), unclaimed) {
-                Ok(restores) => Inbox::Planned(attempt, placement, Some(taken), restores, enumerators),
-                Err(error) => failed(error.to_string(), FailureKind::NonRecoverable),
+            let from = Some(Taken { checkpoint: metadata.checkpoint, attempt: metadata.attempt });
+            let shapes = graph.shapes();
+            let finished = restore::finished(&metadata, &shapes, &graph.predecessors());
+            match (restore::plan(&metadata, &shapes, unclaimed), finished) {
+                (Ok(restores), Ok(finished)) => {
+                    Inbox::Planned(attempt, placement, Beginning { from, restores: Some(restores), finished, enumerators })
+                }
+                (Err(error), _) | (_, Err(error)) => failed(error.to_string(), FailureKind::NonRecoverable),
             }
         });
     }
@@ -335,17 +351,15 @@ impl<E: Env> Driver<E> {
         &mut self,
         attempt: AttemptId,
         placement: &BTreeMap<TaskId, WorkerId>,
-        from: Option<Taken>,
-        mut restores: BTreeMap<TaskId, TaskRestore>,
+        Beginning { from, mut restores, finished, enumerators: _ }: Beginning,
     ) {
-        let restored = !restores.is_empty();
         let address =
             |worker: &WorkerId| self.latest.get(worker).and_then(|incarnation| self.connections.get(incarnation)).map(|c| c.data_address);
         let addresses: BTreeMap<TaskId, SocketAddr> =
             placement.iter().filter_map(|(task, worker)| Some((*task, address(worker)?))).collect();
         let mut by_worker: BTreeMap<WorkerId, Vec<(TaskId, Option<TaskRestore>)>> = BTreeMap::new();
-        for (task, worker) in placement {
-            let restore = restored.then(|| restores.remove(task).unwrap_or_default());
+        for (task, worker) in placement.iter().filter(|(task, _)| !finished.contains(task)) {
+            let restore = restores.as_mut().map(|restores| restores.remove(task).unwrap_or_default());
             by_worker.entry(*worker).or_default().push((*task, restore));
         }
         if self.settings.plan.local_recovery {
@@ -355,10 +369,37 @@ impl<E: Env> Driver<E> {
             }
         }
         for (worker, tasks) in by_worker {
-            self.tell(worker, ToWorker::Deploy { attempt, tasks, placement: addresses.clone() });
+            self.tell(worker, ToWorker::Deploy { attempt, tasks, finished: finished.clone(), placement: addresses.clone() });
         }
         self.placement = placement.clone();
     }
+
+    /// What the attempt begins from says so.
+    pub(super) fn tell_of_finished(&mut self, attempt: AttemptId, tasks: BTreeSet<TaskId>) -> Result<(), CoordinatorError> {
+        if tasks.is_empty() {
+            return Ok(());
+        }
+        sometimes!(self.env, "cluster/began-with-finished-tasks");
+        tasks.iter().for_each(|task| self.observe(Moment::FinishedBefore, Some(attempt), None, Detail::Task(*task)));
+        self.step(Input::FinishedBefore { attempt, tasks })
+    }
+}
+
+/// What a checkpoint is made of.
+struct Parts {
+    snapshots: BTreeMap<TaskId, TaskSnapshot>,
+    finished: BTreeSet<TaskId>,
+}
+
+/// What an attempt begins from.
+#[derive(Default)]
+pub(super) struct Beginning {
+    from: Option<Taken>,
+    /// `None`: from nothing.
+    restores: Option<BTreeMap<TaskId, TaskRestore>>,
+    /// These are not started.
+    pub(super) finished: BTreeSet<TaskId>,
+    pub(super) enumerators: Vec<EnumeratorState>,
 }
 
 /// Each hook gets what it put in, or begins anew; state of a hook that is not there any more is lost only if that was asked for.

@@ -30,8 +30,8 @@ fn prepared() -> (TestEnv, CheckpointStore) {
 pub fn metadata(checkpoint: CheckpointId, location: StateLocation) -> CheckpointMetadata {
     let groups = KeyGroupRange { first: KeyGroup(0), last: KeyGroup(7) };
     let max_parallelism = MaxParallelism::new(8).expect("between 1 and 32768");
-    let shape =
-        OperatorShape { uid: "count".into(), parallelism: 1, max_parallelism, vertex: VertexId(0), states: Vec::new(), inputs: Vec::new() };
+    let (states, inputs, publishes) = (Vec::new(), Vec::new(), false);
+    let shape = OperatorShape { uid: "count".into(), parallelism: 1, max_parallelism, vertex: VertexId(0), states, inputs, publishes };
     let part = OperatorSnapshot {
         uid: "count".into(),
         states: Vec::new(),
@@ -40,7 +40,7 @@ pub fn metadata(checkpoint: CheckpointId, location: StateLocation) -> Checkpoint
         in_flight: Vec::new(),
     };
     let snapshots = BTreeMap::from([(TaskId::new(0, 0), TaskSnapshot { operators: vec![part] })]);
-    CheckpointMetadata::collect("job", checkpoint, AttemptId::default(), SnapshotKind::Checkpoint, &[shape], &snapshots)
+    CheckpointMetadata::collect("job", checkpoint, AttemptId::default(), SnapshotKind::Checkpoint, &[shape], &snapshots, &BTreeSet::new())
         .expect("all is there")
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use cofferdam_protocol::block::{BlockWriter, FileKind};
-use cofferdam_protocol::metadata::{CheckpointMetadata, OperatorState, SnapshotKind, SubtaskState};
+use cofferdam_protocol::metadata::{CheckpointMetadata, Finished, OperatorState, SnapshotKind, SubtaskState};
 use cofferdam_protocol::snapshot::{InFlightHandle, StateLocation};
 use cofferdam_protocol::{AttemptId, CheckpointId, MaxParallelism, SubtaskIndex};
 
@@ -22,6 +22,7 @@ fn metadata(in_flight: Vec<InFlightHandle>) -> CheckpointMetadata {
             (SubtaskIndex(0), SubtaskState::default()),
             (SubtaskIndex(1), SubtaskState { in_flight, ..SubtaskState::default() }),
         ]),
+        finished: Finished::Nobody,
     };
     CheckpointMetadata {
         job: "j".into(),

@@ -196,6 +196,14 @@ situations! {
     Hastened = "hastened",
     /// A subtask hears of an abort while the logs are not whole.
     AbortWhileLogging = "abort-while-logging",
+    /// A task has finished, and left.
+    TaskFinished = "task-finished",
+    /// The coordinator hears that a task has finished which it waits for.
+    FinishedWhilePending = "finished-while-pending",
+    /// A completed checkpoint has no part of tasks that had finished.
+    CompletedWithoutFinished = "completed-without-finished",
+    /// An attempt begins with tasks that had finished before.
+    BeganWithFinished = "began-with-finished",
     /// A completed checkpoint has records in flight.
     CompletedInFlight = "completed-in-flight",
     /// A task begins with records that were in flight.
@@ -331,7 +339,12 @@ fn taken_by(value: Option<Value>) -> Tally {
 /// # Errors
 /// What shows that they are not.
 pub fn cut(setup: &Setup, parts: &BTreeMap<TaskId, Part>) -> Result<bool, String> {
-    let value = |at: usize| parts.get(&setup.layout.tasks[at].id).map(|part| part.value);
+    let value = |at: usize| {
+        let task = &setup.layout.tasks[at];
+        // A source that has no part had finished.
+        let whole = task.source.map(|_| Value::Position(setup.records)).filter(|_| setup.world.finishing);
+        parts.get(&task.id).map(|part| part.value).or(whole)
+    };
     // Between the parts of a cut nothing is on its way but what they say.
     let in_flight = |to: usize| {
         let tasks = setup.layout.vertices[to].tasks.iter();

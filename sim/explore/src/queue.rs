@@ -15,6 +15,8 @@ pub enum Element {
     Cancel(CheckpointId),
     /// No record will follow.
     End,
+    /// Whoever sends has finished: nothing will follow.
+    Gone,
 }
 
 /// Checkpoint numbers stay below this.
@@ -22,8 +24,9 @@ pub const MOST_CHECKPOINTS: u64 = 64;
 const BARRIER: u8 = 0x40;
 const CANCEL: u8 = 0x80;
 const URGENT: u8 = BARRIER | CANCEL;
-/// Records stay below it.
 const END: u8 = BARRIER - 1;
+/// Records stay below it.
+const GONE: u8 = END - 1;
 
 impl Element {
     fn code(self) -> u8 {
@@ -37,6 +40,7 @@ impl Element {
             Self::Urgent(checkpoint) => URGENT | small(checkpoint),
             Self::Cancel(checkpoint) => CANCEL | small(checkpoint),
             Self::End => END,
+            Self::Gone => GONE,
         }
     }
 
@@ -47,6 +51,7 @@ impl Element {
             _ if code & CANCEL != 0 => Self::Cancel(checkpoint),
             _ if code & BARRIER != 0 => Self::Barrier(checkpoint),
             END => Self::End,
+            GONE => Self::Gone,
             _ => Self::Record(code - 1),
         }
     }

@@ -122,6 +122,8 @@ pub enum Report {
     Running(AttemptId, TaskId),
     /// A task has processed all its input.
     Drained(AttemptId, TaskId),
+    /// A task has finished, and left.
+    Finished(AttemptId, TaskId),
     /// A task has published all that waited for this checkpoint.
     Published(AttemptId, CheckpointId, TaskId),
 }
@@ -263,6 +265,8 @@ pub struct Storage {
     pub told: CheckpointId,
     /// The newest attempt.
     pub attempt: AttemptId,
+    /// Its tasks that have finished, or had before: a bit each.
+    pub finished: u8,
 }
 
 /// The output of one sink: rows of a later attempt win.

@@ -63,6 +63,8 @@ pub struct World {
     pub stores: bool,
     /// Whether sinks hold their rows back until a checkpoint is complete. Then logs come to an end, and so does the job.
     pub transactional: bool,
+    /// Whether tasks leave at their end while others go on; only where logs come to an end.
+    pub finishing: bool,
     /// What takes time.
     pub slow: Slow,
     /// How large it is.

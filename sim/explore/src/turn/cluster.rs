@@ -31,6 +31,7 @@ impl State {
             newest_used: CheckpointId::NONE,
             told: CheckpointId::NONE,
             attempt: AttemptId::default(),
+            finished: 0,
         };
         let line = || Line { contact: Contact::Down, incarnation: Incarnation(0), reports: Vec::new(), before: None, stop: None };
         let workers = setup.world.workers as usize;
@@ -197,6 +198,14 @@ impl Turn<'_> {
                 self.tell_of_reign(0, Some(attempt), None, "drained-received", || task.to_string());
                 Input::TaskDrained { attempt, task }
             }
+            Report::Finished(attempt, task) => {
+                self.tell_of_reign(0, Some(attempt), None, "finish-received", || task.to_string());
+                let waits = |reign: &Reign| reign.machine.pending().any(|(it, _)| reign.machine.missing(it).is_some_and(|it| it.contains(&task)));
+                if self.state.reigns[0].as_deref().is_some_and(waits) {
+                    self.mark(Situation::FinishedWhilePending);
+                }
+                Input::TaskFinished { attempt, task }
+            }
             Report::Published(attempt, checkpoint, task) => {
                 self.tell_of_reign(0, Some(attempt), Some(checkpoint), "published-received", || task.to_string());
                 Input::Committed { attempt, checkpoint, task }
@@ -246,7 +255,11 @@ impl Turn<'_> {
             for task in placement.iter().filter(|(_, used)| **used == id).map(|(task, _)| *task) {
                 let part = parts.and_then(|parts| parts.get(&task));
                 let at = self.setup.task(task);
+                if self.state.storage.finished >> at & 1 == 1 {
+                    continue;
+                }
                 self.start_task(worker, at, attempt, part, &open);
+                self.end_channels_of_finished(worker, at);
                 if self.running(worker, at).is_some_and(|running| running.is_open()) {
                     answers.push_back(Input::TaskRunning { attempt, task });
                 }

@@ -10,6 +10,7 @@ use crate::state::{Closed, Holding, Part, Report, Value};
 use crate::tally::Tally;
 use cofferdam_protocol::committer::{self, Committer};
 use cofferdam_protocol::coordinator::{Ended, Status};
+use cofferdam_protocol::subtask::{self, Ending};
 use cofferdam_protocol::transactions::{Beginning, Input, Output, Share, Staged, Transactions};
 use cofferdam_protocol::{AttemptId, ChannelIndex, CheckpointId, Machine, TaskId};
 use std::collections::BTreeMap;
@@ -20,7 +21,9 @@ impl Setup {
     pub(crate) fn before(&self, parts: &BTreeMap<TaskId, Part>) -> Tally {
         let mut tally = Tally::default();
         for task in &self.layout.tasks {
-            if let (Some(source), Some(Value::Position(position))) = (task.source, parts.get(&task.id).map(|part| part.value)) {
+            // Whoever has no part had finished: it had read everything.
+            let value = parts.get(&task.id).map_or(Value::Position(self.records), |part| part.value);
+            if let (Some(source), Value::Position(position)) = (task.source, value) {
                 (0..position).for_each(|position| tally.add(source * self.records + position));
             }
         }
@@ -177,6 +180,9 @@ impl Turn<'_> {
                 committer::Output::Report(checkpoint) => {
                     self.tell_of_task((worker, task), Some(checkpoint), "output-committed", String::new);
                     self.report_to_coordinator(worker, Report::Published(attempt, checkpoint, id));
+                    if self.setup.world.finishing {
+                        self.step_task(worker, task, subtask::Input::Published(checkpoint));
+                    }
                 }
                 committer::Output::GiveUp(checkpoint) => {
                     self.tell_of_task((worker, task), Some(checkpoint), "task-failed", || "it cannot publish".into());
@@ -272,6 +278,37 @@ impl Turn<'_> {
         self.tell_of_task((worker, task), None, "task-drained", String::new);
         self.broadcast(worker, task, Element::End);
         self.report_to_coordinator(worker, Report::Drained(attempt, self.setup.layout.tasks[task].id));
+        if self.setup.world.finishing {
+            let ending = if self.holding(worker, task).is_some() { Ending::LeavesWhenPublished } else { Ending::Leaves };
+            self.step_task(worker, task, subtask::Input::Drained(ending));
+        }
+    }
+
+    /// A complete checkpoint has its last state, and all that waited for it is published.
+    pub(super) fn leave_at_the_end(&mut self, worker: usize, task: usize) {
+        let Some(attempt) = self.running(worker, task).map(|running| running.attempt) else { return };
+        self.mark(Situation::TaskFinished);
+        self.tell_of_task((worker, task), None, "task-finished", String::new);
+        self.broadcast(worker, task, Element::Gone);
+        self.state.tasks[worker][task] = None;
+        if attempt == self.state.storage.attempt {
+            self.state.storage.change().finished |= 1 << task;
+        }
+        self.report_to_coordinator(worker, Report::Finished(attempt, self.setup.layout.tasks[task].id));
+    }
+
+    /// A task begins: on channels of who had finished before nothing comes but that.
+    pub(super) fn end_channels_of_finished(&mut self, worker: usize, task: usize) {
+        let (setup, finished) = (self.setup, self.state.storage.finished);
+        for (sender, layout) in setup.layout.tasks.iter().enumerate().filter(|(sender, _)| finished >> sender & 1 == 1) {
+            for (_, channel) in layout.outputs.iter().flatten().filter(|(receiver, _)| *receiver == task) {
+                self.mark(Situation::BeganWithFinished);
+                let Some(running) = self.running(worker, task) else { return };
+                [Element::End, Element::Gone].into_iter().for_each(|element| running.inputs[*channel].push(element));
+                let sender = layout.id;
+                self.tell_of_task((worker, task), None, "began-with-finished", || sender.to_string());
+            }
+        }
     }
 
     /// A job that has finished has said everything, once.

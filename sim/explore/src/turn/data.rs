@@ -142,6 +142,10 @@ impl Turn<'_> {
                 self.step_task(worker, task, Input::Cancelled { channel, checkpoint });
             }
             Element::End => self.end_of(worker, task, channel),
+            Element::Gone => {
+                self.tell_of_task((worker, task), None, "channel-ended", || channel.to_string());
+                self.step_task(worker, task, Input::Ended { channel });
+            }
         }
     }
 
@@ -311,7 +315,8 @@ impl Turn<'_> {
                 Output::DropLogs(checkpoint) => self.stop_logging(worker, task, checkpoint, "logs-dropped"),
                 Output::Hasten(checkpoint) => self.hasten(worker, task, checkpoint),
                 // No world is stopped with a savepoint.
-                Output::EndInput(_) | Output::Suspend(_) | Output::Resume(_) | Output::Finish => {}
+                Output::EndInput(_) | Output::Suspend(_) | Output::Resume(_) => {}
+                Output::Finish => self.leave_at_the_end(worker, task),
                 Output::Ignored(why) => self.tell_of_task((worker, task), None, "ignored", || why.into()),
             }
         }

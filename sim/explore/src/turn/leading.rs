@@ -257,8 +257,10 @@ impl Turn<'_> {
 
     fn check_parts(&mut self, attempt: AttemptId, checkpoint: CheckpointId, parts: &BTreeMap<TaskId, Part>) {
         self.tell_of_reign(0, Some(attempt), Some(checkpoint), "all-acked", String::new);
-        let missing = self.setup.layout.tasks.iter().find(|task| !parts.contains_key(&task.id));
-        if let Some(task) = missing {
+        let finished = self.state.storage.finished;
+        let tasks = self.setup.layout.tasks.iter().enumerate();
+        let missing = tasks.filter(|(at, _)| finished >> at & 1 == 0).find(|(_, task)| !parts.contains_key(&task.id));
+        if let Some((_, task)) = missing {
             self.breaks(Promise::AcksBeforeComplete, format!("{checkpoint} is published without the part of {}", task.id));
         }
         if let Some((task, part)) = parts.iter().find(|(_, part)| part.attempt != attempt) {
@@ -310,7 +312,14 @@ impl Turn<'_> {
         if self.state.broken.is_some() {
             return;
         }
-        self.state.storage.change().attempt = attempt;
+        let had_finished = |id: &TaskId| parts.as_ref().is_some_and(|parts| !parts.contains_key(id));
+        let tasks: BTreeSet<TaskId> = placement.keys().copied().filter(had_finished).collect();
+        let storage = self.state.storage.change();
+        storage.attempt = attempt;
+        storage.finished = tasks.iter().map(|task| 1 << self.setup.task(*task)).sum();
+        if !tasks.is_empty() {
+            answers.push_back(Input::FinishedBefore { attempt, tasks });
+        }
         answers.push_back(Input::Deployed { attempt });
         self.start_attempt(attempt, placement, parts.as_deref(), answers);
     }

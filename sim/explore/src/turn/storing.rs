@@ -172,6 +172,9 @@ impl Turn<'_> {
         if !self.is_running(attempt) {
             self.mark(Situation::CompletedAfterFailure);
         }
+        if parts.len() < self.setup.layout.tasks.len() {
+            self.mark(Situation::CompletedWithoutFinished);
+        }
         if parts.values().any(|part| !part.in_flight.is_empty()) {
             self.mark(Situation::CompletedInFlight);
         }

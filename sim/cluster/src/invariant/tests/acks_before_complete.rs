@@ -54,3 +54,21 @@ fn parts_of_another_checkpoint_are_red() {
     ];
     assert_red(invariant(), history, &["c2"]);
 }
+
+#[test]
+fn who_has_finished_in_the_attempt_needs_no_part() {
+    let finished = |attempt| task(SPARE, SECOND, Moment::TaskFinished).a(1, attempt);
+    let durable = || task(WORKER, FIRST, Moment::SnapshotDurable).c(1).a(1, 2);
+    let acked = || coordinator(1, 1, Moment::AllAcked).c(1);
+    assert_accepted(invariant(), vec![finished(2), durable(), acked()]);
+    let before = coordinator(0, 1, Moment::FinishedBefore).a(1, 2).detail(Detail::Task(SECOND));
+    assert_accepted(invariant(), vec![before, durable(), acked()]);
+    assert_red(invariant(), vec![finished(1), durable(), acked()], &["c1", "v1.s1"]);
+}
+
+#[test]
+fn who_has_only_failed_needs_one() {
+    let failed = task(SPARE, SECOND, Moment::TaskFailed).a(1, 1);
+    let history = vec![failed, task(WORKER, FIRST, Moment::SnapshotDurable).c(1).a(1, 1), coordinator(1, 1, Moment::AllAcked).c(1)];
+    assert_red(invariant(), history, &["c1", "v1.s1"]);
+}

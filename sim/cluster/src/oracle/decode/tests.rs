@@ -71,3 +71,19 @@ fn where_nothing_is_in_flight_the_bytes_are_those_of_version_1() {
     assert_eq!(metadata.to_file()[8..10], [1, 0]);
     assert!(read(&metadata, &[]).expect("it is whole").in_flight.is_empty());
 }
+
+#[test]
+fn who_had_finished_is_read() {
+    let mut some = metadata(Vec::new());
+    some.operators[0].subtasks.remove(&SubtaskIndex(0));
+    some.operators[0].finished = Finished::Some([SubtaskIndex(0)].into());
+    let read_back = read(&some, &[]).expect("it is whole");
+    assert_eq!(read_back.finished, BTreeMap::from([("count".to_owned(), [0].into())]));
+    assert_eq!(some.to_file()[8..10], [4, 0]);
+    let mut all = some.clone();
+    all.operators[0].subtasks.clear();
+    all.operators[0].finished = Finished::All;
+    assert_eq!(read(&all, &[]).expect("it is whole").finished, BTreeMap::from([("count".to_owned(), [0, 1].into())]));
+    some.operators[0].subtasks.clear();
+    assert!(read(&some, &[]).is_err_and(|broken| broken.contains("subtask 1 of count has no part and had not finished")));
+}

@@ -150,7 +150,7 @@ stories! {
             .resume(ResumeFrom::Savepoint, true, 1, BackendKind::SortedRuns)
     };
     "finished-and-retained", "A retained checkpoint with finished tasks is claimed by a job with more subtasks, whose workers die." => |tale| {
-        short(tale, JobKind::Ledger)
+        short(tale, JobKind::WordCount)
             .sorted_runs()
             .with(|scenario| scenario.checkpoints.retention = Retention::RetainOnCancellation)
             .when(nth("checkpoint-completed", 12), What::Cancel {})
@@ -187,7 +187,7 @@ stories! {
             .when(nth("task-finished", 3), crash("worker-1", 300))
     };
     "finished-tasks-and-local-copies", "Workers keep copies of state, some tasks finish, and workers die: copies of who has finished are of no use." => |tale| {
-        short(tale, JobKind::Ledger)
+        short(tale, JobKind::WordCount)
             .sorted_runs()
             .local_recovery()
             .when(nth("checkpoint-completed", 9), crash("worker-1", 400))

@@ -219,6 +219,8 @@ struct Run {
     shadow: bool,
     /// What functions of the jobs see.
     watch: Watch,
+    /// Whether all sources of what the job begins from had finished.
+    origin_has_finished_sources: bool,
     /// Partitions that were read to their ends by subtasks that have finished.
     read_out: ReadOut,
     /// What has been completed, and when.
@@ -274,6 +276,7 @@ impl Run {
             images: Vec::new(),
             shadow: false,
             watch: Watch::nobody(),
+            origin_has_finished_sources: false,
             read_out: ReadOut::new(),
             completed: Vec::new(),
             until: None,
@@ -321,6 +324,7 @@ impl Run {
         let (root, objects) = ("/shared/checkpoints/job-2", "s3://bucket/checkpoints/job-2");
         self.job = JobPlace { name: "job-2", root, objects, output, network: 1, origin };
         self.origin_is_complete();
+        self.look_at_finished(checkpoint);
         let scenario = &mut self.scenario;
         scenario.cluster.slots = scenario.cluster.slots.max(resume.parallelism.div_ceil(scenario.cluster.workers));
         scenario.job.parallelism = resume.parallelism;

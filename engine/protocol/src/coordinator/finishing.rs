@@ -15,7 +15,6 @@ use super::{ClaimMode, Coordinator, Ended, Output};
 use crate::ids::{AttemptId, CheckpointId, TaskId};
 use crate::snapshot::Acknowledged;
 use alloc::collections::BTreeSet;
-use alloc::string::String;
 use alloc::vec::Vec;
 
 impl<S: Acknowledged> Coordinator<S> {

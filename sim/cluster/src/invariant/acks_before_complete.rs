@@ -29,11 +29,13 @@ impl Invariant for AcksBeforeComplete {
     }
 
     fn event(&mut self, _: Duration, _: NodeIndex, event: &Event) -> Result<(), String> {
-        match (event.moment, event.actor, &event.detail, event.attempt) {
-            (Moment::TaskFinished, Actor::Task(task), _, Some(attempt)) | (Moment::FinishedBefore, _, Detail::Task(task), Some(attempt)) => {
-                self.finished.entry(attempt).or_default().insert(task);
-            }
-            _ => {}
+        let gone = match (event.moment, event.actor, &event.detail) {
+            (Moment::TaskFinished, Actor::Task(task), _) => Some(task),
+            (Moment::FinishedBefore, _, Detail::Task(task)) => Some(*task),
+            _ => None,
+        };
+        if let (Some(task), Some(attempt)) = (gone, event.attempt) {
+            self.finished.entry(attempt).or_default().insert(task);
         }
         let Some(checkpoint) = event.checkpoint else { return Ok(()) };
         match (event.moment, event.actor, event.attempt) {

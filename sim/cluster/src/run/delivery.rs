@@ -4,10 +4,11 @@ use super::{Run, ROOT};
 use crate::disk::View;
 use crate::jobs::OUTPUT;
 use crate::oracle::decode::Checkpoint;
-use crate::oracle::{committed_only, in_flight};
+use crate::oracle::{committed_only, finished, in_flight};
 use crate::scenario::JobKind;
 use cofferdam_engine::connector::transactional_sink::STAGED;
 use cofferdam_protocol::coordinator::Ended;
+use cofferdam_protocol::CheckpointId;
 use std::collections::BTreeMap;
 
 impl Run {
@@ -34,6 +35,16 @@ impl Run {
             Ok(read) => self.may_be_seen(&read),
             Err(broken) => self.violated("retained-files", format!("a job begins from {}, but {broken}", origin.checkpoint)),
         }
+    }
+
+    /// Who had finished in what the next job begins from.
+    pub(super) fn look_at_finished(&mut self, checkpoint: CheckpointId) {
+        let read = match self.savepoints.get(&checkpoint) {
+            Some(folder) => self.read_savepoint(checkpoint, folder),
+            None => self.read_at(ROOT, &format!("chk-{}/_metadata", checkpoint.0), checkpoint),
+        };
+        let kind = self.scenario.job.kind;
+        self.origin_has_finished_sources = read.is_ok_and(|read| finished::all_sources(kind, &read));
     }
 
     /// A checkpoint is complete, or one of another job that this one begins from.

@@ -174,7 +174,9 @@ impl Run {
     }
 
     fn keep_checkpoint(&self, read: &decode::Checkpoint) {
-        if self.keep.outcome {
+        // State of who had finished is gone: another run has it at the same positions.
+        let gone = read.finished.contains_key(reference::keyed_operator(self.scenario.job.kind));
+        if self.keep.outcome && !gone {
             lock(&self.seen).checkpoints.push(read.clone());
         }
     }
@@ -254,13 +256,18 @@ impl Run {
             self.judge_delivery();
         } else if let (true, JobKind::Shaped(shape)) = (finished, self.scenario.job.kind) {
             self.judge_merge(shape);
-        } else if finished && (self.job.origin.is_none() || self.scenario.job.kind == JobKind::Ledger) {
+        } else if finished && (self.job.origin.is_none() || self.asks_again()) {
             self.judge_output();
         }
         self.judge_what_was_out_at_the_stop();
         self.judge_files();
         self.judge_savepoints();
         self.judge_local_copies();
+    }
+
+    /// Whether the ledger's accounts are asked for once more: by sources that have not finished before.
+    fn asks_again(&self) -> bool {
+        self.scenario.job.kind == JobKind::Ledger && !self.origin_has_finished_sources
     }
 
     /// A worker that was told of the end has left nothing on its disk. One that was not looks for its coordinator for ever.

@@ -316,7 +316,7 @@ impl Turn<'_> {
         let tasks: BTreeSet<TaskId> = placement.keys().copied().filter(had_finished).collect();
         let storage = self.state.storage.change();
         storage.attempt = attempt;
-        storage.finished = tasks.iter().map(|task| 1 << self.setup.task(*task)).sum();
+        storage.finished = tasks.iter().map(|task| 1_u8 << self.setup.task(*task)).sum();
         if !tasks.is_empty() {
             answers.push_back(Input::FinishedBefore { attempt, tasks });
         }

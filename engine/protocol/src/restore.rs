@@ -226,8 +226,8 @@ fn compatible(checkpoint: CheckpointId, state: &OperatorState, shape: &OperatorS
     state.check().map_err(|source| RestoreError::Inconsistent { checkpoint, source })?;
     // Ends at the first gap, so a parallelism that is out of all proportion costs nothing.
     let known = |subtask: &SubtaskIndex| state.subtasks.contains_key(subtask) || state.finished.has(*subtask);
-    let all_finished = state.finished == Finished::All;
-    let missing = (0..state.parallelism).map(SubtaskIndex).find(|subtask| !known(subtask)).filter(|_| !all_finished);
+    let parallelism = if state.finished == Finished::All { 0 } else { state.parallelism };
+    let missing = (0..parallelism).map(SubtaskIndex).find(|subtask| !known(subtask));
     if let Some(subtask) = missing {
         return Err(RestoreError::SubtaskMissing { checkpoint, uid: state.uid.clone(), subtask });
     }

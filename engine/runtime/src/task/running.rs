@@ -51,7 +51,7 @@ struct Writing<T> {
 pub async fn run<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>>(
     context: TaskContext<E>,
     input: I,
-    pub(super) operator: O,
+    operator: O,
     tail: T,
 ) -> Result<(), TaskError> {
     let (written_sender, written) = mpsc::unbounded_channel();
@@ -126,7 +126,7 @@ const STILL_RESTORING: Duration = Duration::from_secs(1);
 pub(super) struct Running<E: Env, I, O: Operator, T> {
     pub(super) context: TaskContext<E>,
     pub(super) input: I,
-    operator: O,
+    pub(super) operator: O,
     pub(super) tail: T,
     machine: Subtask,
     pub(super) written_sender: mpsc::UnboundedSender<Done>,
@@ -291,7 +291,7 @@ impl<E: Env, I: Input, O: Operator<In = I::Out>, T: Tail<E, O::Out>> Running<E, 
             TaskControl::Trigger(checkpoint, request) => {
                 let urgent = request.overtakes();
                 self.tell_of_stop(checkpoint, &request).await?;
-                self.requests.insert(checkpoint, request);
+                self.requests.entry(checkpoint).or_insert(request);
                 subtask::Input::Triggered { checkpoint, urgent }
             }
             TaskControl::Completed(checkpoint) => subtask::Input::Completed(checkpoint),

@@ -129,7 +129,16 @@ pub(crate) trait Tale: Sized + Into<Scenario> {
 #[must_use]
 pub fn all() -> Vec<Story> {
     let told = [told(), state::told(), local::told(), small_state::told(), windows::told(), transactions::told(), unaligned::told()];
-    let more = [restore::told(), leftovers::told(), arrivals::told(), stop::told(), fault_world::told(), shapes::all(), event_time::told(), finishing::all()];
+    let more = [
+        restore::told(),
+        leftovers::told(),
+        arrivals::told(),
+        stop::told(),
+        fault_world::told(),
+        shapes::all(),
+        event_time::told(),
+        finishing::all(),
+    ];
     told.into_iter().chain(more).flatten().collect()
 }
 

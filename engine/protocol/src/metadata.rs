@@ -8,14 +8,13 @@ pub use collect::CollectError;
 pub use finished::Finished;
 
 use crate::block::{frame_as, unframe_any, FileKind, VERSION};
-use crate::ids::{AttemptId, CheckpointId, Epoch, KeyGroup, SubtaskIndex, TaskId, VertexId};
+use crate::ids::{AttemptId, CheckpointId, Epoch, KeyGroup, SubtaskIndex, VertexId};
 use crate::key_group::{KeyGroupRange, MaxParallelism};
 use crate::snapshot::{
-    locations, InFlightHandle, KeyedHandle, Layout, ListState, Redistribution, SharedFile, StateLocation, StateShape, TaskSnapshot,
-    TypeVersion,
+    locations, InFlightHandle, KeyedHandle, Layout, ListState, Redistribution, SharedFile, StateLocation, StateShape, TypeVersion,
 };
 use crate::stored::{read_bytes, write_bytes, Reader, Stored, StoredError, Written};
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};

@@ -273,7 +273,9 @@ fn parts(state: &OperatorState, shape: &OperatorShape) -> Vec<OperatorRestore> {
     }
     let lists = |wanted| state.subtasks.values().flat_map(|state| &state.lists).filter(move |list| list.redistribution == wanted);
     if state.parallelism == shape.parallelism {
-        for (state, part) in (0..).map(SubtaskIndex).zip(&mut parts).filter_map(|(subtask, part)| Some((state.subtasks.get(&subtask)?, part))) {
+        for (state, part) in
+            (0..).map(SubtaskIndex).zip(&mut parts).filter_map(|(subtask, part)| Some((state.subtasks.get(&subtask)?, part)))
+        {
             part.lists.extend(state.lists.iter().filter(|list| list.redistribution == Redistribution::Split).cloned());
         }
     } else {

@@ -52,7 +52,8 @@ macro_rules! at_the_end {
                 "completion-notified" => 4 + u32::try_from(seed / 6 % 6).unwrap_or(0),
                 _ => 24 + u32::try_from(seed / 6 % 30).unwrap_or(0),
             };
-            let kind = [JobKind::Shaped(Shape::Join), JobKind::Shaped(Shape::Union), JobKind::Ledger][usize::try_from(seed / 3 % 3).unwrap_or(0)];
+            let kind =
+                [JobKind::Shaped(Shape::Join), JobKind::Shaped(Shape::Union), JobKind::Ledger][usize::try_from(seed / 3 % 3).unwrap_or(0)];
             short(tale($name, $story), kind)
                 .with(|scenario| scenario.checkpoints.tolerable_failures = 100)
                 .when(nth(moment, at), $what)

@@ -513,7 +513,7 @@ impl Run {
             tasks: graph.tasks(),
             sources: graph.source_tasks(),
             predecessors: graph.predecessors(),
-        committers: graph.committing_tasks(),
+            committers: graph.committing_tasks(),
             checkpoints: checkpoints.settings().validated().expect("a checked scenario has settings in range"),
             restart: self.scenario.restart.clone(),
             hooks: !graph.hooks.is_empty(),

@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn what_goes_in_comes_out_in_order() {
         let (first, last) = (CheckpointId(1), CheckpointId(63));
-        let all = [Element::Record(0), Element::Barrier(first), Element::Cancel(last), Element::Record(31), Element::End];
+        let all = [Element::Record(0), Element::Barrier(first), Element::Cancel(last), Element::Record(31), Element::End, Element::Gone];
         let mut queue = Queue::default();
         all.into_iter().for_each(|element| queue.push(element));
         assert_eq!((queue.len(), queue.records()), (5, 2));

@@ -4,7 +4,9 @@ use crate::queue::{Element, Queue};
 use crate::state::{Part, Value};
 use crate::tally::{Tally, SECOND_PATH};
 use crate::world::World;
-use cofferdam_protocol::metadata::{CheckpointMetadata, Finished, InputShape, OperatorShape, OperatorState, SnapshotKind, Spread, SubtaskState};
+use cofferdam_protocol::metadata::{
+    CheckpointMetadata, Finished, InputShape, OperatorShape, OperatorState, SnapshotKind, Spread, SubtaskState,
+};
 use cofferdam_protocol::restore::{self, RestoreError, TaskRestore, UnclaimedState};
 use cofferdam_protocol::snapshot::{InFlightHandle, KeyedHandle, Layout, ListState, Redistribution, StateLocation};
 use cofferdam_protocol::{AttemptId, CheckpointId, Epoch, KeyGroup, KeyGroupRange, MaxParallelism, SubtaskIndex, TaskId, VertexId};

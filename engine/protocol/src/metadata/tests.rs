@@ -1,7 +1,10 @@
 //! Facts about checkpoint metadata.
 
 use super::*;
+use crate::ids::TaskId;
 use crate::snapshot::Segment;
+use crate::snapshot::TaskSnapshot;
+use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::vec;
 use proptest::prelude::*;
@@ -190,14 +193,16 @@ fn nothing_is_said_in_another_version_than_its_own() {
         (sample_with_enumerators(), 2),
         (sample_with_enumerators(), 1),
         (sample(), 4),
+        (sample_finished(), 3),
+        (sample(), 5),
         (sample(), 0),
     ];
     for (metadata, other) in cases {
         let file = frame_as(FileKind::Metadata, other, &metadata.encode());
         assert!(CheckpointMetadata::from_file(&file).is_err(), "{} as {other}", metadata.version());
     }
-    let later = frame_as(FileKind::Metadata, 4, &sample().encode());
-    assert_eq!(CheckpointMetadata::from_file(&later), Err(StoredError::Version { found: 4, newest: 3 }));
+    let later = frame_as(FileKind::Metadata, 5, &sample().encode());
+    assert_eq!(CheckpointMetadata::from_file(&later), Err(StoredError::Version { found: 5, newest: 4 }));
     // With room for it, and nothing in it.
     let mut encoding = sample().encode();
     encoding.truncate(encoding.len() - 4);
@@ -209,6 +214,7 @@ fn every_damage_is_an_error() {
     every_damage_of(&sample());
     every_damage_of(&sample_in_flight());
     every_damage_of(&sample_with_enumerators());
+    every_damage_of(&sample_finished());
 }
 
 fn every_damage_of(metadata: &CheckpointMetadata) {
@@ -353,18 +359,20 @@ fn operator() -> impl Strategy<Value = OperatorState> {
         let keyed = prop::collection::vec(prop::option::of((location(), layout())), count);
         let lists = prop::collection::vec((prop::collection::vec(list(), 0..3), in_flight()), count);
         let finished = prop::collection::btree_set((0..parallelism).prop_map(SubtaskIndex), 0..=count);
-        (keyed, lists, states(), prop_oneof![3 => Just(BTreeSet::new()), 1 => finished]).prop_map(move |(keyed, lists, states, finished)| {
-            let max_parallelism = max(groups);
-            let subtasks = (0..parallelism).map(SubtaskIndex).zip(keyed.into_iter().zip(lists));
-            let subtasks = subtasks.map(|(subtask, (handle, (lists, in_flight)))| {
-                let owned = max_parallelism.range_of(subtask, parallelism).zip(handle);
-                let keyed = owned.into_iter().map(|(groups, (location, layout))| KeyedHandle { groups, location, layout }).collect();
-                (subtask, SubtaskState { keyed, lists, in_flight })
-            });
-            let subtasks = subtasks.filter(|(subtask, _)| !finished.contains(subtask)).collect();
-            let finished = Finished::of(finished.clone(), parallelism);
-            OperatorState { uid: uid.clone(), parallelism, max_parallelism, states, subtasks, finished }
-        })
+        (keyed, lists, states(), prop_oneof![3 => Just(BTreeSet::new()), 1 => finished]).prop_map(
+            move |(keyed, lists, states, finished)| {
+                let max_parallelism = max(groups);
+                let subtasks = (0..parallelism).map(SubtaskIndex).zip(keyed.into_iter().zip(lists));
+                let subtasks = subtasks.map(|(subtask, (handle, (lists, in_flight)))| {
+                    let owned = max_parallelism.range_of(subtask, parallelism).zip(handle);
+                    let keyed = owned.into_iter().map(|(groups, (location, layout))| KeyedHandle { groups, location, layout }).collect();
+                    (subtask, SubtaskState { keyed, lists, in_flight })
+                });
+                let subtasks = subtasks.filter(|(subtask, _)| !finished.contains(subtask)).collect();
+                let finished = Finished::of(finished.clone(), parallelism);
+                OperatorState { uid: uid.clone(), parallelism, max_parallelism, states, subtasks, finished }
+            },
+        )
     })
 }
 
@@ -423,7 +431,18 @@ fn metadata_with_finished_subtasks_has_the_bytes_it_always_had() {
     let metadata = sample_finished();
     assert_eq!(metadata.version(), 4);
     let hex: String = metadata.to_file().iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(hex, "TODO");
+    assert_eq!(
+        hex,
+        concat!(
+            "4346444d4554410004000000fa7cd847f9000000018e8eec010000006a070000000000000002000000000000000500",
+            "0000010100000004000000686f6f6b0100000009000000000200000005000000636f756e7402000000080000000100",
+            "000005000000746f74616c010400000074657874010000000300000075363402000000010000000100000001000000",
+            "0400070001030000000102030107000000726f636b7364620100000005000000746f74616c010000000a0000003030",
+            "303030372e737374150000007368617265642f636f756e742d312d61322e342d302c01000000000000000000000000",
+            "000001010000000000000006000000736f757263650100000080000000000000000000000002000000000ec9f19bf9",
+            "00000000000000",
+        )
+    );
     assert_eq!(CheckpointMetadata::from_file(&metadata.to_file()), Ok(metadata));
 }
 

@@ -340,8 +340,8 @@ fn job(words: &[&str]) -> (Plan, Journal) {
         match key {
             "vertices" => {
                 let sizes: Vec<u32> = value.split(',').map(|size| number(size, "")).collect();
-                let Plan { tasks, sources, .. } = plan(&sizes);
-                (built.tasks, built.sources) = (tasks, sources);
+                let Plan { tasks, sources, predecessors, .. } = plan(&sizes);
+                (built.tasks, built.sources, built.predecessors) = (tasks, sources, predecessors);
             }
             "committers" => built.committers = value.split(',').map(task).collect(),
             "local-recovery" => built.local_recovery = value == "yes",

@@ -200,9 +200,7 @@ impl World {
                 }
                 Output::Trigger { attempt, checkpoint, tasks, kind, .. } => {
                     assert!(tasks.is_disjoint(&self.finished), "nobody who has finished is asked");
-                    let hears = |task: &&TaskId| {
-                        self.plan.predecessors.get(task).is_some_and(|before| !before.is_subset(&self.finished))
-                    };
+                    let hears = |task: &&TaskId| self.plan.predecessors.get(task).is_some_and(|before| !before.is_subset(&self.finished));
                     assert_eq!(tasks.iter().find(hears), None, "nobody is asked who hears of it anyway");
                     assert!(!self.may_have_stopped(), "a job that may have stopped takes no checkpoint");
                     let drains = self.plan.tasks.iter().filter(|_| kind.drains());
@@ -265,6 +263,8 @@ impl World {
                     let each = self.plan.tasks.difference(&finished).all(|task| acked.contains(task));
                     assert!(each, "{checkpoint} has the part of each task");
                     assert!(snapshots.keys().eq(self.plan.tasks.difference(&finished)), "and so has its metadata");
+                    // What they had handed over for it was dropped with them.
+                    self.parts.retain(|(other, task), _| *other != checkpoint || !finished.contains(task));
                     self.finished_at.insert(checkpoint, finished);
                     self.answers.push(Input::MetadataDurable(checkpoint));
                 }
@@ -329,7 +329,9 @@ impl World {
                     let next = self.in_flight.as_ref().map_or(restore.clone(), of);
                     assert_eq!(next, restore, "no entry under way changes what is restored");
                     // The process tells itself, before anybody else says something.
-                    self.answers.extend(Some(Input::FinishedBefore { attempt, tasks: self.finished.clone() }).filter(|_| !self.finished.is_empty()));
+                    self.answers.extend(
+                        Some(Input::FinishedBefore { attempt, tasks: self.finished.clone() }).filter(|_| !self.finished.is_empty()),
+                    );
                     self.answers.push(Input::Deployed { attempt });
                     let started = placement.into_keys().filter(|task| !self.finished.contains(task)).collect::<Vec<_>>();
                     self.answers.extend(started.into_iter().map(|task| Input::TaskRunning { attempt, task }));

@@ -153,7 +153,10 @@ impl Bystander {
                 }
                 Output::Snapshot(checkpoint) => {
                     let overtaken = self.overtaken.contains(&checkpoint);
-                    assert!(*channels == 0 || overtaken || all(&self.barriers, &ended, checkpoint), "{checkpoint} is cut before all barriers");
+                    assert!(
+                        *channels == 0 || overtaken || all(&self.barriers, &ended, checkpoint),
+                        "{checkpoint} is cut before all barriers"
+                    );
                     let told = self.announced.contains_key(&checkpoint) || self.triggered.contains(&checkpoint);
                     assert!(told, "{checkpoint} comes from nowhere");
                     if self.drained {

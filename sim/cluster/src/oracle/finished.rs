@@ -86,7 +86,9 @@ pub fn keepers(kind: JobKind, logs: &[Log], checkpoint: &Checkpoint) -> Result<b
             }
         }
     }
-    if let Some((uid, _)) = checkpoint.in_flight.keys().find(|(uid, subtask)| checkpoint.finished.get(uid).is_some_and(|it| it.contains(subtask))) {
+    if let Some((uid, _)) =
+        checkpoint.in_flight.keys().find(|(uid, subtask)| checkpoint.finished.get(uid).is_some_and(|it| it.contains(subtask)))
+    {
         return Err(format!("something is under way to a subtask of {uid} that had finished"));
     }
     Ok(true)

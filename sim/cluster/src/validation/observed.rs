@@ -47,13 +47,8 @@ pub trait Signs {
 }
 
 impl Signs for subtask::Input {
-    const MOMENTS: &'static [Moment] = &[
-        Moment::BarrierArrived,
-        Moment::BarrierAnnounced,
-        Moment::ChannelEnded,
-        Moment::SnapshotDurable,
-        Moment::SnapshotFailed,
-    ];
+    const MOMENTS: &'static [Moment] =
+        &[Moment::BarrierArrived, Moment::BarrierAnnounced, Moment::ChannelEnded, Moment::SnapshotDurable, Moment::SnapshotFailed];
 
     fn sign(&self) -> Option<Sign> {
         match self {

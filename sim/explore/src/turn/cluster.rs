@@ -200,7 +200,8 @@ impl Turn<'_> {
             }
             Report::Finished(attempt, task) => {
                 self.tell_of_reign(0, Some(attempt), None, "finish-received", || task.to_string());
-                let waits = |reign: &Reign| reign.machine.pending().any(|(it, _)| reign.machine.missing(it).is_some_and(|it| it.contains(&task)));
+                let waits =
+                    |reign: &Reign| reign.machine.pending().any(|(it, _)| reign.machine.missing(it).is_some_and(|it| it.contains(&task)));
                 if self.state.reigns[0].as_deref().is_some_and(waits) {
                     self.mark(Situation::FinishedWhilePending);
                 }

@@ -300,7 +300,7 @@ impl Turn<'_> {
     /// A task begins: on channels of who had finished before nothing comes but that.
     pub(super) fn end_channels_of_finished(&mut self, worker: usize, task: usize) {
         let (setup, finished) = (self.setup, self.state.storage.finished);
-        for (sender, layout) in setup.layout.tasks.iter().enumerate().filter(|(sender, _)| finished >> sender & 1 == 1) {
+        for (_, layout) in setup.layout.tasks.iter().enumerate().filter(|(sender, _)| finished >> sender & 1 == 1) {
             for (_, channel) in layout.outputs.iter().flatten().filter(|(receiver, _)| *receiver == task) {
                 self.mark(Situation::BeganWithFinished);
                 let Some(running) = self.running(worker, task) else { return };

@@ -53,7 +53,7 @@ impl Turn<'_> {
                         running.add_to_log(checkpoint, element);
                     }
                 }
-                Element::Cancel(_) | Element::End => {}
+                Element::Cancel(_) | Element::End | Element::Gone => {}
                 Element::Record(_) | Element::Barrier(_) | Element::Urgent(_) => return,
             }
             running.arrived[channel] += 1;
@@ -75,7 +75,7 @@ impl Turn<'_> {
         let (checkpoint, urgent) = match running.next_to_arrive(channel) {
             Some(Element::Barrier(checkpoint)) => (checkpoint, false),
             Some(Element::Urgent(checkpoint)) => (checkpoint, true),
-            Some(Element::Record(_) | Element::Cancel(_) | Element::End) | None => return,
+            Some(Element::Record(_) | Element::Cancel(_) | Element::End | Element::Gone) | None => return,
         };
         running.arrived[channel] += 1;
         if let Some((_, channels)) = running.logging.as_mut().filter(|(logged, _)| *logged == checkpoint) {
@@ -91,7 +91,9 @@ impl Turn<'_> {
     pub(super) fn recover(&mut self, worker: usize, task: usize) {
         match self.running(worker, task).and_then(|running| running.recovered.pop()) {
             Some(Element::Record(record)) => self.take_in(worker, task, record),
-            Some(Element::Barrier(_) | Element::Urgent(_) | Element::Cancel(_) | Element::End) => unreachable!("only records are logged"),
+            Some(Element::Barrier(_) | Element::Urgent(_) | Element::Cancel(_) | Element::End | Element::Gone) => {
+                unreachable!("only records are logged")
+            }
             None => {}
         }
     }

@@ -6,6 +6,7 @@
 pub mod ablation;
 mod canary;
 pub mod file;
+mod random;
 #[cfg(feature = "rocksdb")]
 mod rocksdb;
 mod stories;
@@ -30,6 +31,7 @@ pub struct Story {
 pub fn all() -> Vec<Story> {
     let mut all = stories::all();
     all.extend([swarm::STORY, swarm::OBJECT_STORY, swarm::STATE_STORY, swarm::TRANSACTIONS_STORY, swarm::ARRIVALS_STORY]);
+    all.push(swarm::REGIONS_STORY);
     #[cfg(feature = "rocksdb")]
     {
         all.extend(rocksdb::told());
@@ -44,8 +46,14 @@ pub fn canaries() -> Vec<Story> {
     vec![canary::RED, canary::RESTLESS]
 }
 
-/// A built-in scenario by its name, canaries included.
+/// Scenarios that are swept only where they are named: other ways to draw what goes wrong, to compare with.
+#[must_use]
+pub fn by_name() -> Vec<Story> {
+    vec![random::STORY, random::MOMENTS_STORY]
+}
+
+/// A built-in scenario by its name, canaries and those that are swept only by name included.
 #[must_use]
 pub fn find(name: &str) -> Option<Story> {
-    all().into_iter().chain(canaries()).find(|story| story.name == name)
+    all().into_iter().chain(by_name()).chain(canaries()).find(|story| story.name == name)
 }

@@ -129,17 +129,8 @@ pub(crate) trait Tale: Sized + Into<Scenario> {
 #[must_use]
 pub fn all() -> Vec<Story> {
     let told = [told(), state::told(), local::told(), small_state::told(), windows::told(), transactions::told(), unaligned::told()];
-    let more = [
-        restore::told(),
-        leftovers::told(),
-        arrivals::told(),
-        stop::told(),
-        fault_world::told(),
-        shapes::all(),
-        event_time::told(),
-        finishing::all(),
-    ];
-    told.into_iter().chain(more).flatten().collect()
+    let more = [restore::told(), leftovers::told(), arrivals::told(), stop::told(), fault_world::told(), shapes::all(), event_time::told()];
+    told.into_iter().chain(more).chain([finishing::all(), regions::told()]).flatten().collect()
 }
 
 macro_rules! stories {
@@ -164,6 +155,7 @@ mod fault_world;
 mod finishing;
 mod leftovers;
 mod local;
+mod regions;
 mod restore;
 mod shapes;
 mod small_state;

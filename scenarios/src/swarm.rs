@@ -1,7 +1,7 @@
 //! The whole world from the seed: topology, data, options, network, disks, clocks, and what goes wrong.
 
 use crate::{wider, Story};
-use cofferdam_protocol::settings::{Mode, RestartStrategy, Retention};
+use cofferdam_protocol::settings::{FailoverStrategy, Mode, RestartStrategy, Retention};
 use cofferdam_sim::fault::{KINDS, LOCAL_KINDS, OBJECT_KINDS};
 use cofferdam_sim::scenario::{
     BackendKind, ChaosSpec, CheckpointSpec, ClockSpec, ClusterSpec, DiskSpec, Expect, FaultSpec, JobKind, JobSpec, MergeSpec, NetworkSpec,
@@ -239,6 +239,28 @@ fn expand_transactions(seed: u64) -> Scenario {
     if scenario.cluster.storage == StorageKind::Memory {
         // What dies with the coordinator cannot say what is published.
         scenario.cluster.storage = StorageKind::FileSystem;
+    }
+    scenario
+}
+
+/// Apart from `transactions-swarm`, so that its runs stay what they are.
+pub(crate) const REGIONS_STORY: Story = Story { name: "regions-swarm", story: REGIONS_TEXT, expand: expand_regions };
+
+const REGIONS_TEXT: &str = "As transactions-swarm, with a job of several regions, each of which restarts alone unless all are to.";
+
+fn expand_regions(seed: u64) -> Scenario {
+    let rng = &mut Streams::new(seed ^ 0x005e_ed0f_4e61_0450).stream(Concern::Swarm);
+    let mut scenario = expand_transactions(seed);
+    scenario.name = REGIONS_STORY.name.into();
+    scenario.story = REGIONS_TEXT.into();
+    let Scenario { job, cluster, .. } = &mut scenario;
+    job.kind = if rng.gen_bool(0.5) { JobKind::Lanes } else { JobKind::Post };
+    job.parallelism = rng.gen_range(2..=4);
+    job.max_parallelism = job.max_parallelism.max(job.parallelism);
+    let needed = u32::div_ceil(job.parallelism, cluster.slots);
+    cluster.workers = cluster.workers.max(needed + rng.gen_range(0..=2));
+    if rng.gen_bool(0.15) {
+        cluster.failover = FailoverStrategy::Full;
     }
     scenario
 }

@@ -262,7 +262,10 @@ fn killed_with_local_copies(backend: &str, meanwhile: impl FnOnce(&Path)) -> ser
     assert_same(&output(&folder.path().join("out")), &text::count(&input), &log);
     assert!(figure(&stdout, "local state").contains("subtasks from local copies"), "{stdout}");
     assert!(std::fs::read_dir(&local).expect("it is there").next().is_none(), "copies outlive their job");
-    statistics(&file)["restored_from"].clone()
+    let statistics = statistics(&file);
+    assert!(statistics["last_restore_ms"].as_u64() > Some(0), "{statistics}");
+    assert!(figure(&stdout, "restores").contains("the last in "), "{stdout}");
+    statistics["restored_from"].clone()
 }
 
 #[test]

@@ -22,6 +22,7 @@
 //! * `completion`: metadata, then the journal, then everything that follows from being complete.
 //! * `journal`: one unanswered entry at a time, and what an unknown outcome means.
 //! * `failures`: which failed checkpoint counts, and which failed attempt is followed by another.
+//! * `regional`: some tasks restart while the others go on.
 //! * `retention`: which completed checkpoints stay, and whose files go.
 //! * `finishing`: tasks that finish while others go on.
 //! * `stopping`: the savepoint that a job stops with, from the request to the end.
@@ -38,6 +39,7 @@ mod lifecycle;
 mod message;
 mod pending;
 mod portrait;
+mod regional;
 mod retention;
 mod show;
 mod stopping;
@@ -82,6 +84,8 @@ pub struct Coordinator<S> {
     job: Job,
     status: Option<Status>,
     attempt: AttemptId,
+    /// Of the tasks that were deployed before the latest attempt and go on: in which one.
+    older: BTreeMap<TaskId, AttemptId>,
     workers: BTreeMap<WorkerId, Worker>,
     placement: BTreeMap<TaskId, WorkerId>,
     /// Where they were in the attempt before, in this reign.
@@ -138,6 +142,7 @@ impl<S: Acknowledged> Machine for Coordinator<S> {
             job: Job::TakingOver { cancelled: false },
             status: None,
             attempt: AttemptId { epoch, number: 0 },
+            older: BTreeMap::new(),
             workers: BTreeMap::new(),
             placement: BTreeMap::new(),
             previous: BTreeMap::new(),
@@ -279,7 +284,7 @@ impl<S: Acknowledged> Coordinator<S> {
         self.pending.get(&checkpoint).map(|pending| &pending.missing)
     }
 
-    /// Which task runs where; empty while no attempt runs.
+    /// Which task runs where. What is not in it is down.
     pub fn placement(&self) -> &BTreeMap<TaskId, WorkerId> {
         &self.placement
     }
@@ -336,6 +341,7 @@ impl<S: Acknowledged> Coordinator<S> {
         }
         self.check_ledger();
         self.check_job();
+        self.check_regions();
         self.check_leftovers();
         self.check_stopping();
         self.check_finishing();

@@ -159,6 +159,17 @@ impl CheckpointSettings {
     }
 }
 
+/// What restarts when a task fails (`jobmanager.execution.failover-strategy`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FailoverStrategy {
+    /// The tasks that records go to from it or come from, over whatever way. The others go on.
+    #[default]
+    Region,
+    /// The whole job.
+    Full,
+}
+
 /// `restart-strategy.*`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "kind", deny_unknown_fields)]

@@ -24,7 +24,7 @@ use cofferdam_engine::storage::{CheckpointStorage, CheckpointStore, SmallState};
 use cofferdam_engine::task::StateBackend;
 use cofferdam_protocol::coordinator::Plan;
 use cofferdam_protocol::restore::UnclaimedState;
-use cofferdam_protocol::{CheckpointSettings, MaxParallelism, Mode, RestartStrategy, WorkerId};
+use cofferdam_protocol::{CheckpointSettings, FailoverStrategy, MaxParallelism, Mode, RestartStrategy, WorkerId};
 use std::error::Error;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -89,6 +89,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         sources: graph.source_tasks(),
         predecessors: graph.predecessors(),
         committers: graph.committing_tasks(),
+        regions: graph.regions(FailoverStrategy::default()),
         checkpoints: CheckpointSettings { interval: Some(Duration::from_secs(1)), ..CheckpointSettings::default() }.validated()?,
         restart: RestartStrategy::default(),
         hooks: !graph.hooks.is_empty(),

@@ -11,7 +11,7 @@ use crate::record::Record;
 use crate::task::{TaskContext, TaskError};
 use cofferdam_protocol::metadata::{DeclaredState, InputShape, OperatorShape, Spread};
 use cofferdam_protocol::snapshot::TaskSnapshot;
-use cofferdam_protocol::{CheckpointId, EdgeId, MaxParallelism, SubtaskIndex, TaskId, VertexId};
+use cofferdam_protocol::{CheckpointId, EdgeId, FailoverStrategy, MaxParallelism, Regions, SubtaskIndex, TaskId, VertexId};
 use std::any::Any;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -210,6 +210,26 @@ impl<E: Env> JobGraph<E> {
             }
         }
         predecessors
+    }
+
+    /// What restarts together. What operators or hooks have at the coordinator has nothing that goes back for some of their tasks, so a
+    /// job that has any restarts whole.
+    ///
+    /// Operator state goes to the subtask that wrote it, or, of what all get, each takes only what its own earlier life has done: see the
+    /// transactional sink. So a part of a job can go back whatever state it has.
+    #[must_use]
+    pub fn regions(&self, strategy: FailoverStrategy) -> Regions {
+        if strategy == FailoverStrategy::Full || !self.hooks.is_empty() || !self.enumerators.is_empty() {
+            return Regions::whole();
+        }
+        let channels = self.edges.iter().flat_map(|edge| {
+            let to_parallelism = self.vertex(edge.to).parallelism;
+            (0..self.vertex(edge.from).parallelism).map(SubtaskIndex).flat_map(move |from| {
+                let sender = TaskId { vertex: edge.from, subtask: from };
+                edge.targets(from, to_parallelism).into_iter().map(move |to| (sender, TaskId { vertex: edge.to, subtask: to }))
+            })
+        });
+        Regions::of(&self.tasks(), channels)
     }
 
     /// What restore planning needs to know of the operators.

@@ -277,6 +277,10 @@ moments! {
     StopAnswered = "stop-answered",
     /// Coordinator: a worker of another release is not taken.
     WorkerRefused = "worker-refused",
+    /// Worker: starts one task of a region, as that attempt, beside what goes on.
+    TaskStarting = "task-starting",
+    /// Worker: one task of a region has stopped, and others go on.
+    TaskStopped = "task-stopped",
 }
 
 impl fmt::Display for Event {

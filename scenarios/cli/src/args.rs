@@ -4,6 +4,7 @@ mod ablate;
 mod explore;
 mod failing;
 mod overtaking;
+mod planted;
 mod small_state;
 mod stop;
 mod sweep;
@@ -14,6 +15,7 @@ pub use ablate::AblateArguments;
 pub use explore::ExploreArguments;
 pub use failing::{DiffArguments, PinArguments, ReplayArguments, ShrinkArguments};
 pub use overtaking::OvertakingArguments;
+pub use planted::PlantedArguments;
 pub use small_state::SmallStateArguments;
 pub use stop::StopArguments;
 pub use sweep::SweepArguments;
@@ -467,29 +469,6 @@ pub struct WorkerArguments {
     /// How many subtasks of each operator it can run.
     #[arg(long)]
     pub slots: u32,
-}
-
-/// `cofferdam planted`.
-#[derive(Debug, Args)]
-pub struct PlantedArguments {
-    /// Which bugs; all if none is given.
-    #[arg(value_name = "ID")]
-    pub ids: Vec<String>,
-    /// Make each failing run small as well, and say what is left of it.
-    #[arg(long)]
-    pub shrink: bool,
-    /// As JSON.
-    #[arg(long)]
-    pub json: bool,
-    /// How many simulations at once; as many as there are cores if not given.
-    #[arg(long, value_name = "N")]
-    pub jobs: Option<usize>,
-    /// Show which of them exploration alone finds, in which world, and in how many states and steps.
-    #[arg(long)]
-    pub explore: bool,
-    /// With --explore: no world is explored for longer; 20s if not given.
-    #[arg(long = "for", value_name = "TIME", value_parser = time, requires = "explore")]
-    pub time: Option<Duration>,
 }
 
 impl Arguments {

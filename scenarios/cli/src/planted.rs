@@ -4,12 +4,14 @@
 //! * [`together`]: many bugs in one build, each behind a switch ([`switches`]); one that needs a build of its own gets it.
 //! * [`search`]: explorations and tests.
 //! * [`exploring`]: what exploration alone finds.
+//! * [`survival`]: how many are caught in how much time, by what kind of search.
 //! * [`manifest`]: which bugs there are.
 //! * [`workspace`]: the copy, the patch, the build.
 
 mod exploring;
 mod manifest;
 mod search;
+mod survival;
 mod switches;
 mod together;
 mod workspace;
@@ -99,11 +101,17 @@ pub fn planted(arguments: &PlantedArguments) -> Result<Outcome, Failure> {
     if arguments.explore {
         return exploring::explore(&workspace, &manifest, arguments);
     }
+    if arguments.survival {
+        return survival::survival(&workspace, &manifest, arguments);
+    }
     let selected = manifest.select(&arguments.ids)?;
+    let is_selected = |planted: &Planted| selected.iter().any(|selected| selected.id == planted.id);
+    // All of them, so that the next selection finds what this one has built.
+    let all = manifest.select(&[])?;
     // For one bug, its own build is as fast, and closer to what the patch says.
-    let switched = if selected.len() > 1 { together::plant(&workspace, &selected, Product::Binary)? } else { BTreeSet::new() };
+    let switched = if selected.len() > 1 { together::plant(&workspace, &all, Product::Binary)? } else { BTreeSet::new() };
     let mut rows = BTreeMap::new();
-    let numbered = || selected.iter().enumerate().map(|(at, planted)| (at + 1, *planted));
+    let numbered = || all.iter().enumerate().map(|(at, planted)| (at + 1, *planted)).filter(|(_, planted)| is_selected(planted));
     // Builds of their own come last: they overwrite the common one.
     let alone = numbered().filter(|(number, _)| !switched.contains(number));
     for (number, planted) in numbered().filter(|(number, _)| switched.contains(number)).chain(alone) {

@@ -102,6 +102,13 @@ stories! {
             .when(nth("checkpoint-completed", 3), crash("worker-1", 300))
             .when(nth("checkpoint-completed", 6), crash("coordinator", 300))
     };
+    "timers-behind-short-reads", "Windows wait for their time, and reads of the storage give a part of what was asked for: their timers, which come last, are there again." => |tale| {
+        tale.job(JobKind::Windows)
+            .when(nth("checkpoint-completed", 2), What::ShortReads { node: storage(), per_mille: 900, for_ms: 8000 })
+            .when(nth("checkpoint-completed", 3), crash("worker-1", 300))
+            .when(nth("checkpoint-completed", 5), crash("worker-2", 300))
+            .when(nth("checkpoint-completed", 7), crash("worker-3", 300))
+    };
     "disk-stalls", "The storage's disk stands still for seconds, once while a checkpoint is published, once while one is restored." => |tale| {
         tale.when(at("metadata-written"), What::StallDisk { node: storage(), for_ms: 2500 })
             .when(nth("checkpoint-completed", 6), crash("any-worker", 300))

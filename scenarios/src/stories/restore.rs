@@ -3,7 +3,7 @@
 use super::{crash, nth, tale, Tale};
 use crate::Story;
 use cofferdam_protocol::settings::RestartStrategy;
-use cofferdam_sim::scenario::{BackendKind, Expect, JobKind, ResumeFrom, Scenario, What};
+use cofferdam_sim::scenario::{BackendKind, Expect, JobKind, ResumeFrom, Scenario, What, When};
 use std::time::Duration;
 
 stories! {
@@ -24,5 +24,14 @@ stories! {
             })
             .when(nth("checkpoint-completed", 3), crash("worker-1", 300))
             .when(nth("job-restarting", 1), What::SlowDisk { node: "storage".into(), latency_ms: 2500, for_ms: 12_000 })
+    };
+    "worker-crashes-behind-the-tenth-checkpoint", "A worker dies when the tenth checkpoint is complete and the ninth still there: by their names the ninth would be the newer one." => |tale| {
+        tale.with(|scenario| scenario.checkpoints.retained = 3)
+            .when(When::Moment { moment: "checkpoint-completed".into(), checkpoint: Some(10), nth: 1 }, crash("worker-1", 300))
+    };
+    "storage-fails-before-a-restore", "Most operations of the storage fail when metadata is to be read for a restore: it is read again, and no older checkpoint taken." => |tale| {
+        tale.with(|scenario| (scenario.checkpoints.retained, scenario.checkpoints.tolerable_failures) = (2, 100))
+            .when(nth("checkpoint-completed", 4), crash("worker-1", 300))
+            .when(nth("job-restarting", 1), What::DiskErrors { node: "storage".into(), per_mille: 700, for_ms: 1200 })
     };
 }

@@ -95,4 +95,13 @@ stories! {
             .resumed_with_schema(1)
             .with(|scenario| scenario.resume.iter_mut().for_each(|resume| resume.expect = Expect::Refused))
     };
+    "few-changes-between-many-savepoints", "Most of the state rests while savepoints are taken one after the other: each is whole, and checkpoints in between upload what has changed." => |tale| {
+        (1..16).fold(
+            tale.sorted_runs().with(|scenario| {
+                (scenario.job.keys, scenario.job.lines, scenario.job.pace_ms) = (3000, 700, 30);
+                scenario.cluster.hot_bytes = 2000;
+            }),
+            |tale, number| tale.when(nth("checkpoint-completed", 2 + number), What::Savepoint { native: number % 2 == 0 }),
+        )
+    };
 }

@@ -127,4 +127,21 @@ stories! {
             .with(|scenario| scenario.checkpoints.tolerable_failures = 100)
             .chaos(700, &["crash", "reset", "isolate", "power-loss", "disk-errors", "slow-disk", "slow-link", "pause"])
     };
+    "aligned-beside-a-broadcast-until-too-old", "Barriers wait for 40 ms, and one link is slow: what every subtask gets is waited for all the same, and nothing else is read meanwhile." => |tale| {
+        within(tale.job(JobKind::Rules), 40)
+            .with(|scenario| scenario.checkpoints.timeout_ms = 6000)
+            .when(When::AtMs(300), What::SlowLink {
+                from: "worker-1".into(), to: "worker-2".into(), latency_ms: 200, bandwidth_bytes_per_s: 0, for_ms: 6000,
+            })
+    };
+    "rescaled-while-others-run-already", "Whoever sends has nothing to read back and is faster: its new records come to channels whose old ones are still being read from a slow storage, and barriers overtake both." => |tale| {
+        kept(tale)
+            .with(|scenario| {
+                (scenario.job.parallelism, scenario.job.sink_us, scenario.job.chunk_bytes) = (3, 8000, 120);
+                (scenario.checkpoints.interval_ms, scenario.checkpoints.timeout_ms) = (60, 5000);
+            })
+            .when(nth("checkpoint-completed", 4), What::Cancel {})
+            .resume(ResumeFrom::Checkpoint, true, 1, BackendKind::HashMap)
+            .resumed_when(nth("restore-started", 1), What::SlowDisk { node: "storage".into(), latency_ms: 60, for_ms: 1500 })
+    };
 }

@@ -13,6 +13,7 @@ mod min_pause;
 mod no_unreferenced_files;
 mod one_live_attempt;
 mod one_release;
+mod others_go_on;
 mod stopped_is_over;
 #[cfg(test)]
 mod tests;
@@ -77,5 +78,6 @@ pub fn all(setting: &Setting<'_>) -> Vec<Box<dyn Invariant>> {
         Box::new(one_release::OneRelease::default()),
         Box::new(stopped_is_over::StoppedIsOver::default()),
         Box::new(one_release::OneRelease::default()),
+        Box::new(others_go_on::OthersGoOn::of(setting.scenario, setting.tasks)),
     ]
 }

@@ -14,6 +14,7 @@ mod delivery;
 mod expiring;
 mod hook;
 mod idle_split;
+mod lanes;
 mod ledger;
 mod patient;
 mod patterns;
@@ -49,7 +50,8 @@ pub fn sources(kind: JobKind) -> &'static [&'static str] {
         JobKind::Expiring => &["uses"],
         JobKind::Rules => &["records", "weights"],
         JobKind::Visits => &["log"],
-        JobKind::Delivery => &["parcels"],
+        JobKind::Delivery | JobKind::Lanes => &["parcels"],
+        JobKind::Post => &["parcels", "letters"],
         JobKind::Arrivals => &["files"],
         JobKind::IdleSplit => &["events", "feed"],
         JobKind::Patterns => &["moves"],
@@ -76,6 +78,7 @@ pub fn build<E: Env>(spec: &JobSpec, logs: &[Log], output: &str, watch: &Watch) 
         JobKind::Visits => visits::build(spec, max, logs, output),
         JobKind::Sessions | JobKind::Hops => spans::build(spec, max, logs, output),
         JobKind::Delivery => delivery::build(spec, max, logs, output),
+        JobKind::Lanes | JobKind::Post => lanes::build(spec, max, logs, output),
         JobKind::Arrivals => arrivals::build(spec, max, output),
         JobKind::Shaped(shape) => shapes::build(shape, spec, max, (logs, output), watch),
     };

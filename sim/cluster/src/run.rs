@@ -514,6 +514,7 @@ impl Run {
             sources: graph.source_tasks(),
             predecessors: graph.predecessors(),
             committers: graph.committing_tasks(),
+            regions: graph.regions(cluster.failover),
             checkpoints: checkpoints.settings().validated().expect("a checked scenario has settings in range"),
             restart: self.scenario.restart.clone(),
             hooks: !graph.hooks.is_empty(),

@@ -2,7 +2,7 @@
 //! same; every scenario can be written to a file, edited, and run again.
 
 use cofferdam_protocol::segments::Merging;
-use cofferdam_protocol::settings::{CheckpointSettings, Mode, RestartStrategy, Retention};
+use cofferdam_protocol::settings::{CheckpointSettings, FailoverStrategy, Mode, RestartStrategy, Retention};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -124,6 +124,10 @@ pub enum JobKind {
     Patterns,
     /// Windows over two logs that are still being written, of which a partition falls silent and comes back.
     IdleSplit,
+    /// Records that stay at their index, from source to sink: each index is a region.
+    Lanes,
+    /// The same, and beside it a second pipeline that counts by key: another region.
+    Post,
     /// Records with where they come from, through chains that are connected in one of several ways.
     Shaped(Shape),
 }
@@ -133,6 +137,12 @@ impl JobKind {
     #[must_use]
     pub fn has_windows(self) -> bool {
         matches!(self, Self::Windows | Self::Sessions | Self::Hops | Self::Patterns | Self::IdleSplit)
+    }
+
+    /// Whether every record is one line of the output, published when a checkpoint is complete.
+    #[must_use]
+    pub fn delivers(self) -> bool {
+        matches!(self, Self::Delivery | Self::Lanes | Self::Post)
     }
 }
 
@@ -223,6 +233,9 @@ pub struct ClusterSpec {
     /// How small files are merged; not set: they are not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub merge: Option<MergeSpec>,
+    /// What restarts when a task fails.
+    #[serde(skip_serializing_if = "is_by_region")]
+    pub failover: FailoverStrategy,
 }
 
 /// How small files are merged into few.
@@ -258,6 +271,11 @@ fn is_none(number: &u64) -> bool {
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // serde asks so
+fn is_by_region(strategy: &FailoverStrategy) -> bool {
+    *strategy == FailoverStrategy::Region
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde asks so
 fn is_zero(number: &u32) -> bool {
     *number == 0
 }
@@ -276,6 +294,7 @@ impl Default for ClusterSpec {
             local_recovery: false,
             inline_below_bytes: 0,
             merge: None,
+            failover: FailoverStrategy::default(),
         }
     }
 }

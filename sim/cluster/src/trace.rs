@@ -512,6 +512,9 @@ impl Watcher for Witness {
         if let Some(outcome) = self.validation.as_mut().map(|validation| validation.event(node, event)) {
             self.validated(at, outcome);
         }
+        if let (Moment::TaskStopped, Detail::Task(task)) = (event.moment, &event.detail) {
+            lock(&self.seen).machines.remove(&(node, task.to_string()));
+        }
         if event.moment == Moment::TasksStopped {
             lock(&self.seen).machines.retain(|(where_it_is, actor), _| *where_it_is != node || !actor.starts_with('v'));
         }

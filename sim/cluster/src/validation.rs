@@ -1,7 +1,7 @@
 //! Trace validation: what the full engine's drivers tell their machines, and what they do for them, is held against fresh machines.
 //!
-//! A run is projected onto the inputs of each machine: coordinator, subtask, local copies, commits and transactions of sinks. A fresh machine begins from the same durable
-//! part, gets the same inputs, and must want exactly what the driver does, in the same order. The explorer visits every state of these
+//! A run is projected onto the inputs of each machine: coordinator, subtask, local copies, commits and transactions of sinks,
+//! gateways to readers. A fresh machine begins from the same durable part, gets the same inputs, and must want exactly what the driver does, in the same order. The explorer visits every state of these
 //! machines; this says that the engine is driven by them and by nothing else.
 //!
 //! * `replay`: one fresh machine.
@@ -13,15 +13,17 @@ mod replay;
 mod said;
 
 use crate::world::NodeIndex;
+use cofferdam_engine::connector::split::ReaderEvent;
 use cofferdam_engine::connector::transactional_sink::Transaction;
 use cofferdam_engine::observe::{Actor, Event, MachineStep, Step};
 use cofferdam_protocol::committer::Committer;
 use cofferdam_protocol::coordinator::Coordinator;
+use cofferdam_protocol::gateway::Gateway;
 use cofferdam_protocol::local::LocalCopies;
 use cofferdam_protocol::snapshot::TaskSnapshot;
 use cofferdam_protocol::subtask::Subtask;
 use cofferdam_protocol::transactions::Transactions;
-use cofferdam_protocol::{AttemptId, Machine, SubtaskIndex, TaskId, WorkerId};
+use cofferdam_protocol::{AttemptId, Machine, SubtaskIndex, TaskId, VertexId, WorkerId};
 use observed::{Observed, Signs};
 use replay::Replay;
 use said::{Journals, Said};
@@ -69,6 +71,7 @@ pub struct Validation {
     coordinators: BTreeMap<NodeIndex, Replayed<Coordinator<TaskSnapshot>>>,
     subtasks: BTreeMap<(NodeIndex, AttemptId, TaskId), Replayed<Subtask>>,
     copies: BTreeMap<(NodeIndex, WorkerId), Replayed<LocalCopies>>,
+    gateways: BTreeMap<(NodeIndex, AttemptId, VertexId), Replayed<Gateway<ReaderEvent>>>,
     committers: BTreeMap<(NodeIndex, AttemptId, TaskId), Replayed<Committer>>,
     transactions: BTreeMap<(NodeIndex, String, AttemptId, SubtaskIndex), Replayed<Transactions<Transaction>>>,
     said: Said,
@@ -116,6 +119,10 @@ impl Validation {
             MachineStep::LocalCopies(worker, step) => {
                 let name = || format!("the local copies of {worker} on {node}");
                 take(&mut self.copies, (node, worker), name, step, Ok(()), &mut self.steps)
+            }
+            MachineStep::Gateway(attempt, vertex, step) => {
+                let name = || format!("the gateway to the readers of {vertex} of {attempt} on {node}");
+                take(&mut self.gateways, (node, attempt, vertex), name, step, Ok(()), &mut self.steps)
             }
             MachineStep::Committer(attempt, task, step) => {
                 if let Step::Output(output) = &step {

@@ -60,6 +60,9 @@ pub const INPUT: &str = "/shared/input";
 /// Where files appear while the job runs.
 pub const ARRIVALS: &str = "/shared/input/files";
 
+/// Where the numbers of the next log's partitions begin, in the lines of jobs with transactional output.
+pub const NEXT_LOG: u32 = 1000;
+
 /// Where keys come from.
 struct Keys {
     count: u32,
@@ -113,7 +116,8 @@ fn line(kind: JobKind, source: &str, (partition, index): (u32, u32), keys: &mut 
         JobKind::Expiring => format!("k{} {}", key(rng, keys), rng.gen_range(0..40)),
         JobKind::Visits => format!("p{} {}", key(rng, keys), rng.gen_range(0..60)),
         // No two are alike.
-        JobKind::Delivery => format!("k{} {partition}-{index}", key(rng, keys)),
+        JobKind::Post if source == "letters" => format!("k{} {}-{index}", key(rng, keys), partition + NEXT_LOG),
+        JobKind::Delivery | JobKind::Lanes | JobKind::Post => format!("k{} {partition}-{index}", key(rng, keys)),
         JobKind::Shaped(_) => format!("k{} {source}{partition}-{index}", key(rng, keys)),
     }
 }

@@ -5,7 +5,7 @@ use crate::properties::{Promise, Situation};
 use crate::rescaled::Rescaled;
 use crate::topology::{Layout, Topology};
 use cofferdam_protocol::coordinator::Plan;
-use cofferdam_protocol::{CheckpointSettings, Mode, RestartStrategy, Retention};
+use cofferdam_protocol::{CheckpointSettings, Mode, Regions, RestartStrategy, Retention};
 use std::time::Duration;
 
 /// No world has more workers.
@@ -99,6 +99,7 @@ impl World {
             sources: layout.tasks.iter().filter(|task| task.source.is_some()).map(|task| task.id).collect(),
             predecessors: layout.predecessors(),
             committers: layout.tasks.iter().filter(|task| self.transactional && task.sink.is_some()).map(|task| task.id).collect(),
+            regions: Regions::whole(),
             checkpoints: CheckpointSettings {
                 interval: Some(second),
                 mode: self.mode,

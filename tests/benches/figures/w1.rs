@@ -19,7 +19,7 @@ use cofferdam_engine::storage::{CheckpointStorage, CheckpointStore, SmallState};
 use cofferdam_engine::task::StateBackend;
 use cofferdam_protocol::coordinator::{Ended, FailureReason, Plan};
 use cofferdam_protocol::restore::UnclaimedState;
-use cofferdam_protocol::{CheckpointSettings, MaxParallelism, Mode, RestartStrategy, VertexId, WorkerId};
+use cofferdam_protocol::{CheckpointSettings, MaxParallelism, Mode, Regions, RestartStrategy, VertexId, WorkerId};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -229,6 +229,7 @@ async fn cluster(env: &RealEnv, row: &Row, graph: Arc<JobGraph<RealEnv>>, folder
         sources: graph.source_tasks(),
         predecessors: graph.predecessors(),
         committers: graph.committing_tasks(),
+        regions: Regions::whole(),
         checkpoints: checkpoints.validated().expect("in range"),
         restart: RestartStrategy::None,
         hooks: false,

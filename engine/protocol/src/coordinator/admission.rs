@@ -80,7 +80,7 @@ impl<S: Acknowledged> Coordinator<S> {
 
     /// A source is behind, or has caught up. Checkpoints that become more frequent begin to be so at once.
     pub(super) fn backlog(&mut self, attempt: AttemptId, task: TaskId, behind: bool, out: &mut Vec<Output<S>>) {
-        if attempt != self.attempt || !self.plan.sources.contains(&task) {
+        if attempt != self.attempt_of(task) || !self.plan.sources.contains(&task) {
             out.push(Output::Ignored("no source of this attempt"));
             return;
         }

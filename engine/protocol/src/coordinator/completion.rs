@@ -91,8 +91,10 @@ impl<S: Acknowledged> Coordinator<S> {
         }
         self.tally.succeeded(checkpoint);
         let running = self.job == Job::Running;
-        if running {
+        if running || self.is_down_in_part() {
             out.push(Output::NotifyComplete { attempt: self.attempt, checkpoint });
+        }
+        if running {
             self.pause(checkpoint, out);
         }
         self.discard_all(unneeded, out);
@@ -118,8 +120,9 @@ impl<S: Acknowledged> Coordinator<S> {
     }
 
     pub(super) fn task_committed(&mut self, attempt: AttemptId, checkpoint: CheckpointId, task: TaskId, out: &mut Vec<Output<S>>) {
+        let current = self.attempt_of(task);
         match &mut self.job {
-            Job::Committing { checkpoint: last, missing } if attempt == self.attempt && checkpoint >= *last => {
+            Job::Committing { checkpoint: last, missing } if attempt == current && checkpoint >= *last => {
                 if !missing.remove(&task) {
                     out.push(Output::Ignored("nobody waits for what it published"));
                 } else if missing.is_empty() {

@@ -116,33 +116,42 @@ impl<S: Acknowledged> Coordinator<S> {
     }
 
     pub(super) fn task_failed(&mut self, attempt: AttemptId, task: TaskId, cause: &str, kind: FailureKind, out: &mut Vec<Output<S>>) {
-        self.failed(attempt, format!("task {task} failed: {cause}"), kind, out);
+        if attempt == self.attempt_of(task) {
+            self.tasks_failed(&[task].into(), format!("task {task} failed: {cause}"), kind, out);
+        } else {
+            out.push(Output::Ignored("a later attempt counts"));
+        }
     }
 
     /// What it was to be restored from cannot be taken: an older checkpoint would bring back what was committed since.
     pub(super) fn restore_failed(&mut self, attempt: AttemptId, cause: String, kind: FailureKind, out: &mut Vec<Output<S>>) {
-        self.failed(attempt, cause, kind, out);
+        if attempt == self.attempt {
+            let deploying = matches!(self.job, Job::Deploying { .. });
+            let failed = if deploying { self.latest_deployed() } else { BTreeSet::new() };
+            self.tasks_failed(&failed, cause, kind, out);
+        } else {
+            out.push(Output::Ignored("a later attempt counts"));
+        }
     }
 
-    /// The attempt has failed; the restart strategy decides whether there is another.
+    /// All tasks have failed together; the restart strategy decides whether there is another attempt.
     pub(super) fn fail_attempt(&mut self, cause: String, out: &mut Vec<Output<S>>) {
         if self.is_live(self.attempt) {
-            self.failed(self.attempt, cause, FailureKind::Recoverable, out);
+            self.tasks_failed(&BTreeSet::new(), cause, FailureKind::Recoverable, out);
         }
     }
 
-    /// Failures of one attempt are one failure, unless a later one says that no attempt can do better.
-    fn failed(&mut self, attempt: AttemptId, cause: String, kind: FailureKind, out: &mut Vec<Output<S>>) {
+    /// Some tasks have failed, or all where none is named. Failures of what is down already are the same failure, unless a later one says
+    /// that no attempt can do better.
+    pub(super) fn tasks_failed(&mut self, failed: &BTreeSet<TaskId>, cause: String, kind: FailureKind, out: &mut Vec<Output<S>>) {
         let for_good = kind == FailureKind::NonRecoverable;
-        if attempt != self.attempt {
-            out.push(Output::Ignored("a later attempt counts"));
-            return;
-        }
+        let hits_others = self.is_down_in_part() && failed.iter().any(|task| self.placement.contains_key(task));
         match &mut self.job {
-            Job::Deploying { .. } | Job::Running | Job::Committing { .. } => {
-                let next = self.next_delay(out).filter(|_| !for_good);
-                self.fail(cause, next.map_or(Verdict::Over, Verdict::Again), out);
+            Job::Deploying { .. } | Job::Running | Job::Committing { .. } => self.fail_as_decided(failed, cause, for_good, out),
+            Job::Failing { .. } | Job::Restarting | Job::Waiting { .. } if hits_others => {
+                self.fail_as_decided(failed, cause, for_good, out)
             }
+            Job::Failing { .. } if for_good && !self.placement.is_empty() => self.fail(cause, Verdict::Over, out),
             Job::Failing { cause: known, verdict, .. } if for_good => {
                 *known = cause;
                 *verdict = Verdict::Over;
@@ -153,6 +162,16 @@ impl<S: Acknowledged> Coordinator<S> {
                 out.push(Output::Ignored("the attempt does not run"));
             }
             Job::Ending | Job::Ended | Job::SteppedDown => out.push(Output::Ignored("the attempt does not run")),
+        }
+    }
+
+    /// The restart strategy is asked about each failure of something that has gone on so far.
+    fn fail_as_decided(&mut self, failed: &BTreeSet<TaskId>, cause: String, for_good: bool, out: &mut Vec<Output<S>>) {
+        let next = self.next_delay(out).filter(|_| !for_good);
+        let verdict = next.map_or(Verdict::Over, Verdict::Again);
+        match self.regions_around(failed).filter(|_| verdict != Verdict::Over) {
+            Some(stops) => self.fail_in_part(stops, cause, verdict, out),
+            None => self.fail(cause, verdict, out),
         }
     }
 

@@ -18,15 +18,15 @@ use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 impl<S: Acknowledged> Coordinator<S> {
-    /// The tasks of the current attempt that have finished, or had before it began.
+    /// The tasks that have finished in the attempt that each was deployed in, or had before it began. None of them is down.
     pub fn finished(&self) -> &BTreeSet<TaskId> {
         &self.finished
     }
 
-    /// What the attempt begins from says so: these are not started.
+    /// What the attempt begins from says so of some of what it deploys: these are not started.
     pub(super) fn finished_before(&mut self, attempt: AttemptId, tasks: BTreeSet<TaskId>, out: &mut Vec<Output<S>>) {
         let deploying = matches!(self.job, Job::Deploying { .. }) && attempt == self.attempt;
-        if !deploying || !tasks.is_subset(&self.plan.tasks) {
+        if !deploying || !tasks.is_subset(&self.latest_deployed()) {
             out.push(Output::Ignored("that attempt is not being deployed"));
             return;
         }
@@ -40,7 +40,7 @@ impl<S: Acknowledged> Coordinator<S> {
     }
 
     pub(super) fn task_finished(&mut self, attempt: AttemptId, task: TaskId, out: &mut Vec<Output<S>>) {
-        let news = self.is_live(attempt) && self.plan.tasks.contains(&task) && self.finished.insert(task);
+        let news = self.goes_on(attempt, task) && self.finished.insert(task);
         if !news {
             out.push(Output::Ignored("the attempt does not run, or the task had finished before"));
             return;
@@ -118,6 +118,11 @@ impl<S: Acknowledged> Coordinator<S> {
 
     pub(super) fn check_finishing(&self) {
         assert!(self.finished.is_subset(&self.drained), "whoever has finished has given out all");
+        if self.is_down_in_part() {
+            let down = self.finished.iter().find(|task| !self.placement.contains_key(task));
+            // Why: no checkpoint would wait for it, though it goes on from before its end.
+            assert!(down.is_none(), "{down:?} is taken for finished, and is to start again");
+        }
         for (checkpoint, pending) in &self.pending {
             assert!(pending.missing.is_disjoint(&pending.finished), "{checkpoint} waits for a task that has finished");
             let known = pending.finished.is_subset(&self.finished);

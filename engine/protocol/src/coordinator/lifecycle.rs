@@ -4,7 +4,7 @@ use super::failures::Delay;
 use super::journal::Change;
 use super::pending::Stage;
 use super::stopping::Stopping;
-use super::{ClaimMode, Coordinator, Ended, FailureReason, Journal, Output, Status};
+use super::{ClaimMode, Coordinator, Ended, FailureKind, FailureReason, Journal, Output, Status};
 use crate::ids::{AttemptId, CheckpointId, Incarnation, TaskId, WorkerId};
 use crate::settings::RestartStrategy;
 use crate::snapshot::Acknowledged;
@@ -112,33 +112,29 @@ impl<S: Acknowledged> Coordinator<S> {
         }
         self.workers.remove(&worker);
         out.push(Output::Disarm(Timer::WorkerSilent(worker, incarnation)));
-        match &mut self.job {
-            Job::Deploying { .. } | Job::Running | Job::Committing { .. } => {
-                if self.is_needed(worker) {
-                    self.fail_attempt(format!("worker {worker} {how}"), out);
-                }
-            }
-            Job::Failing { stopping, .. } => {
-                if stopping.remove(&worker) && stopping.is_empty() {
-                    self.all_stopped(out);
+        let lost = self.tasks_on(worker);
+        match &self.job {
+            Job::Deploying { .. } | Job::Running | Job::Committing { .. } | Job::Failing { .. } | Job::Waiting { .. } | Job::Restarting => {
+                if !lost.is_empty() {
+                    self.tasks_failed(&lost, format!("worker {worker} {how}"), FailureKind::Recoverable, out);
                 }
             }
             Job::Stopping(_) => {
-                if self.is_needed(worker) {
+                if !lost.is_empty() {
                     self.stop_is_broken(format!("worker {worker} {how}"), out);
                 }
             }
-            Job::TakingOver { .. } | Job::Waiting { .. } | Job::Restarting | Job::Ending | Job::Ended | Job::SteppedDown => {}
+            Job::TakingOver { .. } | Job::Ending | Job::Ended | Job::SteppedDown => {}
+        }
+        if let Job::Failing { stopping, .. } = &mut self.job {
+            if stopping.remove(&worker) && stopping.is_empty() {
+                self.all_stopped(out);
+            }
         }
     }
 
-    /// Whether a task is on it that has not finished.
-    fn is_needed(&self, worker: WorkerId) -> bool {
-        self.placement.iter().any(|(task, &used)| used == worker && !self.finished.contains(task))
-    }
-
     /// Slots in the order in which they are used: round after round over the workers, so that the job spreads.
-    fn slots(&self) -> Vec<WorkerId> {
+    pub(super) fn slots(&self) -> Vec<WorkerId> {
         let rounds = self.workers.values().map(|worker| worker.slots).max().unwrap_or(0);
         let round = |round: u32| self.workers.iter().filter(move |(_, worker)| worker.slots > round).map(|(&id, _)| id);
         (0..rounds).flat_map(round).collect()
@@ -172,14 +168,14 @@ impl<S: Acknowledged> Coordinator<S> {
     /// Called after every input, as any may have brought the missing slot or the missing certainty.
     pub(super) fn deploy_if_possible(&mut self, out: &mut Vec<Output<S>>) {
         let Job::Waiting { said } = self.job else { return };
+        if self.is_down_in_part() {
+            self.deploy_the_rest_if_possible(said, out);
+            return;
+        }
         let slots = self.slots();
         let missing = self.slots_needed().saturating_sub(slots.len());
         if missing > 0 {
-            let slots_missing = u32::try_from(missing).expect("subtasks are counted in 32 bits");
-            if said != Some(slots_missing) {
-                self.job = Job::Waiting { said: Some(slots_missing) };
-                self.set_status(Status::WaitingForWorkers { slots_missing }, out);
-            }
+            self.wait_for_slots(missing, said, out);
         } else if self.restore_point_is_certain() {
             self.deploy(&self.seats(slots), out);
         }
@@ -191,11 +187,16 @@ impl<S: Acknowledged> Coordinator<S> {
         let place = |&task: &TaskId| (task, slots[task.subtask.0 as usize]);
         self.placement = self.plan.tasks.iter().map(place).collect();
         self.previous.clone_from(&self.placement);
-        self.attempt = self.attempt.next();
+        self.older = BTreeMap::new();
         (self.drained, self.finished) = (BTreeSet::new(), BTreeSet::new());
         self.behind = BTreeSet::new();
-        self.job = Job::Deploying { starting: self.plan.tasks.clone() };
-        let (attempt, restore, placement) = (self.attempt, self.restore_point(), self.placement.clone());
+        self.begin_attempt(self.placement.clone(), out);
+    }
+
+    pub(super) fn begin_attempt(&mut self, placement: BTreeMap<TaskId, WorkerId>, out: &mut Vec<Output<S>>) {
+        self.attempt = self.attempt.next();
+        self.job = Job::Deploying { starting: placement.keys().copied().collect() };
+        let (attempt, restore) = (self.attempt, self.restore_point());
         // The deadline runs from when the tasks are told: before, what they begin from is read, which may take as long as it takes.
         out.push(Output::Deploy { attempt, restore, placement });
         self.set_status(Status::Deploying(attempt), out);
@@ -267,7 +268,7 @@ impl<S: Acknowledged> Coordinator<S> {
     }
 
     pub(super) fn task_drained(&mut self, attempt: AttemptId, task: TaskId, out: &mut Vec<Output<S>>) {
-        let news = self.is_live(attempt) && self.plan.tasks.contains(&task) && self.drained.insert(task);
+        let news = self.goes_on(attempt, task) && self.drained.insert(task);
         if news {
             self.drained_for_the_stop(out);
             self.end_of_input(out);
@@ -301,7 +302,8 @@ impl<S: Acknowledged> Coordinator<S> {
             Job::Deploying { starting } if attempt == self.attempt => {
                 let first = starting.first().expect("a deployment waits for some task");
                 let cause = format!("{} tasks did not start in time, {first} among them", starting.len());
-                self.fail_attempt(cause, out);
+                let starting = starting.clone();
+                self.tasks_failed(&starting, cause, FailureKind::Recoverable, out);
             }
             Job::Deploying { .. } | Job::Running | Job::TakingOver { .. } | Job::Waiting { .. } | Job::Failing { .. } => {
                 out.push(Output::Ignored("that attempt is not being deployed"));
@@ -312,17 +314,31 @@ impl<S: Acknowledged> Coordinator<S> {
         }
     }
 
-    /// The attempt stops; what follows was decided.
+    /// All of it stops; what follows was decided.
     pub(super) fn fail(&mut self, cause: String, verdict: Verdict, out: &mut Vec<Output<S>>) {
-        let attempt = self.attempt;
         let placement = core::mem::take(&mut self.placement);
-        let stopping: BTreeSet<WorkerId> = placement.into_values().filter(|worker| self.workers.contains_key(worker)).collect();
-        let nobody_left = stopping.is_empty();
+        self.older = BTreeMap::new();
+        let mut stopping = self.still_stopping();
+        stopping.extend(placement.into_values().filter(|worker| self.workers.contains_key(worker)));
+        self.stop_attempt(Output::Stop { attempt: self.attempt }, stopping, cause, verdict, out);
+    }
+
+    /// What is to stop is told so, and waited for.
+    pub(super) fn stop_attempt(
+        &mut self,
+        stop: Output<S>,
+        stopping: BTreeSet<WorkerId>,
+        cause: String,
+        verdict: Verdict,
+        out: &mut Vec<Output<S>>,
+    ) {
+        let (attempt, nobody_left) = (self.attempt, stopping.is_empty());
+        let reason = if self.placement.is_empty() { FailureReason::TaskFailure } else { FailureReason::FailoverRegion };
         self.leave_for(Job::Failing { cause: cause.clone(), verdict, stopping }, out);
         self.stop_scheduler(FailureReason::CoordinatorSuspend, out);
-        self.abort_all(FailureReason::TaskFailure, out);
+        self.abort_all(reason, out);
         self.set_status(Status::Failing { attempt, cause }, out);
-        out.push(Output::Stop { attempt });
+        out.push(stop);
         if nobody_left {
             self.all_stopped(out);
         } else {
@@ -432,6 +448,7 @@ impl<S: Acknowledged> Coordinator<S> {
     pub(super) fn end_durable(&mut self, ended: Ended, unneeded: BTreeSet<CheckpointId>, out: &mut Vec<Output<S>>) {
         self.job = Job::Ended;
         self.placement = BTreeMap::new();
+        self.older = BTreeMap::new();
         if self.attempt.number > 0 {
             out.push(Output::Stop { attempt: self.attempt });
         }
@@ -460,7 +477,7 @@ impl<S: Acknowledged> Coordinator<S> {
         assert!(only_storing || self.job == Job::Running || stopping, "checkpoints are open only while all tasks run");
         assert!(self.drained.is_subset(&self.plan.tasks), "only tasks of the job are drained");
         if self.is_live(self.attempt) {
-            let lost = self.placement.values().find(|worker| !self.workers.contains_key(worker) && self.is_needed(**worker));
+            let lost = self.needed_and_lost();
             assert!(lost.is_none(), "a live attempt has no task on a lost worker, but on {lost:?}");
             assert!(self.placement.keys().eq(self.plan.tasks.iter()), "a live attempt has a place for every task");
         }

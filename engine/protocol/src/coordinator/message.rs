@@ -2,6 +2,7 @@
 
 use super::kind::{Kind, RequestNumber};
 use crate::ids::{AttemptId, CheckpointId, Epoch, Incarnation, TaskId, WorkerId};
+use crate::regions::Regions;
 use crate::settings::{CheckpointSettings, RestartStrategy};
 use crate::shared_files::FileId;
 use crate::timer::Timer;
@@ -21,6 +22,8 @@ pub struct Plan {
     pub predecessors: BTreeMap<TaskId, BTreeSet<TaskId>>,
     /// Those that publish something when a checkpoint is complete: the job has finished only when they have, for the last one.
     pub committers: BTreeSet<TaskId>,
+    /// What restarts together. [`Regions::whole`]: all of it.
+    pub regions: Regions,
     /// `execution.checkpointing.*`, validated.
     pub checkpoints: CheckpointSettings,
     /// `restart-strategy.*`.
@@ -167,6 +170,8 @@ pub enum FailureReason {
     /// Some subtasks of an operator have finished, and what they had in a union list would be lost
     /// (`PartialFinishingNotSupportedByStateException`).
     PartiallyFinished,
+    /// Some tasks are being restarted while others go on (`JOB_FAILOVER_REGION`).
+    FailoverRegion,
 }
 
 impl FailureReason {
@@ -186,7 +191,8 @@ impl FailureReason {
             | Self::CoordinatorSuspend
             | Self::CoordinatorShutdown
             | Self::Stopping
-            | Self::PartiallyFinished => false,
+            | Self::PartiallyFinished
+            | Self::FailoverRegion => false,
         }
     }
 }
@@ -397,7 +403,7 @@ pub enum Output<S> {
     CallHooks(CheckpointId),
     /// Have these begin: sources, and tasks that hear from nobody any more. Again for the same checkpoint when more have finished.
     Trigger {
-        /// Of which attempt.
+        /// Of which attempt. Here and in notices, each task is meant in the attempt that it was deployed in.
         attempt: AttemptId,
         /// Which checkpoint.
         checkpoint: CheckpointId,
@@ -484,7 +490,8 @@ pub enum Output<S> {
         /// Later ones are not touched.
         up_to: CheckpointId,
     },
-    /// Start all tasks as the given attempt, restored from the checkpoint; answered.
+    /// Start the tasks as the given attempt, restored from the checkpoint; answered. They are all of the job, or those that are down while
+    /// the others go on: those are not touched.
     Deploy {
         /// Of which attempt.
         attempt: AttemptId,
@@ -497,6 +504,13 @@ pub enum Output<S> {
     Stop {
         /// Of which attempt.
         attempt: AttemptId,
+    },
+    /// Tell every worker to stop these tasks, of this attempt or of older ones, and no others; answered by [`Input::WorkerStopped`].
+    StopTasks {
+        /// The latest attempt.
+        attempt: AttemptId,
+        /// Which.
+        tasks: BTreeSet<TaskId>,
     },
     /// For statistics: the checkpoint has begun.
     Triggered {

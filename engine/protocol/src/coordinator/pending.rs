@@ -205,6 +205,7 @@ impl<S: Acknowledged> Coordinator<S> {
         if !self.savepoints.contains(&checkpoint) && self.pending.get(&checkpoint).is_none_or(|pending| !pending.kind.is_savepoint()) {
             snapshot.shared_files().for_each(|file| self.shared.register(file, checkpoint));
         }
+        let current = self.attempt_of(task);
         let Some(pending) = self.pending.get_mut(&checkpoint) else {
             if self.is_or_may_be_complete(checkpoint) {
                 // Repeated: its file belongs to the checkpoint.
@@ -215,7 +216,7 @@ impl<S: Acknowledged> Coordinator<S> {
             return;
         };
         let left = pending.finished.contains(&task);
-        if left || pending.stage < Stage::Collecting || attempt != self.attempt || !self.plan.tasks.contains(&task) {
+        if left || pending.stage < Stage::Collecting || attempt != current || !self.plan.tasks.contains(&task) {
             self.refuse(checkpoint, snapshot, "the task was not asked", out);
         } else if pending.missing.remove(&task) {
             pending.snapshots.insert(task, snapshot);
@@ -243,7 +244,7 @@ impl<S: Acknowledged> Coordinator<S> {
         out: &mut Vec<Output<S>>,
     ) {
         let awaited = self.missing(checkpoint).is_some_and(|missing| missing.contains(&task));
-        if attempt == self.attempt && awaited {
+        if attempt == self.attempt_of(task) && awaited {
             self.abort(checkpoint, reason, By::Task, out);
         } else {
             out.push(Output::Ignored("nobody waits for this task"));

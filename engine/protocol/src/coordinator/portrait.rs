@@ -190,6 +190,11 @@ impl<S> fmt::Display for Coordinator<S> {
                 write!(f, "\n{name} {}", Row(tasks))?;
             }
         }
+        if self.is_down_in_part() || !self.older.is_empty() {
+            f.write_str("\ngoing-on")?;
+            let going_on = self.placement.keys().filter(|task| self.is_down_in_part() || self.older.contains_key(task));
+            going_on.into_iter().try_for_each(|task| write!(f, " {task}@{}", self.attempt_of(*task)))?;
+        }
         if let Some(checkpoint) = self.scheduler.pausing {
             write!(f, "\npausing after {checkpoint}")?;
         }

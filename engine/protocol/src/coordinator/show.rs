@@ -64,6 +64,7 @@ impl fmt::Display for FailureReason {
             Self::CoordinatorShutdown => "coordinator-shutdown",
             Self::Stopping => "job-is-stopping",
             Self::PartiallyFinished => "partially-finished",
+            Self::FailoverRegion => "failover-region",
         })
     }
 }
@@ -178,6 +179,7 @@ impl<S> fmt::Display for Output<S> {
                 placement.iter().try_for_each(|(task, worker)| write!(f, " {task}@{worker}"))
             }
             Self::Stop { attempt } => write!(f, "stop {attempt}"),
+            Self::StopTasks { attempt, tasks } => write!(f, "stop-tasks {attempt} {}", Row(tasks)),
             Self::Triggered { checkpoint, kind } => write!(f, "triggered {checkpoint} {kind}"),
             Self::Completed { checkpoint, kind } => write!(f, "completed {checkpoint} {kind}"),
             Self::Aborted { checkpoint, reason, kind: _ } => write!(f, "aborted {} {reason}", Maybe(*checkpoint)),

@@ -136,7 +136,7 @@ impl<S: Acknowledged> Coordinator<S> {
     }
 
     pub(super) fn published_at_the_stop(&mut self, attempt: AttemptId, checkpoint: CheckpointId, task: TaskId, out: &mut Vec<Output<S>>) {
-        let current = self.attempt;
+        let current = self.attempt_of(task);
         let Job::Stopping(Stopping { checkpoint: last, publishing, .. }) = &mut self.job else { return };
         let awaited = attempt == current && checkpoint >= *last;
         if publishing.as_mut().is_some_and(|publishing| awaited && publishing.missing.remove(&task)) {

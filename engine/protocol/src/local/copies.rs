@@ -18,15 +18,15 @@ use core::fmt;
 /// What happens to a worker's copies.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Input {
-    /// The worker gets these tasks, which begin from that snapshot, or from nothing. `found` is what is on the disk, which may be
+    /// The worker gets these tasks, each of which begins from a snapshot, or from nothing. `found` is what is on the disk, which may be
     /// looked at when the tasks write already.
     Deployed {
         /// As which attempt.
         attempt: AttemptId,
-        /// The tasks of this worker.
-        tasks: BTreeSet<TaskId>,
-        /// What they begin from.
-        from: Option<Taken>,
+        /// The tasks of this worker that start, and what each begins from.
+        tasks: BTreeMap<TaskId, Option<Taken>>,
+        /// Tasks that go on on this worker: theirs is not touched.
+        going_on: BTreeSet<TaskId>,
         /// Whatever an earlier process or attempt left.
         found: BTreeSet<LocalCopy>,
     },
@@ -87,7 +87,7 @@ impl Machine for LocalCopies {
     /// Total: every input is legal in every state. What can no longer matter comes out as `Ignored`.
     fn step(&mut self, input: Input, out: &mut Vec<Output>) {
         match input {
-            Input::Deployed { attempt, tasks, from, found } => self.deployed(attempt, &tasks, from, found, out),
+            Input::Deployed { attempt, tasks, going_on, found } => self.deployed(attempt, &tasks, &going_on, found, out),
             Input::Begun(copy) => {
                 if self.is_subsumed(copy) {
                     out.push(Output::Ignored("a later checkpoint is complete"));
@@ -138,15 +138,16 @@ impl LocalCopies {
     fn deployed(
         &mut self,
         attempt: AttemptId,
-        tasks: &BTreeSet<TaskId>,
-        from: Option<Taken>,
+        tasks: &BTreeMap<TaskId, Option<Taken>>,
+        going_on: &BTreeSet<TaskId>,
         found: BTreeSet<LocalCopy>,
         out: &mut Vec<Output>,
     ) {
-        self.completed.clear();
-        // Those of this attempt and of later ones speak for themselves.
-        self.copies.extend(found.into_iter().filter(|copy| copy.taken.attempt < attempt).map(|copy| (copy, true)));
-        self.delete(out, |copy| copy.taken.attempt < attempt && (Some(copy.taken) != from || !tasks.contains(&copy.task)));
+        self.completed.retain(|task, _| going_on.contains(task));
+        // Those of this attempt and of later ones speak for themselves, and so do those of tasks that go on.
+        let old = |copy: LocalCopy| copy.taken.attempt < attempt && !going_on.contains(&copy.task);
+        self.copies.extend(found.into_iter().filter(|copy| old(*copy)).map(|copy| (copy, true)));
+        self.delete(out, |copy| old(copy) && tasks.get(&copy.task) != Some(&Some(copy.taken)));
     }
 
     fn completed(&mut self, task: TaskId, checkpoint: CheckpointId, out: &mut Vec<Output>) {

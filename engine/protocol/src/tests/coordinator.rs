@@ -9,6 +9,7 @@ use crate::coordinator::{
 };
 use crate::ids::{AttemptId, CheckpointId, Epoch, Incarnation, TaskId, WorkerId};
 use crate::machine::Machine;
+use crate::regions::Regions;
 use crate::settings::{CheckpointSettings, RestartStrategy, Retention};
 use crate::snapshot::Acknowledged;
 use crate::timer::Timer;
@@ -48,6 +49,7 @@ pub fn plan(vertices: &[u32]) -> Plan {
         predecessors: every_one_before(vertices),
         sources: (0..vertices[0]).map(|subtask| TaskId::new(0, subtask)).collect(),
         committers: BTreeSet::new(),
+        regions: Regions::whole(),
         checkpoints: CheckpointSettings::default(),
         restart: RestartStrategy::FixedDelay { attempts: 3, delay: Duration::from_secs(1) },
         hooks: false,
@@ -65,6 +67,14 @@ fn every_one_before(vertices: &[u32]) -> BTreeMap<TaskId, BTreeSet<TaskId>> {
     let tasks = |vertex: usize| (0..vertices[vertex]).map(move |subtask| TaskId::new(vertex as u32, subtask));
     let behind = (1..vertices.len()).flat_map(|vertex| tasks(vertex).map(move |task| (task, tasks(vertex - 1).collect())));
     behind.collect()
+}
+
+/// All vertices in a row, without exchanges.
+pub fn by_index(plan: &mut Plan) {
+    let onward = |task: &TaskId| (*task, TaskId::new(task.vertex.0 + 1, task.subtask.0));
+    let channels: Vec<(TaskId, TaskId)> = plan.tasks.iter().map(onward).filter(|(_, to)| plan.tasks.contains(to)).collect();
+    plan.predecessors = channels.iter().map(|&(from, to)| (to, BTreeSet::from([from]))).collect();
+    plan.regions = Regions::of(&plan.tasks, channels);
 }
 
 impl Talk {
@@ -156,9 +166,9 @@ impl Talk {
 
     /// Location, trigger and all acknowledgements.
     fn gather(&mut self, checkpoint: CheckpointId) -> Vec<Output<Part>> {
-        let attempt = self.now().attempt();
         let mut outputs = self.step(Input::LocationReady(checkpoint));
         for task in self.now().plan().tasks.clone() {
+            let attempt = self.now().attempt_of(task);
             outputs.extend(self.step(Input::Acknowledged { attempt, checkpoint, task, snapshot: Part::default() }));
         }
         outputs
@@ -344,6 +354,7 @@ fn job(words: &[&str]) -> (Plan, Journal) {
                 (built.tasks, built.sources, built.predecessors) = (tasks, sources, predecessors);
             }
             "committers" => built.committers = value.split(',').map(task).collect(),
+            "regions" => by_index(&mut built),
             "local-recovery" => built.local_recovery = value == "yes",
             "enumerators" => built.enumerators = value == "yes",
             "hooks" => built.hooks = value == "yes",

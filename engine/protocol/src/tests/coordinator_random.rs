@@ -5,7 +5,7 @@ use crate::coordinator::{
     ClaimMode, Coordinator, Ended, FailureKind, FailureReason, Input, Journal, Kind, Origin, Output, Plan, RequestNumber, RestorePoint,
     Standing, Status, StoppedWith, Written,
 };
-use crate::ids::{CheckpointId, Incarnation, TaskId, WorkerId};
+use crate::ids::{AttemptId, CheckpointId, Incarnation, TaskId, WorkerId};
 use crate::machine::Machine;
 use crate::segments::{Merging, Segments};
 use crate::snapshot::{Segment, SharedFile};
@@ -41,9 +41,9 @@ struct World {
     /// Whether the snapshot that the job was started from still looks like one, and whether anything is left of it.
     origin: (bool, bool),
     completions: usize,
-    /// Those of the current attempt that have given out what they held.
+    /// Those that have given out what they held in the attempt they were deployed in.
     drained: BTreeSet<TaskId>,
-    /// Those of the current attempt that have left, or were not started.
+    /// Those that have left the attempt they were deployed in, or were not started in it.
     finished: BTreeSet<TaskId>,
     /// Who had finished, by what each checkpoint says.
     finished_at: BTreeMap<CheckpointId, BTreeSet<TaskId>>,
@@ -56,6 +56,9 @@ struct World {
     merging: Option<BTreeMap<TaskId, Segments>>,
     deleted: BTreeSet<String>,
     uploads: u64,
+    /// As what each task was deployed last, and how often some were while others went on.
+    deployed: BTreeMap<TaskId, AttemptId>,
+    regional: usize,
 }
 
 /// A task's store: it gets a file with each checkpoint and drops one of four. Each is uploaded once, or again from a wasteful file.
@@ -112,6 +115,8 @@ impl World {
             merging: merging.then(BTreeMap::new),
             deleted: BTreeSet::new(),
             uploads: 0,
+            deployed: BTreeMap::new(),
+            regional: 0,
         };
         world.perform(out);
         world
@@ -119,17 +124,17 @@ impl World {
 
     fn step(&mut self, input: Input<Part>) {
         if let Input::Acknowledged { attempt, checkpoint, task, .. } = &input {
-            if *attempt == self.job.attempt() && self.job.missing(*checkpoint).is_some() {
+            if *attempt == self.job.attempt_of(*task) && self.job.missing(*checkpoint).is_some() {
                 self.acked.entry(*checkpoint).or_default().insert(*task);
             }
         }
         if let Input::Committed { attempt, checkpoint, task } = &input {
-            if *attempt == self.job.attempt() {
+            if *attempt == self.job.attempt_of(*task) {
                 self.published.insert(*task, *checkpoint);
             }
         }
         if let Input::TaskDrained { attempt, task } = &input {
-            if *attempt == self.job.attempt() {
+            if *attempt == self.job.attempt_of(*task) {
                 self.drained.insert(*task);
             }
         }
@@ -198,16 +203,18 @@ impl World {
                     }
                     self.answers.push(Input::SavepointSettled(checkpoint));
                 }
-                Output::Trigger { attempt, checkpoint, tasks, kind, .. } => {
+                Output::Trigger { checkpoint, tasks, kind, .. } => {
                     assert!(tasks.is_disjoint(&self.finished), "nobody who has finished is asked");
                     let hears = |task: &&TaskId| self.plan.predecessors.get(task).is_some_and(|before| !before.is_subset(&self.finished));
                     assert_eq!(tasks.iter().find(hears), None, "nobody is asked who hears of it anyway");
                     assert!(!self.may_have_stopped(), "a job that may have stopped takes no checkpoint");
                     let drains = self.plan.tasks.iter().filter(|_| kind.drains());
-                    self.answers.extend(drains.map(|&task| Input::TaskDrained { attempt, task }));
+                    let drained = drains.map(|&task| Input::TaskDrained { attempt: self.job.attempt_of(task), task });
+                    self.answers.extend(drained);
                     let first = !self.finished_at.contains_key(&checkpoint);
                     self.finished_at.entry(checkpoint).or_default();
                     for task in self.plan.tasks.difference(&self.finished).copied().filter(|_| first).collect::<Vec<_>>() {
+                        let attempt = self.job.attempt_of(task);
                         let snapshot = self.take_snapshot(checkpoint, task);
                         self.answers.push(Input::Acknowledged { attempt, checkpoint, task, snapshot });
                     }
@@ -283,8 +290,10 @@ impl World {
                         assert!(self.truth.completed.contains(&checkpoint), "{checkpoint} is complete without being durable");
                     }
                 }
-                Output::NotifyComplete { attempt, checkpoint } => {
-                    self.answers.extend(self.plan.committers.iter().map(|&task| Input::Committed { attempt, checkpoint, task }));
+                Output::NotifyComplete { checkpoint, .. } => {
+                    let told = self.plan.committers.iter().filter(|task| self.job.placement().contains_key(*task));
+                    let committed = told.map(|&task| Input::Committed { attempt: self.job.attempt_of(task), checkpoint, task });
+                    self.answers.extend(committed);
                     let with = stopped(&self.truth).map(|with| with.checkpoint);
                     let durable = self.truth.completed.contains(&checkpoint) || with == Some(checkpoint);
                     assert!(durable, "{checkpoint} is committed without being durable");
@@ -306,17 +315,20 @@ impl World {
                 }
                 Output::Deploy { attempt, restore, placement } => {
                     assert!(!self.may_have_stopped(), "a job that may have stopped is deployed");
-                    self.drained.clear();
+                    self.drained.retain(|task| !placement.contains_key(task));
+                    self.finished.retain(|task| !placement.contains_key(task));
                     let before = restore.as_ref().and_then(|from| self.finished_at.get(&from.checkpoint()));
-                    self.finished = before.cloned().unwrap_or_default();
-                    self.drained.extend(&self.finished);
+                    let before: BTreeSet<TaskId> = before.into_iter().flatten().filter(|task| placement.contains_key(task)).copied().collect();
+                    self.finished.extend(&before);
+                    self.drained.extend(&before);
+                    self.assert_others_go_on(attempt, &placement);
                     let of = |entry: &Journal| {
                         let own = entry.completed.last().copied().map(RestorePoint::Own);
                         own.or_else(|| entry.origin.clone().map(RestorePoint::Origin))
                     };
                     assert_eq!(restore, of(&self.truth), "the newest durable one is restored");
                     let restored_from = restore.as_ref().map(RestorePoint::checkpoint);
-                    for &task in &self.plan.tasks {
+                    for &task in placement.keys() {
                         let store = restored_from.and_then(|from| self.parts.get(&(from, task)).cloned()).unwrap_or_default();
                         self.stores.insert(task, store);
                         if let Some(RestorePoint::Origin(Origin { claim: ClaimMode::Claim, .. })) = &restore {
@@ -324,19 +336,26 @@ impl World {
                             self.stores.entry(task).or_default().insert(0, foreign(task));
                         }
                     }
-                    self.merging.iter_mut().for_each(BTreeMap::clear);
+                    self.merging.iter_mut().for_each(|merging| merging.retain(|task, _| !placement.contains_key(task)));
                     assert!(restored_from >= self.committed, "what was committed is not done again");
                     let next = self.in_flight.as_ref().map_or(restore.clone(), of);
                     assert_eq!(next, restore, "no entry under way changes what is restored");
                     // The process tells itself, before anybody else says something.
-                    self.answers.extend(
-                        Some(Input::FinishedBefore { attempt, tasks: self.finished.clone() }).filter(|_| !self.finished.is_empty()),
-                    );
+                    let started = placement.into_keys().filter(|task| !before.contains(task)).collect::<Vec<_>>();
+                    if !before.is_empty() {
+                        self.answers.push(Input::FinishedBefore { attempt, tasks: before });
+                    }
                     self.answers.push(Input::Deployed { attempt });
-                    let started = placement.into_keys().filter(|task| !self.finished.contains(task)).collect::<Vec<_>>();
                     self.answers.extend(started.into_iter().map(|task| Input::TaskRunning { attempt, task }));
                 }
                 Output::Stop { attempt } => {
+                    let stopped = |&worker: &WorkerId| Input::WorkerStopped { attempt, worker };
+                    self.answers.extend(self.lives.keys().map(stopped));
+                }
+                Output::StopTasks { attempt, tasks } => {
+                    let left = self.job.placement().keys().find(|task| tasks.contains(task));
+                    assert_eq!(left, None, "it stops, and has a place");
+                    assert!(!self.job.placement().is_empty(), "others go on");
                     let stopped = |&worker: &WorkerId| Input::WorkerStopped { attempt, worker };
                     self.answers.extend(self.lives.keys().map(stopped));
                 }
@@ -361,6 +380,20 @@ impl World {
                 Output::SteppedDown => panic!("nobody else has taken over"),
             }
         }
+    }
+
+    /// What is deployed is all of the job, or whole regions of it; the rest is where it was, as it was.
+    fn assert_others_go_on(&mut self, attempt: AttemptId, placement: &BTreeMap<TaskId, WorkerId>) {
+        let others: Vec<TaskId> = self.plan.tasks.iter().filter(|task| !placement.contains_key(task)).copied().collect();
+        self.regional += usize::from(!others.is_empty());
+        for task in &others {
+            assert!(self.job.attempt_of(*task) < attempt, "{task} goes on, and is of {attempt}");
+            assert_eq!(self.deployed.get(task), Some(&self.job.attempt_of(*task)), "{task} goes on as what it was deployed as");
+        }
+        let whole =
+            |region: &BTreeSet<TaskId>| others.iter().all(|task| !region.contains(task)) || region.iter().all(|task| others.contains(task));
+        assert!(self.plan.regions.iter().all(whole), "a region is deployed in part: {placement:?}");
+        self.deployed.extend(placement.keys().map(|task| (*task, attempt)));
     }
 
     /// The journal says so, or may say so.
@@ -488,10 +521,18 @@ impl World {
 
     /// A task leaves, if those before it have. What it has cut goes out first; what it has not cut it never will.
     fn finish(&mut self, task: TaskId) {
-        let attempt = self.job.attempt();
+        let attempt = self.job.attempt_of(task);
         let before = self.plan.predecessors.get(&task).cloned().unwrap_or_default();
-        let restored = matches!(self.job.status(), Some(Status::Running(_)));
-        if !restored || self.finished.contains(&task) || !before.is_subset(&self.finished) {
+        let runs = match self.job.status() {
+            Some(Status::Running(_)) => true,
+            Some(Status::Deploying(latest)) => attempt < *latest,
+            // Beside what is down.
+            Some(Status::Failing { .. } | Status::Restarting { .. } | Status::WaitingForWorkers { .. }) => {
+                self.job.placement().contains_key(&task)
+            }
+            Some(Status::Committing(_) | Status::Stopping { .. } | Status::Ended(_)) | None => false,
+        };
+        if !runs || self.finished.contains(&task) || !before.is_subset(&self.finished) {
             return;
         }
         let own = |input: &Input<Part>| matches!(input, Input::Acknowledged { task: by, .. } if *by == task);
@@ -511,7 +552,8 @@ impl World {
     /// One thing happens.
     fn happen(&mut self, what: u8, pick: u8) {
         let (at, odd) = (pick as usize, pick % 2 == 1);
-        let (attempt, task) = (self.job.attempt(), TaskId::new(u32::from(pick % 2), u32::from(pick / 2 % 2)));
+        let task = TaskId::new(u32::from(pick % 2), u32::from(pick / 2 % 2));
+        let attempt = if what == 21 { self.job.attempt() } else { self.job.attempt_of(task) };
         match what {
             0 => {
                 if let Some(answer) = self.take_answer(at) {

@@ -4,7 +4,7 @@ use super::conversation;
 use crate::ids::{AttemptId, CheckpointId, Epoch, TaskId};
 use crate::local::{Input, LocalCopies, LocalCopy, Output, Taken};
 use crate::machine::Machine;
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 #[test]
@@ -37,11 +37,17 @@ fn input(words: &[&str]) -> Input {
     match *words {
         ["deployed", attempt, tasks, from, ref there @ ..] => {
             let attempt = copy(&format!("v0.s0-c1-{attempt}")).taken.attempt;
-            let tasks = tasks.split(',').filter(|word| *word != "none").map(task).collect();
+            let tasks = tasks.split(',').filter(|word| *word != "none").map(task);
             let from = from.strip_prefix("from=").expect("from=c7-a1.2 or from=none");
             let from = (from != "none").then(|| copy(&format!("v0.s0-{from}")).taken);
-            Input::Deployed { attempt, tasks, from, found: found(there) }
+            Input::Deployed { attempt, tasks: begin_from(tasks, from), going_on: BTreeSet::new(), found: found(there) }
         }
+        ["beside", going_on, ref deployed @ ..] => match input(deployed) {
+            Input::Deployed { attempt, tasks, found, .. } => {
+                Input::Deployed { attempt, tasks, going_on: going_on.split(',').map(task).collect(), found }
+            }
+            other => panic!("beside is of a deployment, not of {other:?}"),
+        },
         ["begun", word] => Input::Begun(copy(word)),
         ["written", word] => Input::Written(copy(word)),
         ["failed", word] => Input::Failed(copy(word)),
@@ -50,6 +56,10 @@ fn input(words: &[&str]) -> Input {
         ["ended", ref there @ ..] => Input::Ended { found: found(there) },
         _ => panic!("no such directive: {words:?}"),
     }
+}
+
+fn begin_from(tasks: impl IntoIterator<Item = TaskId>, from: Option<Taken>) -> BTreeMap<TaskId, Option<Taken>> {
+    tasks.into_iter().map(|task| (task, from)).collect()
 }
 
 /// What happens to one subtask's copies, by small numbers.
@@ -100,8 +110,8 @@ proptest! {
                 }
                 Event::Redeployed(number) => {
                     let (from, next) = (Some(copy(number).taken), attempt.next());
-                    let (tasks, found) = (BTreeSet::from([task]), copies.whole().collect());
-                    copies.step(Input::Deployed { attempt: next, tasks, from, found }, &mut out);
+                    let (tasks, found) = ([task], copies.whole().collect());
+                    copies.step(Input::Deployed { attempt: next, tasks: begin_from(tasks, from), going_on: BTreeSet::new(), found }, &mut out);
                     completed = 0;
                     expected.retain(|kept| *kept == number);
                 }

@@ -177,6 +177,7 @@ pub async fn run<E: Env>(
         connections: BTreeMap::new(),
         latest: BTreeMap::new(),
         placement: BTreeMap::new(),
+        makers: BTreeMap::new(),
         led: false,
         progress: progress.unwrap_or_else(|| watch::Sender::new(Progress::default())),
         sweeping: 0,
@@ -262,7 +263,10 @@ struct Driver<E: Env> {
     deadlines: BTreeMap<Timer, Duration>,
     connections: BTreeMap<Incarnation, Connection>,
     latest: BTreeMap<WorkerId, Incarnation>,
-    placement: BTreeMap<TaskId, WorkerId>,
+    /// Where each task was told to start, and as which attempt.
+    placement: BTreeMap<TaskId, (WorkerId, AttemptId)>,
+    /// Of the checkpoints that tasks of several attempts took: in which each did.
+    makers: BTreeMap<CheckpointId, BTreeMap<TaskId, AttemptId>>,
     led: bool,
     progress: watch::Sender<Progress>,
     sweeping: u32,
@@ -492,15 +496,16 @@ impl<E: Env> Driver<E> {
         }
     }
 
-    fn tell_tasks(&self, attempt: AttemptId, tasks: &BTreeSet<TaskId>, control: &TaskControl) {
-        let mut by_worker: BTreeMap<WorkerId, Vec<TaskId>> = BTreeMap::new();
-        for (task, worker) in &self.placement {
-            let named = by_worker.entry(*worker).or_default();
+    /// Each in the attempt that it was deployed in. None named: all.
+    fn tell_tasks(&self, tasks: &BTreeSet<TaskId>, control: &TaskControl) {
+        let mut by_worker: BTreeMap<(WorkerId, AttemptId), Vec<TaskId>> = BTreeMap::new();
+        for (task, place) in &self.placement {
+            let named = by_worker.entry(*place).or_default();
             if tasks.contains(task) {
                 named.push(*task);
             }
         }
-        for (worker, named) in by_worker {
+        for ((worker, attempt), named) in by_worker {
             if tasks.is_empty() || !named.is_empty() {
                 self.tell(worker, ToWorker::Control { attempt, tasks: named, control: control.clone() });
             }

@@ -31,36 +31,56 @@ pub type Reports = mpsc::UnboundedSender<(TaskId, AttemptId, TaskReport)>;
 struct Expected<E: Env> {
     kind: Arc<dyn EdgeType<E::Stream>>,
     into: AnyEnd,
+    /// Who takes in what arrives.
+    receiver: TaskId,
 }
 
+/// What arrives for the tasks of one attempt.
 struct Arrivals<E: Env> {
-    attempt: AttemptId,
     expected: BTreeMap<ChannelId, Expected<E>>,
     pumps: IoQueue<E>,
+    pumping: Vec<(TaskId, u64)>,
+}
+
+struct Expecting<E: Env> {
+    newest: AttemptId,
+    attempts: BTreeMap<AttemptId, Arrivals<E>>,
 }
 
 /// Where data connections of other workers find their channel.
 pub struct DataPlane<E: Env> {
-    arrivals: Mutex<Arrivals<E>>,
+    env: E,
+    expecting: Mutex<Expecting<E>>,
 }
 
 impl<E: Env> DataPlane<E> {
     /// Nothing is deployed.
     pub fn new(env: E) -> Arc<Self> {
-        let arrivals = Arrivals { attempt: AttemptId::default(), expected: BTreeMap::new(), pumps: IoQueue::new(env) };
-        Arc::new(Self { arrivals: Mutex::new(arrivals) })
+        Arc::new(Self { env, expecting: Mutex::new(Expecting { newest: AttemptId::default(), attempts: BTreeMap::new() }) })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Arrivals<E>> {
-        self.arrivals.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Expecting<E>> {
+        self.expecting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Forgets the channels of older attempts and expects those of this one.
-    fn expect(&self, attempt: AttemptId, expected: BTreeMap<ChannelId, Expected<E>>) {
-        let mut arrivals = self.lock();
-        arrivals.attempt = attempt;
-        arrivals.expected = expected;
-        arrivals.pumps.clear();
+    /// Expects the channels of this attempt. Those of older ones are forgotten, unless they are of tasks that go on.
+    fn expect(&self, attempt: AttemptId, expected: BTreeMap<ChannelId, Expected<E>>, others_go_on: bool) {
+        let mut expecting = self.lock();
+        expecting.newest = attempt;
+        if !others_go_on {
+            expecting.attempts.clear();
+        }
+        expecting.attempts.insert(attempt, Arrivals { expected, pumps: IoQueue::new(self.env.clone()), pumping: Vec::new() });
+    }
+
+    /// Forgets the channels of tasks that stop.
+    fn forget(&self, tasks: &BTreeSet<TaskId>) {
+        for arrivals in self.lock().attempts.values_mut() {
+            arrivals.expected.retain(|_, expected| !tasks.contains(&expected.receiver));
+            for (_, number) in arrivals.pumping.extract_if(.., |(receiver, _)| tasks.contains(receiver)) {
+                arrivals.pumps.abort(number);
+            }
+        }
     }
 
     /// Serves one data connection.
@@ -68,13 +88,11 @@ impl<E: Env> DataPlane<E> {
         let mut scratch = Vec::new();
         let Ok(Some(hello)) = codec::read_frame::<DataHello, _>(&mut stream, &mut scratch).await else { return };
         let (reply, expected) = {
-            let mut arrivals = self.lock();
-            if hello.attempt > arrivals.attempt {
+            let mut expecting = self.lock();
+            if hello.attempt > expecting.newest {
                 (DataReply::NotYet, None)
-            } else if hello.attempt < arrivals.attempt {
-                (DataReply::Refused, None)
             } else {
-                match arrivals.expected.remove(&hello.channel) {
+                match expecting.attempts.get_mut(&hello.attempt).and_then(|arrivals| arrivals.expected.remove(&hello.channel)) {
                     Some(expected) => (DataReply::Accepted, Some(expected)),
                     None => (DataReply::Refused, None),
                 }
@@ -83,14 +101,15 @@ impl<E: Env> DataPlane<E> {
         if codec::write_frame(&mut stream, &reply, &mut scratch).await.is_err() {
             return;
         }
-        if let Some(Expected { kind, into }) = expected {
-            let mut arrivals = self.lock();
-            if arrivals.attempt == hello.attempt {
+        if let Some(Expected { kind, into, receiver }) = expected {
+            let mut expecting = self.lock();
+            if let Some(arrivals) = expecting.attempts.get_mut(&hello.attempt) {
                 // However it ends, the channel closes, and the task at its end notices.
                 let pump = kind.pump_in(stream, into);
-                arrivals.pumps.spawn("channel in", async move {
+                let number = arrivals.pumps.spawn("channel in", async move {
                     let _ = pump.await;
                 });
+                arrivals.pumping.push((receiver, number));
             }
         }
     }
@@ -102,8 +121,10 @@ pub struct Deployment<E: Env> {
     pub attempt: AttemptId,
     controls: BTreeMap<TaskId, mpsc::UnboundedSender<TaskControl>>,
     events: BTreeMap<TaskId, mpsc::UnboundedSender<(EventNumber, ReaderEvent)>>,
-    _tasks: Vec<E::Task>,
-    _pumps: IoQueue<E>,
+    tasks: BTreeMap<TaskId, E::Task>,
+    pumps: IoQueue<E>,
+    /// Which of them send for which task.
+    pumping: Vec<(TaskId, u64)>,
     streams: SnapshotStreams<E>,
 }
 
@@ -124,8 +145,8 @@ pub struct Taking<'a, E: Env> {
     pub finishing: bool,
     /// What keyed state is kept in.
     pub backend: &'a StateBackend,
-    /// Second copies on this worker's disk, and what the tasks begin from.
-    pub local: Option<(&'a LocalState<E>, Option<Taken>)>,
+    /// Second copies on this worker's disk, and what each task begins from.
+    pub local: Option<(&'a LocalState<E>, &'a BTreeMap<TaskId, Option<Taken>>)>,
 }
 
 /// What a worker is told to start.
@@ -138,6 +159,8 @@ pub struct Assignment {
     pub finished: BTreeSet<TaskId>,
     /// Where all tasks are.
     pub placement: BTreeMap<TaskId, SocketAddr>,
+    /// Whether tasks of older attempts go on here, which these exchange nothing with.
+    pub others_go_on: bool,
 }
 
 /// Says that a task is gone if it panics.
@@ -170,12 +193,12 @@ impl<E: Env> Deployment<E> {
         assignment: Assignment,
         reports: &Reports,
     ) -> Self {
-        let Assignment { attempt, tasks, finished, placement } = assignment;
+        let Assignment { attempt, tasks, finished, placement, others_go_on } = assignment;
         let own: BTreeMap<TaskId, Option<TaskRestore>> = tasks.into_iter().collect();
         let mut senders: BTreeMap<ChannelId, AnyEnd> = BTreeMap::new();
         let mut receivers: BTreeMap<ChannelId, AnyEnd> = BTreeMap::new();
         let mut expected = BTreeMap::new();
-        let mut pumps = IoQueue::new(env.clone());
+        let (mut pumps, mut pumping) = (IoQueue::new(env.clone()), Vec::new());
         for edge in &graph.edges {
             let (from_parallelism, to_parallelism) = (graph.vertex(edge.from).parallelism, graph.vertex(edge.to).parallelism);
             for from in (0..from_parallelism).map(cofferdam_protocol::SubtaskIndex) {
@@ -199,22 +222,23 @@ impl<E: Env> Deployment<E> {
                         }
                         (false, _) => {
                             receivers.insert(channel, receiver);
-                            expected.insert(channel, Expected { kind: edge.kind.clone(), into: sender });
+                            expected.insert(channel, Expected { kind: edge.kind.clone(), into: sender, receiver: receiver_task });
                         }
                         (true, false) => {
                             senders.insert(channel, sender);
                             let address = placement.get(&receiver_task).copied();
-                            pumps.spawn("channel out", pump_out(env.clone(), attempt, channel, address, edge.kind.clone(), receiver));
+                            let pump = pump_out(env.clone(), attempt, channel, address, edge.kind.clone(), receiver);
+                            pumping.push((sender_task, pumps.spawn("channel out", pump)));
                         }
                     }
                 }
             }
         }
-        plane.expect(attempt, expected);
+        plane.expect(attempt, expected, others_go_on);
         let streams =
             SnapshotStreams::new(env, taking.storage, taking.small, Sharers { worker: taking.worker, attempt, tasks: own.len() as u64 });
         let (mut controls, mut told) = (BTreeMap::new(), BTreeMap::new());
-        let mut running = Vec::new();
+        let mut running = BTreeMap::new();
         for (task, restore) in own {
             let vertex = graph.vertex(task.vertex);
             let take =
@@ -251,22 +275,40 @@ impl<E: Env> Deployment<E> {
                 streams: streams.clone(),
                 inputs,
                 outputs,
-                local: taking.local.map(|(local, from)| local.of(task, attempt, from)),
+                local: taking.local.map(|(local, from)| local.of(task, attempt, from.get(&task).copied().flatten())),
                 restore,
                 control,
                 events,
                 reports: reports.clone(),
             };
             let (graph, reports) = (graph.clone(), reports.clone());
-            running.push(env.spawn("subtask", async move {
+            let subtask = env.spawn("subtask", async move {
                 let _panic_report = PanicReport { reports: reports.clone(), task, attempt };
                 if let Err(error) = graph.run_task(context).await {
                     // The worker may be gone as well.
                     let _ = reports.send((task, attempt, TaskReport::Failed { cause: error.to_string(), kind: error.kind() }));
                 }
-            }));
+            });
+            running.insert(task, subtask);
         }
-        Self { attempt, controls, events: told, _tasks: running, _pumps: pumps, streams }
+        Self { attempt, controls, events: told, tasks: running, pumps, pumping, streams }
+    }
+
+    /// Those that have not been stopped.
+    pub fn tasks(&self) -> impl Iterator<Item = TaskId> + '_ {
+        self.tasks.keys().copied()
+    }
+
+    /// Stops these tasks, as far as they are its own. The others do not notice: they are whole regions.
+    fn stop(&mut self, tasks: &BTreeSet<TaskId>) {
+        for task in tasks {
+            self.controls.remove(task);
+            self.events.remove(task);
+            self.tasks.remove(task);
+        }
+        for (_, number) in self.pumping.extract_if(.., |(sender, _)| tasks.contains(sender)) {
+            self.pumps.abort(number);
+        }
     }
 
     /// Tells a reader of splits something. Whether it may get there: a task that is over hears nothing.
@@ -287,6 +329,51 @@ impl<E: Env> Deployment<E> {
                 let _ = sender.send(control.clone());
             }
         }
+    }
+}
+
+/// All tasks of a worker, by the attempt that each was deployed in: several, where some were restarted while others went on.
+pub struct Deployments<E: Env> {
+    plane: Arc<DataPlane<E>>,
+    by_attempt: BTreeMap<AttemptId, Deployment<E>>,
+}
+
+impl<E: Env> Deployments<E> {
+    /// None yet.
+    pub fn new(plane: Arc<DataPlane<E>>) -> Self {
+        Self { plane, by_attempt: BTreeMap::new() }
+    }
+
+    /// The latest attempt of which something runs.
+    pub fn newest(&self) -> Option<AttemptId> {
+        self.by_attempt.keys().next_back().copied()
+    }
+
+    /// The tasks of one attempt.
+    pub fn of(&self, attempt: AttemptId) -> Option<&Deployment<E>> {
+        self.by_attempt.get(&attempt)
+    }
+
+    /// All tasks.
+    pub fn tasks(&self) -> BTreeSet<TaskId> {
+        self.by_attempt.values().flat_map(Deployment::tasks).collect()
+    }
+
+    /// Stops all tasks.
+    pub fn stop_all(&mut self) {
+        self.by_attempt.clear();
+    }
+
+    /// Stops these tasks.
+    pub fn stop(&mut self, tasks: &BTreeSet<TaskId>) {
+        self.by_attempt.values_mut().for_each(|deployment| deployment.stop(tasks));
+        self.by_attempt.retain(|_, deployment| !deployment.tasks.is_empty());
+        self.plane.forget(tasks);
+    }
+
+    /// More tasks run.
+    pub fn add(&mut self, deployment: Deployment<E>) {
+        self.by_attempt.insert(deployment.attempt, deployment);
     }
 }
 

@@ -19,8 +19,8 @@ impl<E: Env> IoQueue<E> {
         Self { env, next: 0, done: Arc::default(), running: BTreeMap::new() }
     }
 
-    /// Starts one more.
-    pub fn spawn(&mut self, name: &'static str, future: impl Future<Output = ()> + Send + 'static) {
+    /// Starts one more, and gives its number.
+    pub fn spawn(&mut self, name: &'static str, future: impl Future<Output = ()> + Send + 'static) -> u64 {
         for number in std::mem::take(&mut *self.done.lock().unwrap_or_else(PoisonError::into_inner)) {
             self.running.remove(&number);
         }
@@ -31,10 +31,11 @@ impl<E: Env> IoQueue<E> {
             done.lock().unwrap_or_else(PoisonError::into_inner).push(number);
         });
         self.running.insert(number, task);
+        number
     }
 
-    /// Aborts all.
-    pub fn clear(&mut self) {
-        self.running.clear();
+    /// Aborts one, if it still runs.
+    pub fn abort(&mut self, number: u64) {
+        self.running.remove(&number);
     }
 }

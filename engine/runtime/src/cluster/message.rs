@@ -159,6 +159,33 @@ pub enum ToWorker {
         /// The tasks that this worker gets.
         tasks: BTreeSet<TaskId>,
     },
+    /// Stop these tasks, of this attempt and of older ones, and no others.
+    StopTasks {
+        /// The latest attempt.
+        attempt: AttemptId,
+        /// Which.
+        tasks: BTreeSet<TaskId>,
+    },
+    /// Start these tasks beside those that go on.
+    DeployBeside {
+        /// As which attempt.
+        attempt: AttemptId,
+        /// What this worker gets, and what each task begins from.
+        tasks: Vec<(TaskId, Option<TaskRestore>)>,
+        /// Of the same regions, those that had finished, and that nobody starts.
+        finished: BTreeSet<TaskId>,
+        /// Where all that start are: they are whole regions, so nobody else matters to them.
+        placement: BTreeMap<TaskId, SocketAddr>,
+        /// Of which snapshot there may be a copy of what each begins from, where workers keep copies.
+        from: BTreeMap<TaskId, Option<Taken>>,
+    },
+    /// As `Local`, where what the job begins from was taken by tasks of several attempts.
+    LocalEach {
+        /// As which attempt.
+        attempt: AttemptId,
+        /// The tasks that this worker gets, and what each begins from.
+        tasks: BTreeMap<TaskId, Option<Taken>>,
+    },
 }
 
 /// The first frame of a data connection.

@@ -61,6 +61,10 @@ pub struct Statistics {
     pub failed: u64,
     /// How often a job was deployed from a checkpoint.
     pub restored: u64,
+    /// How long the last restore took, from the deployment until all tasks ran.
+    pub last_restore: Option<Duration>,
+    #[serde(skip)]
+    restoring_since: Option<Duration>,
     /// With local recovery: what subtasks were restored from.
     pub restored_from: RestoredFrom,
     /// By reason.
@@ -107,6 +111,19 @@ impl Statistics {
         known.bytes_remote += from.remote.unwrap_or(0);
     }
 
+    /// The job is deployed, from a checkpoint or not.
+    pub fn deployed(&mut self, from_checkpoint: bool, now: Duration) {
+        self.restored += u64::from(from_checkpoint);
+        self.restoring_since = from_checkpoint.then_some(now);
+    }
+
+    /// All its tasks run.
+    pub fn running(&mut self, now: Duration) {
+        if let Some(since) = self.restoring_since.take() {
+            self.last_restore = Some(now.saturating_sub(since));
+        }
+    }
+
     /// A checkpoint has begun.
     pub fn triggered(&mut self, checkpoint: CheckpointId, now: Duration) {
         self.total += 1;
@@ -151,6 +168,19 @@ impl Statistics {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_restore_lasts_until_all_tasks_run() {
+        let (mut statistics, second) = (Statistics::default(), Duration::from_secs(1));
+        statistics.deployed(false, second);
+        statistics.running(second * 2);
+        assert_eq!((statistics.restored, statistics.last_restore), (0, None), "there was nothing to restore");
+        statistics.deployed(true, second * 3);
+        // That one has failed.
+        statistics.deployed(true, second * 5);
+        statistics.running(second * 6);
+        assert_eq!((statistics.restored, statistics.last_restore), (2, Some(second)));
+    }
 
     #[test]
     fn the_total_is_the_sum_of_completed_failed_and_in_progress() {

@@ -1,6 +1,6 @@
 //! A worker process (Flink: TaskManager): runs the tasks that the coordinator tells it to, and none once it has lost it.
 
-use super::deployment::{Assignment, DataPlane, Deployment, Taking};
+use super::deployment::{Assignment, DataPlane, Deployment, Deployments, Taking};
 use super::formats::{Formats, OtherFormats};
 use super::ioqueue::IoQueue;
 use super::message::{ToCoordinator, ToWorker};
@@ -15,6 +15,7 @@ use crate::storage::{CheckpointStorage, SmallState};
 use crate::task::{ReaderReport, StateBackend, TaskReport};
 use cofferdam_protocol::local::Taken;
 use cofferdam_protocol::{AttemptId, Epoch, Mode, TaskId, WorkerId};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -168,8 +169,8 @@ impl<E: Env> Session<'_, E> {
                 ticking.sleep(interval).await;
             }
         });
-        let mut deployment: Option<Deployment<E>> = None;
-        let mut begins_from = None;
+        let mut deployments = Deployments::new(self.plane.clone());
+        let mut begins_from = BTreeMap::new();
         let mut records = 0;
         loop {
             tokio::select! {
@@ -191,7 +192,7 @@ impl<E: Env> Session<'_, E> {
                             *newest_epoch = epoch;
                             observe(env, worker, None, Moment::Registered, Detail::None);
                         }
-                        self.perform(message, &mut deployment, &mut begins_from, &reports, &outbox);
+                        self.perform(message, &mut deployments, &mut begins_from, &reports, &outbox);
                     }
                     Inbox::Lost(why) => return Err(io::Error::other(why).into()),
                     Inbox::Tick => {
@@ -252,59 +253,110 @@ impl<E: Env> Session<'_, E> {
     fn perform(
         &self,
         message: ToWorker,
-        deployment: &mut Option<Deployment<E>>,
-        begins_from: &mut Option<Taken>,
+        deployments: &mut Deployments<E>,
+        begins_from: &mut BTreeMap<TaskId, Option<Taken>>,
         reports: &mpsc::UnboundedSender<(TaskId, AttemptId, TaskReport)>,
         outbox: &mpsc::UnboundedSender<ToCoordinator>,
     ) {
         match message {
             ToWorker::Welcome { .. } | ToWorker::Refused { .. } | ToWorker::Heartbeat | ToWorker::Shutdown => {}
             ToWorker::Local { attempt, from, tasks } => {
-                let news = deployment.as_ref().is_none_or(|running| running.attempt < attempt);
-                if let Some(local) = self.local.filter(|_| news) {
-                    // What still runs would go on writing.
-                    *deployment = None;
-                    *begins_from = from;
-                    local.deployed(attempt, tasks, from);
-                }
+                self.begin_from(attempt, tasks.into_iter().map(|task| (task, from)).collect(), deployments, begins_from);
             }
+            ToWorker::LocalEach { attempt, tasks } => self.begin_from(attempt, tasks, deployments, begins_from),
             ToWorker::Deploy { attempt, tasks, finished, placement } => {
-                if deployment.as_ref().is_some_and(|running| running.attempt >= attempt) {
+                if deployments.newest().is_some_and(|running| running >= attempt) {
                     sometimes!(self.env, seldom "cluster/deployed-twice");
                     return;
                 }
                 // The old tasks first: they must not meet the new ones.
-                sometimes!(self.env, deployment.is_some(), seldom "cluster/next-attempt-while-tasks-run");
-                *deployment = None;
+                sometimes!(self.env, deployments.newest().is_some(), seldom "cluster/next-attempt-while-tasks-run");
+                deployments.stop_all();
                 observe(self.env, self.settings.worker, Some(attempt), Moment::TasksStarting, Detail::Count(tasks.len() as u64));
-                let assignment = Assignment { attempt, tasks, finished, placement };
-                let WorkerSettings { worker, storage, small, mode, overtaking, finishing, backend, .. } = self.settings;
-                let local = self.local.map(|local| (local, *begins_from));
-                let (small, worker, mode, overtaking, finishing) = (*small, *worker, *mode, *overtaking, *finishing);
-                let taken = Taking { storage, small, worker, mode, overtaking, finishing, backend, local };
-                *deployment = Some(Deployment::start(self.env, self.graph, taken, self.plane, assignment, reports));
+                let assignment = Assignment { attempt, tasks, finished, placement, others_go_on: false };
+                self.start(assignment, begins_from, deployments, reports);
+            }
+            ToWorker::DeployBeside { attempt, tasks, finished, placement, from } => {
+                if deployments.newest().is_some_and(|running| running >= attempt) {
+                    sometimes!(self.env, seldom "cluster/region-deployed-twice");
+                    return;
+                }
+                let starting: BTreeSet<TaskId> = tasks.iter().map(|(task, _)| *task).collect();
+                // As above. They were told to stop before, and nothing is left of them.
+                deployments.stop(&starting);
+                for task in &starting {
+                    observe(self.env, self.settings.worker, Some(attempt), Moment::TaskStarting, Detail::Task(*task));
+                }
+                let going_on = deployments.tasks();
+                sometimes!(self.env, !going_on.is_empty(), "cluster/region-starts-beside-others");
+                if let Some(local) = self.local {
+                    local.deployed(attempt, from.clone(), going_on);
+                }
+                let assignment = Assignment { attempt, tasks, finished, placement, others_go_on: !deployments.tasks().is_empty() };
+                self.start(assignment, &from, deployments, reports);
             }
             ToWorker::Control { attempt, tasks, control } => {
-                if let Some(running) = deployment.as_ref().filter(|running| running.attempt == attempt) {
+                if let Some(running) = deployments.of(attempt) {
                     running.control(&tasks, &control);
                 } else {
                     sometimes!(self.env, "cluster/word-for-tasks-that-are-gone");
                 }
             }
             ToWorker::Event { attempt, task, number, event } => {
-                let running = deployment.as_ref().filter(|running| running.attempt == attempt);
-                if running.is_some_and(|running| !running.event(task, number, event)) {
+                if deployments.of(attempt).is_some_and(|running| !running.event(task, number, event)) {
                     let _ = outbox.send(ToCoordinator::Report { task, attempt, report: TaskReport::Reader(ReaderReport::Lost(number)) });
                 }
             }
             ToWorker::Stop { attempt } => {
-                if deployment.as_ref().is_none_or(|running| running.attempt <= attempt) {
-                    *deployment = None;
+                if deployments.newest().is_none_or(|running| running <= attempt) {
+                    deployments.stop_all();
                     observe(self.env, self.settings.worker, Some(attempt), Moment::TasksStopped, Detail::None);
                     let _ = outbox.send(ToCoordinator::Stopped { attempt });
                 }
             }
+            ToWorker::StopTasks { attempt, tasks } => {
+                if deployments.newest().is_none_or(|running| running <= attempt) {
+                    let here = deployments.tasks();
+                    deployments.stop(&tasks);
+                    for task in here.intersection(&tasks) {
+                        observe(self.env, self.settings.worker, Some(attempt), Moment::TaskStopped, Detail::Task(*task));
+                    }
+                    sometimes!(self.env, !here.is_subset(&tasks), "cluster/region-stops-beside-others");
+                    let _ = outbox.send(ToCoordinator::Stopped { attempt });
+                }
+            }
         }
+    }
+
+    /// Tells what copies are of use from here on.
+    fn begin_from(
+        &self,
+        attempt: AttemptId,
+        tasks: BTreeMap<TaskId, Option<Taken>>,
+        deployments: &mut Deployments<E>,
+        begins_from: &mut BTreeMap<TaskId, Option<Taken>>,
+    ) {
+        let news = deployments.newest().is_none_or(|running| running < attempt);
+        if let Some(local) = self.local.filter(|_| news) {
+            // What still runs would go on writing.
+            deployments.stop_all();
+            begins_from.clone_from(&tasks);
+            local.deployed(attempt, tasks, BTreeSet::new());
+        }
+    }
+
+    fn start(
+        &self,
+        assignment: Assignment,
+        from: &BTreeMap<TaskId, Option<Taken>>,
+        deployments: &mut Deployments<E>,
+        reports: &mpsc::UnboundedSender<(TaskId, AttemptId, TaskReport)>,
+    ) {
+        let WorkerSettings { worker, storage, small, mode, overtaking, finishing, backend, .. } = self.settings;
+        let local = self.local.map(|local| (local, from));
+        let (small, worker, mode, overtaking, finishing) = (*small, *worker, *mode, *overtaking, *finishing);
+        let taken = Taking { storage, small, worker, mode, overtaking, finishing, backend, local };
+        deployments.add(Deployment::start(self.env, self.graph, taken, self.plane, assignment, reports));
     }
 }
 

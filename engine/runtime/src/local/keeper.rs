@@ -6,7 +6,7 @@ use crate::sight::Sight;
 use crate::storage::filesystem::discard_folder;
 use cofferdam_protocol::local::{Input, LocalCopies, LocalCopy, Output, Taken};
 use cofferdam_protocol::{AttemptId, Machine, TaskId, WorkerId};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub(super) enum Command {
     /// By a subtask.
     Step(Input),
     /// By the worker.
-    Deployed { attempt: AttemptId, tasks: BTreeSet<TaskId>, from: Option<Taken> },
+    Deployed { attempt: AttemptId, tasks: BTreeMap<TaskId, Option<Taken>>, going_on: BTreeSet<TaskId> },
     /// The job is over; answered when everything is deleted.
     End(oneshot::Sender<()>),
 }
@@ -39,9 +39,9 @@ pub(super) async fn keep<E: Env>(env: E, worker: WorkerId, folder: Arc<str>, mut
     while let Some(command) = commands.recv().await {
         match command {
             Command::Step(input) => keeper.step(&mut machine, input).await,
-            Command::Deployed { attempt, tasks, from } => {
+            Command::Deployed { attempt, tasks, going_on } => {
                 let found = keeper.found().await;
-                keeper.step(&mut machine, Input::Deployed { attempt, tasks, from, found }).await;
+                keeper.step(&mut machine, Input::Deployed { attempt, tasks, going_on, found }).await;
             }
             Command::End(done) => {
                 let found = keeper.found().await;

@@ -43,6 +43,10 @@ pub struct Planted {
     /// What is tested where neither finds it: a package, and a part of the tests' names. The invariant is the test that must fail.
     #[serde(default)]
     pub tests: Vec<String>,
+    /// It does not compile beside the original, and so gets a build of its own without a try. Otherwise each build would begin with one
+    /// that fails, and nothing of the one before be of use.
+    #[serde(default)]
+    pub alone: bool,
     /// What the binary must be built with, beside its defaults.
     #[serde(default)]
     pub features: Vec<Feature>,

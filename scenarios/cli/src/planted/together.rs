@@ -6,7 +6,7 @@ use super::workspace::{Broken, Complaint, Product, Workspace};
 use crate::console;
 use crate::failure::Failure;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The compiler stops at the first stage that fails, so that bugs which do not compile beside the others show up in rounds.
 const ROUNDS: usize = 12;
@@ -16,11 +16,10 @@ const ROUNDS: usize = 12;
 /// # Errors
 /// Files cannot be read or written, or a tool cannot be started.
 pub fn plant(workspace: &Workspace, selected: &[&Planted], product: Product) -> Result<BTreeSet<usize>, Failure> {
-    let copy = workspace.fresh_copy()?;
     let mut files: BTreeMap<PathBuf, Switched> = BTreeMap::new();
     let mut numbers = BTreeSet::new();
     for (number, planted) in selected.iter().enumerate().map(|(at, planted)| (at + 1, planted)) {
-        match add(workspace, &copy, planted, number, &mut files)? {
+        match add(workspace, planted, number, &mut files)? {
             Ok(()) => _ = numbers.insert(number),
             Err(why) => console::note(format_args!("{}: needs a build of its own, {why}", planted.id)),
         }
@@ -31,7 +30,7 @@ pub fn plant(workspace: &Workspace, selected: &[&Planted], product: Product) -> 
         if numbers.is_empty() {
             break;
         }
-        write(workspace, &copy, &files)?;
+        workspace.copy_with(&texts(workspace, &files)?)?;
         console::note(format_args!("building {} bugs at once", numbers.len()));
         let Err(complaints) = workspace.build_switched(product, &features)? else { return Ok(numbers) };
         let blamed: BTreeSet<usize> = complaints.iter().flat_map(|complaint| blame(complaint, &files)).collect();
@@ -46,18 +45,20 @@ pub fn plant(workspace: &Workspace, selected: &[&Planted], product: Product) -> 
             files.values_mut().for_each(|file| file.remove(number));
         }
     }
-    workspace.fresh_copy()?;
+    workspace.copy_with(&BTreeMap::new())?;
     Ok(BTreeSet::new())
 }
 
 /// Adds a bug to all files that it changes, or to none.
 fn add(
     workspace: &Workspace,
-    copy: &Path,
     planted: &Planted,
     number: usize,
     files: &mut BTreeMap<PathBuf, Switched>,
 ) -> Result<Result<(), String>, Failure> {
+    if planted.alone {
+        return Ok(Err("it does not compile beside the original".into()));
+    }
     let patched = match workspace.patched(&planted.patch)? {
         Ok(patched) => patched,
         Err(Broken::Patch(why) | Broken::Build(why)) => return Ok(Err(why)),
@@ -66,7 +67,7 @@ fn add(
         let file = match files.get_mut(&path) {
             Some(file) => Some(file),
             None => {
-                let original = std::fs::read_to_string(copy.join(&path)).unwrap_or_default();
+                let original = std::fs::read_to_string(workspace.of(&path)).unwrap_or_default();
                 Switched::new(&original)
                     .filter(|_| path.extension().is_some_and(|extension| extension == "rs"))
                     .map(|file| files.entry(path.clone()).or_insert(file))
@@ -81,19 +82,17 @@ fn add(
     Ok(Ok(()))
 }
 
-fn write(workspace: &Workspace, copy: &Path, files: &BTreeMap<PathBuf, Switched>) -> Result<(), Failure> {
+/// The files with bugs in them, and the roots of their crates with the switch.
+fn texts(workspace: &Workspace, files: &BTreeMap<PathBuf, Switched>) -> Result<BTreeMap<PathBuf, String>, Failure> {
     let mut roots = BTreeSet::new();
-    for (path, file) in files {
-        if !file.is_empty() {
-            roots.extend(
-                path.ancestors().map(|folder| folder.join("src")).find_map(|source| {
-                    ["lib.rs", "main.rs"].map(|name| source.join(name)).into_iter().find(|root| copy.join(root).is_file())
-                }),
-            );
-        }
+    for (path, _) in files.iter().filter(|(_, file)| !file.is_empty()) {
+        let mut sources = path.ancestors().map(|folder| folder.join("src"));
+        let root =
+            |source: PathBuf| ["lib.rs", "main.rs"].map(|name| source.join(name)).into_iter().find(|root| workspace.of(root).is_file());
+        roots.extend(sources.find_map(root));
     }
+    let mut texts = BTreeMap::new();
     for path in files.keys().chain(&roots).collect::<BTreeSet<_>>() {
-        let to = copy.join(path);
         let mut text = match files.get(path) {
             Some(file) => file.text().0,
             None => std::fs::read_to_string(workspace.of(path)).map_err(|source| Failure::Path {
@@ -105,12 +104,9 @@ fn write(workspace: &Workspace, copy: &Path, files: &BTreeMap<PathBuf, Switched>
         if roots.contains(path) {
             text.push_str(SWITCH);
         }
-        if std::fs::read_to_string(&to).is_ok_and(|before| before == text) {
-            continue;
-        }
-        std::fs::write(&to, text).map_err(|source| Failure::Path { purpose: "write", path: to.clone(), source })?;
+        texts.insert(path.clone(), text);
     }
-    Ok(())
+    Ok(texts)
 }
 
 fn blame(complaint: &Complaint, files: &BTreeMap<PathBuf, Switched>) -> Vec<usize> {

@@ -6,7 +6,7 @@
 use super::manifest::Feature;
 use super::switches;
 use crate::failure::Failure;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -106,8 +106,7 @@ impl Workspace {
     /// # Errors
     /// Files cannot be copied, or a tool cannot be started.
     pub fn apply(&self, patch: &Path) -> Result<Result<(), Broken>, Failure> {
-        let copy = self.planted.join("workspace");
-        self.synchronise(&copy)?;
+        let copy = self.copy_with(&BTreeMap::new())?;
         let mut apply = Command::new("git");
         // git must not find the workspace that the copy is in: it would take the paths to be relative to that.
         apply.args(["apply", "-p1"]).arg(patch).current_dir(&copy).env("GIT_CEILING_DIRECTORIES", &self.planted);
@@ -173,13 +172,13 @@ impl Workspace {
         build
     }
 
-    /// Brings the copy up to date, and says where it is.
+    /// Brings the copy up to date, with some files that are not as they are here. Where it is.
     ///
     /// # Errors
     /// Files cannot be copied.
-    pub fn fresh_copy(&self) -> Result<PathBuf, Failure> {
+    pub fn copy_with(&self, others: &BTreeMap<PathBuf, String>) -> Result<PathBuf, Failure> {
         let copy = self.planted.join("workspace");
-        self.synchronise(&copy)?;
+        self.synchronise(&copy, others)?;
         Ok(copy)
     }
 
@@ -233,8 +232,9 @@ impl Workspace {
         Ok(Err(complaints))
     }
 
-    fn synchronise(&self, copy: &Path) -> Result<(), Failure> {
-        let wanted = self.files()?;
+    fn synchronise(&self, copy: &Path, others: &BTreeMap<PathBuf, String>) -> Result<(), Failure> {
+        let mut wanted = self.files()?;
+        wanted.extend(others.keys().cloned());
         let present = if copy.is_dir() { files_below(copy)? } else { BTreeSet::new() };
         for stale in present.difference(&wanted) {
             let path = copy.join(stale);
@@ -242,7 +242,10 @@ impl Workspace {
         }
         for file in &wanted {
             let (from, to) = (self.root.join(file), copy.join(file));
-            let content = std::fs::read(&from).map_err(failure("read", &from))?;
+            let content = match others.get(file) {
+                Some(other) => other.clone().into_bytes(),
+                None => std::fs::read(&from).map_err(failure("read", &from))?,
+            };
             if std::fs::read(&to).is_ok_and(|before| before == content) {
                 continue;
             }

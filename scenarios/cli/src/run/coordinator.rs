@@ -13,7 +13,7 @@ use cofferdam_engine::env::Env;
 use cofferdam_engine::storage::CheckpointStore;
 use cofferdam_protocol::coordinator::{ClaimMode, Ended, Origin, Plan};
 use cofferdam_protocol::restore::UnclaimedState;
-use cofferdam_protocol::{CheckpointId, CheckpointSettings, RestartStrategy};
+use cofferdam_protocol::{CheckpointId, CheckpointSettings, FailoverStrategy, RestartStrategy};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -53,6 +53,7 @@ pub fn process(arguments: &CoordinatorArguments) -> Result<Outcome, Failure> {
         sources: graph.source_tasks(),
         predecessors: graph.predecessors(),
         committers: graph.committing_tasks(),
+        regions: graph.regions(FailoverStrategy::default()),
         checkpoints: arguments.job.overtaking.settings(checkpoints).validated()?,
         restart: RESTART,
         hooks: !graph.hooks.is_empty(),
@@ -148,6 +149,7 @@ impl Teller {
             completed: statistics.completed,
             failed: statistics.failed,
             restored: statistics.restored,
+            last_restore_ms: statistics.last_restore.map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
             restored_from: statistics.restored_from,
             failures: statistics.failures.iter().map(|(reason, count)| (statistics::name(*reason), *count)).collect(),
             checkpoints: changed.map(|(id, known)| Checkpoint::of(*id, known, self.origin_unix_ms)).collect(),

@@ -248,7 +248,9 @@ fn summarise(end: &str, request: &Request, progress: &Progress, found: Option<&F
         }
     }
     line("checkpoints", format!("{} completed, {} failed", told.completed, told.failed));
-    line("restores", told.restored.to_string());
+    #[allow(clippy::cast_precision_loss)] // Three digits are shown.
+    let took = told.last_restore_ms.map(|ms| format!(", the last in {:.2} s", ms as f64 / 1e3)).unwrap_or_default();
+    line("restores", format!("{}{took}", told.restored));
     if request.job.local_recovery.is_some() {
         let RestoredFrom { subtasks_local, subtasks_remote, bytes_local, bytes_remote } = told.restored_from;
         let local = format!("{subtasks_local} subtasks from local copies ({} bytes)", grouped(bytes_local));

@@ -42,6 +42,9 @@ pub struct Told {
     pub failed: u64,
     /// Deployments from a checkpoint.
     pub restored: u64,
+    /// How long the last of them took, until all tasks ran.
+    #[serde(default)]
+    pub last_restore_ms: Option<u64>,
     /// What subtasks were restored from, where there are local copies.
     #[serde(default)]
     pub restored_from: RestoredFrom,
@@ -73,6 +76,7 @@ impl Told {
             completed: self.completed + other.completed,
             failed: self.failed + other.failed,
             restored: self.restored + other.restored,
+            last_restore_ms: other.last_restore_ms.or(self.last_restore_ms),
             restored_from: self.restored_from.plus(other.restored_from),
             failures,
             checkpoints: Vec::new(),

@@ -188,6 +188,8 @@ struct Report<'a> {
     failed: u64,
     /// Deployments from a checkpoint.
     restored: u64,
+    /// How long the last of them took, from the deployment until all tasks ran.
+    last_restore_ms: Option<u64>,
     /// What subtasks were restored from, where there are local copies.
     restored_from: RestoredFrom,
     /// Failed ones by reason.
@@ -208,6 +210,7 @@ pub fn write(path: &Path, total: &Told, history: &History) -> io::Result<()> {
         completed: total.completed,
         failed: total.failed,
         restored: total.restored,
+        last_restore_ms: total.last_restore_ms,
         restored_from: total.restored_from,
         failures: &total.failures,
         checkpoints: history.newest(HISTORY).collect(),

@@ -76,8 +76,21 @@ impl Invariant for LocalCopiesPruned {
                 self.running.insert(task, node);
                 Ok(())
             }
+            // Where only some are deployed, those are named when they start; a worker without its coordinator runs none.
+            (Moment::TaskStarting | Moment::TaskStopped, ..) => {
+                if let Detail::Task(task) = event.detail {
+                    self.running.remove(&task);
+                }
+                Ok(())
+            }
+            (Moment::CoordinatorLost, ..) => {
+                self.running.retain(|_, on| *on != node);
+                Ok(())
+            }
             (Moment::Deploying, _, from) => {
-                self.running.clear();
+                if event.detail == Detail::None {
+                    self.running.clear();
+                }
                 self.useless(at, |(.., checkpoint)| Some(*checkpoint) != from);
                 Ok(())
             }
@@ -105,6 +118,9 @@ impl Invariant for LocalCopiesPruned {
             // What was being deleted may be gone without a word, or stay until the next deployment.
             WorldEvent::Crashed(down, _) | WorldEvent::DiskFailed { node: down, .. } => {
                 self.copies.retain(|(node, ..), since| node != down || since.is_none());
+                if let WorldEvent::Crashed(..) = event {
+                    self.running.retain(|_, on| on != down);
+                }
             }
             _ => {}
         }

@@ -142,6 +142,7 @@ mod min_pause;
 mod no_unreferenced_files;
 mod one_live_attempt;
 mod one_release;
+mod others_go_on;
 mod stopped_is_over;
 mod timeout;
 mod written_once;

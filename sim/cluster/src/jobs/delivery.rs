@@ -11,8 +11,9 @@ use cofferdam_engine::record::Collect;
 use cofferdam_engine::state::{Key, StateVisitor, Text, ValueState};
 use cofferdam_protocol::MaxParallelism;
 
+/// Counts records by key, and sends them on.
 #[derive(Default)]
-struct Deliver {
+pub(super) struct Deliver {
     count: ValueState<Text, u64>,
 }
 

@@ -2,6 +2,7 @@
 
 use super::cut::lines_before;
 use crate::jobs::Log;
+use crate::workload::NEXT_LOG;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What may be seen so far, and what has been.
@@ -18,11 +19,11 @@ pub struct CommittedOnly {
 impl CommittedOnly {
     /// A checkpoint is complete: what is before its positions may be seen from now on, but for what is under way.
     pub fn completed(&mut self, logs: &[Log], positions: &BTreeMap<String, BTreeMap<u32, u64>>, under_way: &BTreeSet<String>) {
-        for log in logs {
+        for (base, log) in bases(logs) {
             for (index, offset) in positions.get(log.source).into_iter().flatten() {
                 // An offset that is inside a line is judged elsewhere.
                 let count = log.partitions.get(*index as usize).and_then(|(_, lines)| lines_before(lines, *offset)).unwrap_or(0);
-                let complete = self.complete.entry(*index).or_default();
+                let complete = self.complete.entry(base + *index).or_default();
                 let (_, lines) = &log.partitions[*index as usize];
                 self.withheld.extend(lines.iter().take(count).skip(*complete).filter(|line| under_way.contains(*line)).cloned());
                 for line in lines.iter().take(count).filter(|line| !under_way.contains(*line)) {
@@ -68,7 +69,8 @@ impl CommittedOnly {
     /// A row that is missing.
     pub fn all_is_published(&self, logs: &[Log]) -> Result<(), String> {
         let seen: BTreeSet<&String> = self.visible.values().flatten().collect();
-        for (index, (_, lines)) in (0..).zip(logs.iter().flat_map(|log| &log.partitions)) {
+        let partitions = bases(logs).flat_map(|(base, log)| (base..).zip(&log.partitions));
+        for (index, (_, lines)) in partitions {
             let complete = self.complete.get(&index).copied().unwrap_or(0);
             if let Some(missing) = lines.iter().take(complete).find(|line| !seen.contains(line) && !self.withheld.contains(*line)) {
                 return Err(format!("{missing:?} is before the positions of the checkpoint, and is not published"));
@@ -76,6 +78,11 @@ impl CommittedOnly {
         }
         Ok(())
     }
+}
+
+/// The logs, with the numbers of their first partitions.
+fn bases(logs: &[Log]) -> impl Iterator<Item = (u32, &Log)> {
+    (0..).step_by(NEXT_LOG as usize).zip(logs)
 }
 
 /// The lines of a file of the output.

@@ -82,7 +82,9 @@ pub fn judge(kind: JobKind, mode: Mode, logs: &[Log], checkpoint: &Checkpoint, c
     let nothing = State::new();
     let actual = checkpoint.keyed.get(reference::keyed_operator(kind)).unwrap_or(&nothing);
     match kind {
-        JobKind::WordCount | JobKind::Delivery | JobKind::Arrivals => same(mode, &expected, actual, &["count"]),
+        JobKind::WordCount | JobKind::Delivery | JobKind::Lanes | JobKind::Post | JobKind::Arrivals => {
+            same(mode, &expected, actual, &["count"])
+        }
         JobKind::Windows | JobKind::IdleSplit => windows(&expected, actual, watermark),
         JobKind::Patterns => patterns::judge(taken_in, actual, watermark),
         JobKind::Sessions | JobKind::Hops => spans(&expected, actual, watermark),

@@ -27,7 +27,7 @@ pub fn keyed_operator(kind: JobKind) -> &'static str {
         JobKind::Rules => "rules",
         JobKind::Visits => "visits",
         JobKind::Sessions | JobKind::Hops => "spans",
-        JobKind::Delivery => "deliver",
+        JobKind::Delivery | JobKind::Lanes | JobKind::Post => "deliver",
         JobKind::Patterns => "patterns",
         JobKind::Shaped(_) => "gather",
     }
@@ -45,6 +45,8 @@ pub fn vertices(kind: JobKind) -> &'static [&'static [&'static str]] {
         JobKind::Visits => &[&["log"], &["visits", "table"]],
         JobKind::Sessions | JobKind::Hops => &[&["events"], &[], &["spans", "table"]],
         JobKind::Delivery => &[&["parcels"], &["deliver", "out"]],
+        JobKind::Lanes => &[&["parcels"], &["parcels-out"]],
+        JobKind::Post => &[&["parcels"], &["parcels-out"], &["letters"], &["deliver", "letters-out"]],
         JobKind::Arrivals => &[&["files"], &["count", "table"]],
         JobKind::Patterns => &[&["moves"], &["patterns", "table"]],
         JobKind::IdleSplit => &[&["events"], &["feed"], &[], &["windows", "table"]],
@@ -60,7 +62,7 @@ pub fn vertices(kind: JobKind) -> &'static [&'static [&'static str]] {
 #[must_use]
 pub fn shape(kind: JobKind, stored: &Stored<'_>) -> Option<Form> {
     Some(match (kind, stored.state) {
-        (JobKind::Delivery | JobKind::Arrivals, "count") => Form::Number,
+        (JobKind::Delivery | JobKind::Post | JobKind::Arrivals, "count") => Form::Number,
         (JobKind::WordCount, "count") | (JobKind::Ledger, "ordered" | "due") => Form::Number,
         (JobKind::Windows | JobKind::IdleSplit, "sums") | (JobKind::Ledger, "amounts") => Form::Map,
         (JobKind::Ledger, "paid") => Form::Pair,
@@ -125,6 +127,13 @@ pub fn state(kind: JobKind, prefix: &Prefix<'_>) -> State {
     match kind {
         // What these hold is judged way by way, and moment by moment.
         JobKind::Shaped(_) | JobKind::Patterns => {}
+        // No state but positions and transactions.
+        JobKind::Lanes => {}
+        JobKind::Post => {
+            for line in &prefix["letters"] {
+                at("count", field(line, 0), Value::Number(0), &mut |value| add(value, 1));
+            }
+        }
         JobKind::WordCount | JobKind::Arrivals => {
             for word in prefix.values().flatten().flat_map(|line| line.split(' ')) {
                 at("count", word, Value::Number(0), &mut |value| add(value, 1));
@@ -250,7 +259,7 @@ pub fn table(kind: JobKind, logs: &[Log]) -> BTreeMap<String, String> {
     let rows = |name: &str| state[name].keys().map(|key| (key.clone(), number(name, key).to_string())).collect();
     match kind {
         // Its output is no table.
-        JobKind::Delivery => BTreeMap::new(),
+        JobKind::Delivery | JobKind::Lanes | JobKind::Post => BTreeMap::new(),
         JobKind::Patterns => patterns::table(&everything(logs)),
         // Of these it depends on the order between channels.
         JobKind::Shaped(_) => BTreeMap::new(),

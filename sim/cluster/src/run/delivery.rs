@@ -5,7 +5,6 @@ use crate::disk::View;
 use crate::jobs::OUTPUT;
 use crate::oracle::decode::Checkpoint;
 use crate::oracle::{committed_only, finished, in_flight};
-use crate::scenario::JobKind;
 use cofferdam_engine::connector::transactional_sink::STAGED;
 use cofferdam_protocol::coordinator::Ended;
 use cofferdam_protocol::CheckpointId;
@@ -14,7 +13,7 @@ use std::collections::BTreeMap;
 impl Run {
     /// Whether the output is transactional.
     pub(super) fn delivers(&self) -> bool {
-        self.scenario.job.kind == JobKind::Delivery
+        self.scenario.job.kind.delivers()
     }
 
     /// The output folder and what is staged below it, as a power loss would leave them.

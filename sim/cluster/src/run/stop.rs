@@ -64,7 +64,7 @@ impl Run {
             (false, JobKind::WordCount) => self.judge_segments(&read),
             (true, JobKind::WordCount | JobKind::Windows | JobKind::Sessions | JobKind::Hops) => self.judge_drained(&read),
             (_, JobKind::Windows | JobKind::Sessions | JobKind::Hops | JobKind::Ledger | JobKind::Expiring) => Ok(()),
-            (_, JobKind::Rules | JobKind::Visits | JobKind::Delivery | JobKind::Arrivals) => Ok(()),
+            (_, JobKind::Rules | JobKind::Visits | JobKind::Delivery | JobKind::Lanes | JobKind::Post | JobKind::Arrivals) => Ok(()),
             // What these give out depends on more than the input: their own oracles judge it.
             (_, JobKind::Patterns | JobKind::IdleSplit | JobKind::Shaped(_)) => Ok(()),
         });

@@ -213,10 +213,10 @@ impl Scenario {
         if job.kind.has_windows() && self.checkpoints.mode == Mode::AtLeastOnce {
             return Err(ScenarioError::WindowsAtLeastOnce);
         }
-        if job.kind == JobKind::Delivery && self.checkpoints.mode == Mode::AtLeastOnce {
+        if job.kind.delivers() && self.checkpoints.mode == Mode::AtLeastOnce {
             return Err(ScenarioError::DeliveryAtLeastOnce);
         }
-        if job.kind == JobKind::Delivery && cluster.storage == StorageKind::Memory {
+        if job.kind.delivers() && cluster.storage == StorageKind::Memory {
             return Err(ScenarioError::DeliveryInMemory);
         }
         for clock in &self.clocks {

@@ -37,6 +37,8 @@ const NAMES: &[(&str, JobKind)] = &[
     ("sessions", JobKind::Sessions),
     ("hops", JobKind::Hops),
     ("delivery", JobKind::Delivery),
+    ("lanes", JobKind::Lanes),
+    ("post", JobKind::Post),
     ("arrivals", JobKind::Arrivals),
     ("patterns", JobKind::Patterns),
     ("idle-split", JobKind::IdleSplit),

@@ -2,11 +2,12 @@
 //!
 //! So an output that a driver tells of and does not perform is noticed, and an input that nothing has led to.
 
+use cofferdam_engine::connector::split::ReaderEvent;
 use cofferdam_engine::connector::transactional_sink::Transaction;
 use cofferdam_engine::observe::{Detail, Event, Moment};
 use cofferdam_protocol::coordinator::{self, Status};
 use cofferdam_protocol::subtask;
-use cofferdam_protocol::{committer, local, transactions};
+use cofferdam_protocol::{committer, gateway, local, transactions};
 use cofferdam_protocol::{CheckpointId, Timer};
 
 /// An event, as far as a step tells it.
@@ -189,6 +190,8 @@ macro_rules! unseen {
 unseen! {
     local::Input
     local::Output
+    gateway::Input<ReaderEvent>
+    gateway::Output<ReaderEvent>
     committer::Input
     committer::Output
     transactions::Input<Transaction>

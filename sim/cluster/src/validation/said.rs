@@ -3,7 +3,7 @@
 use crate::world::NodeIndex;
 use cofferdam_protocol::coordinator::{self, Journal, Written};
 use cofferdam_protocol::{committer, subtask};
-use cofferdam_protocol::{AttemptId, CheckpointId, TaskId};
+use cofferdam_protocol::{AttemptId, CheckpointId, Epoch, TaskId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// A word between machines.
@@ -22,15 +22,19 @@ enum Word {
 
 /// All that was said. Words may get lost, be late or come twice; none comes that nobody has said.
 #[derive(Default)]
-pub struct Said(BTreeSet<(AttemptId, CheckpointId, Word)>);
+pub struct Said {
+    words: BTreeSet<(AttemptId, CheckpointId, Word)>,
+    /// In which attempt each task was deployed last, by each coordinator: it is told in that.
+    deployed: BTreeMap<Epoch, BTreeMap<TaskId, AttemptId>>,
+}
 
 impl Said {
     fn say(&mut self, attempt: AttemptId, checkpoint: CheckpointId, word: Word) {
-        self.0.insert((attempt, checkpoint, word));
+        self.words.insert((attempt, checkpoint, word));
     }
 
     fn heard(&self, attempt: AttemptId, checkpoint: CheckpointId, word: Word) -> Result<(), String> {
-        if self.0.contains(&(attempt, checkpoint, word)) {
+        if self.words.contains(&(attempt, checkpoint, word)) {
             return Ok(());
         }
         Err(format!("expected that somebody has said {word:?} of {checkpoint} in {attempt}, found that nobody has"))
@@ -40,13 +44,26 @@ impl Said {
     pub fn by_coordinator<S>(&mut self, output: &coordinator::Output<S>) {
         use coordinator::Output;
         match output {
-            Output::Trigger { attempt, checkpoint, tasks, .. } => {
-                tasks.iter().for_each(|task| self.say(*attempt, *checkpoint, Word::Trigger(*task)));
+            Output::Deploy { attempt, placement, .. } => {
+                self.deployed.entry(attempt.epoch).or_default().extend(placement.keys().map(|task| (*task, *attempt)));
             }
-            Output::NotifyComplete { attempt, checkpoint } => self.say(*attempt, *checkpoint, Word::Complete),
-            Output::NotifyAbort { attempt, checkpoint, .. } => self.say(*attempt, *checkpoint, Word::Abort),
+            Output::Trigger { attempt, checkpoint, tasks, .. } => {
+                let deployed = self.deployed.get(&attempt.epoch).cloned().unwrap_or_default();
+                for task in tasks {
+                    self.say(deployed.get(task).copied().unwrap_or(*attempt), *checkpoint, Word::Trigger(*task));
+                }
+            }
+            Output::NotifyComplete { attempt, checkpoint } => self.say_to_all(*attempt, *checkpoint, Word::Complete),
+            Output::NotifyAbort { attempt, checkpoint, .. } => self.say_to_all(*attempt, *checkpoint, Word::Abort),
             _ => {}
         }
+    }
+
+    /// A coordinator with this attempt as its latest one does.
+    fn say_to_all(&mut self, latest: AttemptId, checkpoint: CheckpointId, word: Word) {
+        let older = self.deployed.get(&latest.epoch).into_iter().flat_map(BTreeMap::values).copied();
+        let attempts: BTreeSet<AttemptId> = older.chain([latest]).collect();
+        attempts.into_iter().for_each(|attempt| self.say(attempt, checkpoint, word));
     }
 
     /// A subtask does this.

@@ -7,7 +7,7 @@ use cofferdam_protocol::coordinator::Journal;
 use cofferdam_protocol::coordinator::{Coordinator, Plan, Standing};
 use cofferdam_protocol::snapshot::TaskSnapshot;
 use cofferdam_protocol::subtask::{Input, Output, Participant};
-use cofferdam_protocol::{AttemptId, ChannelIndex, CheckpointId, CheckpointSettings, Epoch, Machine, RestartStrategy, TaskId};
+use cofferdam_protocol::{AttemptId, ChannelIndex, CheckpointId, CheckpointSettings, Epoch, Machine, Regions, RestartStrategy, TaskId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -116,6 +116,7 @@ fn a_coordinator_begins_from_what_was_written_last() {
         sources: BTreeSet::from([task()]),
         predecessors: BTreeMap::new(),
         committers: BTreeSet::new(),
+        regions: Regions::whole(),
         checkpoints: CheckpointSettings::default(),
         restart: RestartStrategy::FixedDelay { attempts: 1, delay: second },
         hooks: false,
@@ -149,4 +150,23 @@ fn a_coordinator_begins_from_what_was_written_last() {
     let made_up = Journal { epoch: Epoch(7), ..Journal::default() };
     let unknown = begin(&made_up, false).expect_err("nobody has written it").to_string();
     assert!(unknown.contains("expected a journal entry that was written"), "{unknown}");
+}
+
+#[test]
+fn what_a_gateway_lets_through_is_held_against_one() {
+    use cofferdam_engine::connector::split::ReaderEvent;
+    use cofferdam_protocol::gateway::{EventNumber, Input, Output};
+    use cofferdam_protocol::{SubtaskIndex, VertexId};
+
+    let mut validation = Validation::default();
+    let mut step = |step| validation.machine(NODE, MachineStep::Gateway(attempt(), VertexId(0), step));
+    let (subtask, event) = (SubtaskIndex(1), ReaderEvent::NoMore);
+    let delivered = |number| Step::Output(Output::Deliver { subtask, number: EventNumber(number), event: event.clone() });
+    step(Step::Recovered(2)).expect("it begins");
+    step(Step::Input(Input::Send { subtask, event: event.clone() })).expect("there is such a reader");
+    step(delivered(1)).expect("nothing holds it back");
+    step(Step::Input(Input::Snapshot(C1))).expect("it closes");
+    step(Step::Input(Input::Send { subtask, event: event.clone() })).expect("it waits");
+    let ahead = step(delivered(2)).expect_err("it goes to the far side of the cut").to_string();
+    assert!(ahead.starts_with("the gateway to the readers of"), "{ahead}");
 }

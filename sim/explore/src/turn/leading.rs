@@ -194,6 +194,8 @@ impl Turn<'_> {
             Output::Sweep { keep, up_to } => self.sweep(&keep, up_to),
             Output::Deploy { attempt, restore, placement } => self.deploy(which, attempt, restore, &placement, answers),
             Output::Stop { attempt } => self.tell_to_stop(which, attempt),
+            // No world has regions.
+            Output::StopTasks { .. } => {}
             Output::Triggered { checkpoint, .. } => self.begun(which, checkpoint),
             Output::Completed { checkpoint, .. } => self.completed(which, checkpoint),
             Output::Aborted { checkpoint, reason, .. } => {

@@ -2,14 +2,18 @@
 
 use super::*;
 use crate::settings::RestartStrategy;
+use crate::tests::coordinator::by_index;
 use proptest::prelude::*;
 use std::time::Duration;
 
 fn any_plan() -> impl Strategy<Value = Plan> {
-    let flags = (any::<bool>(), any::<bool>(), prop::option::of(any::<bool>()), any::<bool>(), any::<bool>());
+    let flags = (any::<bool>(), any::<bool>(), prop::option::of(any::<bool>()), any::<bool>(), any::<bool>(), any::<bool>());
     (1..4_u32, 0..4_u32, 0..3_u64, 1..3_u32, flags).prop_map(|(concurrent, tolerable, pause, retained, flags)| {
-        let (rate, hooks, origin, commits, unaligned) = flags;
+        let (rate, hooks, origin, commits, unaligned, regions) = flags;
         let mut plan = plan(&[2, 2]);
+        if regions {
+            by_index(&mut plan);
+        }
         plan.checkpoints.unaligned = unaligned && concurrent == 1;
         plan.committers = (0..2).filter(|_| commits).map(|subtask| TaskId::new(1, subtask)).collect();
         plan.checkpoints.interval = Some(Duration::from_secs(10));
@@ -75,7 +79,7 @@ fn random_lives_get_far() {
     let lives = (any_plan(), prop::collection::vec(any_happening(), 600));
     let (mut completed, mut savepoints, mut takeovers, mut restarts, mut discarded) = (0, 0, 0, 0, 0);
     let (mut kept, mut cleaned, mut claimed, mut forgotten) = (0, 0, 0, 0);
-    let mut stopped = (0, 0);
+    let (mut stopped, mut regional) = ((0, 0), 0);
     for at in 0..100 {
         let tree = lives.new_tree(&mut runner).expect("a life");
         let (plan, happenings) = proptest::strategy::ValueTree::current(&tree);
@@ -90,9 +94,11 @@ fn random_lives_get_far() {
         discarded += world.gone.len();
         (kept, cleaned) = (kept + world.settled.0, cleaned + world.settled.1);
         stopped = (stopped.0 + world.stopped.0, stopped.1 + world.stopped.1);
+        regional += world.regional;
         claimed += usize::from(!world.origin.0);
         forgotten += usize::from(!world.origin.1);
     }
+    assert!(regional > 20, "{regional} times some tasks were deployed while others went on");
     assert!(stopped.0 > 10 && stopped.1 > 0, "jobs were stopped: {stopped:?}");
     let settled = kept > 2 && cleaned > 10 && claimed > 10 && forgotten > 5 && forgotten < claimed;
     assert!(settled, "{kept} savepoints kept and {cleaned} cleaned up; {claimed} origins deleted, {forgotten} to the end");

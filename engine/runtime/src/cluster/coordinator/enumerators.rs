@@ -5,7 +5,7 @@ use super::{CoordinatorError, Driver, Inbox};
 use crate::connector::split::{AnyEnumerator, AnyFound, ReaderEvent};
 use crate::env::Env;
 use crate::job::JobGraph;
-use crate::observe::{Detail, Moment};
+use crate::observe::{Detail, MachineStep, Moment, Step};
 use crate::task::ReaderReport;
 use cofferdam_protocol::coordinator::{FailureKind, Input};
 use cofferdam_protocol::gateway::{self, Gateway};
@@ -78,6 +78,7 @@ impl<E: Env> Driver<E> {
                 enumerator.restore(&state.bytes).map_err(|error| format!("state of the enumerator of {uid}: {error}"))?;
             }
             let readers = self.graph.vertex(declared.vertex).parallelism;
+            self.env.machine(|| MachineStep::Gateway(attempt, declared.vertex, Step::Recovered(readers)));
             let gateway = Gateway::new(readers);
             operators.insert(declared.vertex, Enumerator { uid, readers, enumerator, gateway, looking: None });
         }
@@ -173,12 +174,14 @@ impl<E: Env> Driver<E> {
     fn step_gateway(&mut self, vertex: VertexId, input: gateway::Input<ReaderEvent>) -> Result<(), CoordinatorError> {
         let Some(operator) = self.enumerators.operators.get_mut(&vertex) else { return Ok(()) };
         let (mut out, attempt) = (Vec::new(), self.enumerators.attempt);
+        self.env.machine(|| MachineStep::Gateway(attempt, vertex, Step::Input(input.clone())));
         operator.gateway.step(input, &mut out);
         for output in out {
+            self.env.machine(|| MachineStep::Gateway(attempt, vertex, Step::Output(output.clone())));
             match output {
                 gateway::Output::Deliver { subtask, number, event } => {
                     let task = TaskId { vertex, subtask };
-                    if let Some(worker) = self.placement.get(&task) {
+                    if let Some((worker, _)) = self.placement.get(&task) {
                         self.tell(*worker, ToWorker::Event { attempt, task, number, event });
                     }
                 }

@@ -63,20 +63,20 @@ impl<E: Env> Driver<E> {
             }
             Output::SnapshotEnumerators(checkpoint) => self.snapshot_enumerators(checkpoint)?,
             Output::CallHooks(checkpoint) => self.call_hooks(checkpoint),
-            Output::Trigger { attempt, checkpoint, kind: _, full, tasks } => {
+            Output::Trigger { attempt: _, checkpoint, kind: _, full, tasks } => {
                 let request = self.savepoints.request(checkpoint).unwrap_or(self.checkpoint_request(full));
-                self.tell_tasks(attempt, &tasks, &TaskControl::Trigger(checkpoint, request));
+                self.tell_tasks(&tasks, &TaskControl::Trigger(checkpoint, request));
             }
             Output::WriteMetadata { attempt, checkpoint, kind, snapshots, finished } => {
                 self.write_metadata(attempt, checkpoint, kind, &Parts { snapshots, finished });
             }
             Output::NotifyComplete { attempt, checkpoint } => {
-                self.tell_tasks(attempt, &BTreeSet::new(), &TaskControl::Completed(checkpoint));
+                self.tell_tasks(&BTreeSet::new(), &TaskControl::Completed(checkpoint));
                 self.observe(Moment::CompletionNotified, Some(attempt), Some(checkpoint), Detail::None);
                 self.tell_enumerators_completed(checkpoint)?;
             }
-            Output::NotifyAbort { attempt, checkpoint, latest_completed } => {
-                self.tell_tasks(attempt, &BTreeSet::new(), &TaskControl::Aborted { checkpoint, latest_completed });
+            Output::NotifyAbort { attempt: _, checkpoint, latest_completed } => {
+                self.tell_tasks(&BTreeSet::new(), &TaskControl::Aborted { checkpoint, latest_completed });
                 self.tell_enumerators_aborted(checkpoint)?;
             }
             Output::Discard(checkpoint) => {
@@ -142,6 +142,13 @@ impl<E: Env> Driver<E> {
                     let _ = connection.outgoing.send(ToWorker::Stop { attempt });
                 }
             }
+            Output::StopTasks { attempt, tasks } => {
+                self.placement.retain(|task, _| !tasks.contains(task));
+                for connection in self.connections.values() {
+                    // As with `tell`.
+                    let _ = connection.outgoing.send(ToWorker::StopTasks { attempt, tasks: tasks.clone() });
+                }
+            }
             Output::Triggered { checkpoint, kind } => {
                 let now = self.env.now();
                 self.progress.send_modify(|progress| progress.statistics.triggered(checkpoint, now));
@@ -196,7 +203,11 @@ impl<E: Env> Driver<E> {
             }
             // Observed with its checkpoint when it is planned.
             Status::Deploying(_) => {}
-            Status::Running(attempt) => self.observe(Moment::JobRunning, Some(attempt), None, Detail::None),
+            Status::Running(attempt) => {
+                let now = self.env.now();
+                self.progress.send_modify(|progress| progress.statistics.running(now));
+                self.observe(Moment::JobRunning, Some(attempt), None, Detail::None);
+            }
             Status::Committing(attempt) => self.observe(Moment::JobCommitting, Some(attempt), None, Detail::None),
             Status::Stopping { attempt, checkpoint } => self.observe(Moment::JobStopping, Some(attempt), Some(checkpoint), Detail::None),
             Status::Failing { attempt, cause } => self.observe(Moment::JobFailing, Some(attempt), None, Detail::Text(cause)),
@@ -250,6 +261,7 @@ impl<E: Env> Driver<E> {
     fn write_metadata(&mut self, attempt: AttemptId, checkpoint: CheckpointId, kind: Kind, Parts { snapshots, finished }: &Parts) {
         self.unanswered.insert(checkpoint);
         self.observe(Moment::AllAcked, Some(attempt), Some(checkpoint), Detail::None);
+        self.remember_makers(attempt, checkpoint);
         let savepoint = self.savepoints.folder(checkpoint);
         let kind = match kind {
             Kind::Requested | Kind::Periodic => SnapshotKind::Checkpoint,
@@ -299,11 +311,22 @@ impl<E: Env> Driver<E> {
         });
     }
 
-    fn plan_deployment(&mut self, attempt: AttemptId, from: Option<RestorePoint>, placement: BTreeMap<TaskId, WorkerId>) {
-        self.observe(Moment::Deploying, Some(attempt), from.as_ref().map(RestorePoint::checkpoint), Detail::None);
-        if from.is_some() {
-            self.progress.send_modify(|progress| progress.statistics.restored += 1);
+    /// Where regions were restarted, tasks of several attempts take a checkpoint, and copies have their maker's.
+    fn remember_makers(&mut self, attempt: AttemptId, checkpoint: CheckpointId) {
+        let completed = self.machine.completed();
+        self.makers.retain(|checkpoint, _| completed.contains(checkpoint) || Some(checkpoint) > completed.last());
+        if self.placement.values().any(|(_, deployed)| *deployed != attempt) {
+            self.makers.insert(checkpoint, self.placement.iter().map(|(task, (_, deployed))| (*task, *deployed)).collect());
         }
+    }
+
+    fn plan_deployment(&mut self, attempt: AttemptId, from: Option<RestorePoint>, placement: BTreeMap<TaskId, WorkerId>) {
+        let in_part = placement.len() < self.settings.plan.tasks.len();
+        sometimes!(self.env, in_part, "cluster/region-deployed");
+        let detail = if in_part { Detail::Count(placement.len() as u64) } else { Detail::None };
+        self.observe(Moment::Deploying, Some(attempt), from.as_ref().map(RestorePoint::checkpoint), detail);
+        let (from_checkpoint, now) = (from.is_some(), self.env.now());
+        self.progress.send_modify(|progress| progress.statistics.deployed(from_checkpoint, now));
         let (env, store, graph) = (self.env.clone(), self.store.clone(), self.graph.clone());
         let (unclaimed, may_be_drained) = (self.settings.unclaimed, self.settings.allow_drained);
         self.ask("plan", async move {
@@ -339,7 +362,9 @@ impl<E: Env> Driver<E> {
             let shapes = graph.shapes();
             let finished = restore::finished(&metadata, &shapes, &graph.predecessors());
             match (restore::plan(&metadata, &shapes, unclaimed), finished) {
-                (Ok(restores), Ok(finished)) => {
+                (Ok(restores), Ok(mut finished)) => {
+                    // What goes on is no matter of this attempt.
+                    finished.retain(|task| placement.contains_key(task));
                     Inbox::Planned(attempt, placement, Beginning { from, restores: Some(restores), finished, enumerators })
                 }
                 (Err(error), _) | (_, Err(error)) => failed(error.to_string(), FailureKind::NonRecoverable),
@@ -362,16 +387,42 @@ impl<E: Env> Driver<E> {
             let restore = restores.as_mut().map(|restores| restores.remove(task).unwrap_or_default());
             by_worker.entry(*worker).or_default().push((*task, restore));
         }
-        if self.settings.plan.local_recovery {
+        let whole = placement.len() == self.settings.plan.tasks.len();
+        let local = self.settings.plan.local_recovery;
+        if local && whole {
             for worker in self.latest.keys() {
-                let tasks = by_worker.get(worker).into_iter().flatten().map(|(task, _)| *task).collect();
-                self.tell(*worker, ToWorker::Local { attempt, from, tasks });
+                let tasks = by_worker.get(worker).into_iter().flatten().map(|(task, _)| *task);
+                let each = from.filter(|from| self.makers.contains_key(&from.checkpoint));
+                self.tell(
+                    *worker,
+                    match each {
+                        None => ToWorker::Local { attempt, from, tasks: tasks.collect() },
+                        Some(_) => ToWorker::LocalEach { attempt, tasks: self.copies_of(tasks, from) },
+                    },
+                );
             }
         }
         for (worker, tasks) in by_worker {
-            self.tell(worker, ToWorker::Deploy { attempt, tasks, finished: finished.clone(), placement: addresses.clone() });
+            let (finished, placement) = (finished.clone(), addresses.clone());
+            self.tell(
+                worker,
+                match whole {
+                    true => ToWorker::Deploy { attempt, tasks, finished, placement },
+                    false => {
+                        let from = self.copies_of(tasks.iter().map(|(task, _)| *task).filter(|_| local), from);
+                        ToWorker::DeployBeside { attempt, tasks, finished, placement, from }
+                    }
+                },
+            );
         }
-        self.placement = placement.clone();
+        self.placement.extend(placement.iter().map(|(task, worker)| (*task, (*worker, attempt))));
+    }
+
+    /// Which copy each task would begin from: that of the attempt in which it took its part.
+    fn copies_of(&self, tasks: impl Iterator<Item = TaskId>, from: Option<Taken>) -> BTreeMap<TaskId, Option<Taken>> {
+        let makers = from.and_then(|from| self.makers.get(&from.checkpoint));
+        let attempt = |task: TaskId, from: Taken| makers.and_then(|makers| makers.get(&task)).copied().unwrap_or(from.attempt);
+        tasks.map(|task| (task, from.map(|from| Taken { attempt: attempt(task, from), ..from }))).collect()
     }
 
     /// What the attempt begins from says so.

@@ -61,3 +61,21 @@ fn a_task_of_an_old_attempt_beside_a_new_one_is_red() {
         vec![deployed(1, 1), starts(WORKER, 1, 1), deployed(1, 2), starts(WORKER, 1, 2), batch(WORKER, 1, 2), batch(WORKER, 1, 1)];
     assert_red(OneLiveAttempt::default(), history, &["v0.s1", "a1.1", "n2", "a1.2"]);
 }
+
+fn starts_beside(node: NodeIndex, number: u32) -> Told {
+    worker(node, Moment::TaskStarting).a(1, number).detail(Detail::Task(TASK))
+}
+
+#[test]
+fn a_task_that_is_started_beside_others_runs_in_its_own_attempt() {
+    let other = |number| task(WORKER, TaskId::new(0, 0), Moment::Batch).a(1, number);
+    let stops = worker(WORKER, Moment::TaskStopped).a(1, 1).detail(Detail::Task(TASK));
+    let history = || vec![deployed(1, 1), starts(WORKER, 1, 1), other(1), deployed(1, 2), starts_beside(WORKER, 2), batch(WORKER, 1, 2)];
+    let mut fine = history();
+    fine.extend([other(1), deployed(1, 3), starts(WORKER, 1, 3), other(3), batch(WORKER, 1, 3)]);
+    assert_accepted(OneLiveAttempt::default(), fine);
+    let mut stale = history();
+    stale.push(batch(WORKER, 1, 1));
+    assert_red(OneLiveAttempt::default(), stale, &["v0.s1", "a1.1", "a1.2"]);
+    assert_red(OneLiveAttempt::default(), vec![deployed(1, 1), starts(WORKER, 1, 1), stops, batch(WORKER, 1, 1)], &["v0.s1", "stopped"]);
+}

@@ -318,7 +318,8 @@ impl World {
                     self.drained.retain(|task| !placement.contains_key(task));
                     self.finished.retain(|task| !placement.contains_key(task));
                     let before = restore.as_ref().and_then(|from| self.finished_at.get(&from.checkpoint()));
-                    let before: BTreeSet<TaskId> = before.into_iter().flatten().filter(|task| placement.contains_key(task)).copied().collect();
+                    let before: BTreeSet<TaskId> =
+                        before.into_iter().flatten().filter(|task| placement.contains_key(task)).copied().collect();
                     self.finished.extend(&before);
                     self.drained.extend(&before);
                     self.assert_others_go_on(attempt, &placement);

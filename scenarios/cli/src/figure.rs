@@ -9,6 +9,7 @@ use crate::failure::{Failure, Outcome};
 use cofferdam_scenarios::Scenario;
 use cofferdam_sim::run::simulate;
 use cofferdam_sim::verdict::{Keep, Violation};
+use plotters::coord::CoordTranslate;
 use plotters::prelude::*;
 use serde::Serialize;
 use std::path::Path;
@@ -122,6 +123,14 @@ fn table(points: &[Point]) -> String {
     table.to_string()
 }
 
+/// Says which line is which, where there is room for it.
+pub(crate) fn explain<'a, B: DrawingBackend + 'a, C: CoordTranslate>(
+    chart: &mut ChartContext<'a, B, C>,
+) -> Result<(), DrawingAreaErrorKind<B::ErrorType>> {
+    let labels = &mut chart.configure_series_labels();
+    labels.position(SeriesLabelPosition::UpperLeft).background_style(WHITE.mix(0.8)).border_style(BLACK).draw()
+}
+
 fn plot(path: &Path, points: &[Point]) -> Result<(), Box<dyn std::error::Error>> {
     let most_ms = points.iter().map(|point| point.median_ms).fold(1.0, f64::max) * 1.1;
     let most_us = SLOWNESS_US.iter().copied().max().unwrap_or(1) as f64;
@@ -143,12 +152,7 @@ fn plot(path: &Path, points: &[Point]) -> Result<(), Box<dyn std::error::Error>>
             let legend = move |(x, y)| PathElement::new(vec![(x, y), (x + 18, y)], colour.stroke_width(2));
             chart.draw_series(series)?.label(line.name).legend(legend);
         }
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::UpperLeft)
-            .background_style(WHITE.mix(0.8))
-            .border_style(BLACK)
-            .draw()?;
+        explain(&mut chart)?;
         area.present()?;
     }
     std::fs::write(path, text)?;

@@ -23,6 +23,17 @@ fn kept(tale: Scenario) -> Scenario {
     overtaking(tale).with(|scenario| scenario.checkpoints.retention = Retention::RetainOnCancellation)
 }
 
+/// What was under way to three subtasks is read by one, which is slow.
+fn read_by_one(tale: Scenario) -> Scenario {
+    kept(tale)
+        .with(|scenario| {
+            (scenario.job.parallelism, scenario.job.sink_us, scenario.job.chunk_bytes) = (3, 8000, 120);
+            (scenario.checkpoints.interval_ms, scenario.checkpoints.timeout_ms) = (60, 5000);
+        })
+        .when(nth("checkpoint-completed", 4), What::Cancel {})
+        .resume(ResumeFrom::Checkpoint, true, 1, BackendKind::HashMap)
+}
+
 stories! {
     "slow-and-aligned", "The last operator is slow: barriers wait behind the records in front of it, and checkpoints take as long as these." => |tale| {
         slow(tale).with(|scenario| scenario.checkpoints.timeout_ms = 10_000)
@@ -84,13 +95,7 @@ stories! {
             .resume(ResumeFrom::Checkpoint, false, 1, BackendKind::HashMap)
     };
     "unaligned-again-after-rescaling", "One subtask goes on with what was under way to three, and barriers overtake that once more before it is read." => |tale| {
-        kept(tale)
-            .with(|scenario| {
-                (scenario.job.parallelism, scenario.job.sink_us, scenario.job.chunk_bytes) = (3, 8000, 120);
-                (scenario.checkpoints.interval_ms, scenario.checkpoints.timeout_ms) = (60, 5000);
-            })
-            .when(nth("checkpoint-completed", 4), What::Cancel {})
-            .resume(ResumeFrom::Checkpoint, true, 1, BackendKind::HashMap)
+        read_by_one(tale)
     };
     "unaligned-over-slow-links", "State is written long before the last barrier has come: what is still on its way belongs to the checkpoint all the same." => |tale| {
         overtaking(tale)
@@ -135,13 +140,7 @@ stories! {
             })
     };
     "rescaled-while-others-run-already", "Whoever sends has nothing to read back and is faster: its new records come to channels whose old ones are still being read from a slow storage, and barriers overtake both." => |tale| {
-        kept(tale)
-            .with(|scenario| {
-                (scenario.job.parallelism, scenario.job.sink_us, scenario.job.chunk_bytes) = (3, 8000, 120);
-                (scenario.checkpoints.interval_ms, scenario.checkpoints.timeout_ms) = (60, 5000);
-            })
-            .when(nth("checkpoint-completed", 4), What::Cancel {})
-            .resume(ResumeFrom::Checkpoint, true, 1, BackendKind::HashMap)
+        read_by_one(tale)
             .resumed_when(nth("restore-started", 1), What::SlowDisk { node: "storage".into(), latency_ms: 60, for_ms: 1500 })
     };
 }

@@ -1,6 +1,6 @@
 //! A worker process (Flink: TaskManager): runs the tasks that the coordinator tells it to, and none once it has lost it.
 
-use super::deployment::{Assignment, DataPlane, Deployment, Deployments, Taking};
+use super::deployment::{Assignment, BeginsFrom, DataPlane, Deployment, Deployments, Taking};
 use super::formats::{Formats, OtherFormats};
 use super::ioqueue::IoQueue;
 use super::message::{ToCoordinator, ToWorker};
@@ -13,7 +13,6 @@ use crate::observe::{Actor, Detail, Event, Moment};
 use crate::sometimes;
 use crate::storage::{CheckpointStorage, SmallState};
 use crate::task::{ReaderReport, StateBackend, TaskReport};
-use cofferdam_protocol::local::Taken;
 use cofferdam_protocol::{AttemptId, Epoch, Mode, TaskId, WorkerId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -251,7 +250,7 @@ impl<E: Env> Session<'_, E> {
         &self,
         message: ToWorker,
         deployments: &mut Deployments<E>,
-        begins_from: &mut BTreeMap<TaskId, Option<Taken>>,
+        begins_from: &mut BeginsFrom,
         reports: &mpsc::UnboundedSender<(TaskId, AttemptId, TaskReport)>,
         outbox: &mpsc::UnboundedSender<ToCoordinator>,
     ) {
@@ -326,13 +325,7 @@ impl<E: Env> Session<'_, E> {
     }
 
     /// Tells what copies are of use from here on.
-    fn begin_from(
-        &self,
-        attempt: AttemptId,
-        tasks: BTreeMap<TaskId, Option<Taken>>,
-        deployments: &mut Deployments<E>,
-        begins_from: &mut BTreeMap<TaskId, Option<Taken>>,
-    ) {
+    fn begin_from(&self, attempt: AttemptId, tasks: BeginsFrom, deployments: &mut Deployments<E>, begins_from: &mut BeginsFrom) {
         let news = deployments.newest().is_none_or(|running| running < attempt);
         if let Some(local) = self.local.filter(|_| news) {
             // What still runs would go on writing.
@@ -345,7 +338,7 @@ impl<E: Env> Session<'_, E> {
     fn start(
         &self,
         assignment: Assignment,
-        from: &BTreeMap<TaskId, Option<Taken>>,
+        from: &BeginsFrom,
         deployments: &mut Deployments<E>,
         reports: &mpsc::UnboundedSender<(TaskId, AttemptId, TaskReport)>,
     ) {

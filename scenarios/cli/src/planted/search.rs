@@ -131,9 +131,18 @@ pub fn shrink(workspace: &Workspace, planted: &Planted, bug: Bug) -> Result<Opti
 
 /// Processor seconds of all processes that were waited for, in steps of 10 ms. None where there is no `/proc`.
 pub fn cpu_of_children() -> Option<f64> {
-    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
-    // Behind the name, which may contain anything: state is the first, and the children's two times the 14th and 15th.
+    cpu("self", 13)
+}
+
+/// Processor seconds of a process that runs, in steps of 10 ms. None where there is no `/proc`.
+pub fn cpu_of(process: u32) -> Option<f64> {
+    cpu(&process.to_string(), 11)
+}
+
+/// The sum of two times in ticks that follow each other behind the name, which may contain anything.
+fn cpu(process: &str, first: usize) -> Option<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
     let ticks = |at: usize| fields.get(at)?.parse::<f64>().ok();
-    Some((ticks(13)? + ticks(14)?) / 100.0)
+    Some((ticks(first)? + ticks(first + 1)?) / 100.0)
 }

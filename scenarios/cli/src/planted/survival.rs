@@ -10,6 +10,7 @@
 mod curve;
 
 use super::manifest::{Manifest, Planted, Search};
+use super::search::cpu_of;
 use super::together;
 use super::workspace::{Bug, Product, Workspace};
 use crate::args::PlantedArguments;
@@ -137,13 +138,4 @@ fn watch(mut child: Child, limit_s: f64) -> Result<(f64, bool), Failure> {
         }
         std::thread::sleep(TICK);
     }
-}
-
-/// Processor seconds of a process, in steps of 10 ms. None where there is no `/proc`.
-fn cpu_of(process: u32) -> Option<f64> {
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    // Behind the name, which may contain anything: state is the first, and its two times the 12th and 13th.
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
-    let ticks = |at: usize| fields.get(at)?.parse::<f64>().ok();
-    Some((ticks(11)? + ticks(12)?) / 100.0)
 }

@@ -17,8 +17,8 @@ pub struct NoUnreferencedFiles {
     retained: usize,
     coordinator: Option<Actor>,
     triggered: BTreeMap<CheckpointId, Duration>,
-    /// Savepoints that have no folder yet: the journal may have to name them first.
-    unlocated: BTreeSet<CheckpointId>,
+    /// Savepoints that have no folder yet, as the journal has to name them first, and whether they have failed meanwhile.
+    unlocated: BTreeMap<CheckpointId, bool>,
     completed: BTreeSet<CheckpointId>,
     /// When the newest completed one began: since then the storage has worked.
     healthy_since: Duration,
@@ -32,7 +32,7 @@ impl NoUnreferencedFiles {
     pub fn new(checkpoints: &CheckpointSpec) -> Self {
         let retained = checkpoints.retained.max(1) as usize;
         let (triggered, due) = (BTreeMap::new(), BTreeMap::new());
-        let (unlocated, completed) = (BTreeSet::new(), BTreeSet::new());
+        let (unlocated, completed) = (BTreeMap::new(), BTreeSet::new());
         Self { retained, coordinator: None, triggered, unlocated, completed, healthy_since: Duration::ZERO, due }
     }
 
@@ -79,16 +79,21 @@ impl Invariant for NoUnreferencedFiles {
                 Ok(())
             }
             (Moment::SavepointTriggered, Some(checkpoint)) => {
-                self.unlocated.insert(checkpoint);
+                self.unlocated.insert(checkpoint, false);
                 Ok(())
             }
             (Moment::LocationReady, Some(checkpoint)) => {
-                self.unlocated.remove(&checkpoint);
+                if self.unlocated.remove(&checkpoint) == Some(true) {
+                    self.due.insert(checkpoint, at);
+                }
                 Ok(())
             }
             (Moment::CheckpointAborted, Some(checkpoint)) => {
-                if !self.unlocated.contains(&checkpoint) {
-                    self.due.insert(checkpoint, at);
+                match self.unlocated.get_mut(&checkpoint) {
+                    Some(failed) => *failed = true,
+                    None => {
+                        self.due.insert(checkpoint, at);
+                    }
                 }
                 Ok(())
             }

@@ -1,6 +1,7 @@
 //! What the searches come to: shares over time, as a table and as curves.
 
 use crate::console;
+use crate::figure::explain;
 use plotters::prelude::*;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -175,12 +176,7 @@ pub fn plot(path: &Path, searched: &[Searched], limit_s: f64) -> Result<(), Box<
             let legend = move |(x, y)| PathElement::new(vec![(x, y), (x + 18, y)], colour.stroke_width(2));
             chart.draw_series(series)?.label(strategy.name()).legend(legend);
         }
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::UpperLeft)
-            .background_style(WHITE.mix(0.8))
-            .border_style(BLACK)
-            .draw()?;
+        explain(&mut chart)?;
         area.present()?;
     }
     std::fs::write(path, text)?;

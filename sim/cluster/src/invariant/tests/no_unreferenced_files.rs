@@ -78,14 +78,17 @@ fn a_subsumed_one_that_nobody_deletes_is_red_at_the_end() {
 
 #[test]
 fn a_savepoint_that_fails_before_the_journal_names_it_has_no_files() {
-    let fails = |located: bool| {
+    let aborted = || coordinator(100, 1, Moment::CheckpointAborted).c(1);
+    let located = |at_ms| coordinator(at_ms, 1, Moment::LocationReady).c(1);
+    let fails = |between: Vec<Told>| {
         let mut history = vec![coordinator(0, 1, Moment::SavepointTriggered).c(1)];
-        history.extend(located.then(|| coordinator(50, 1, Moment::LocationReady).c(1)));
-        history.push(coordinator(100, 1, Moment::CheckpointAborted).c(1));
+        history.extend(between);
         history.extend(completed(200, 2));
         history.push(triggered(20_000, 3));
         history
     };
-    assert_accepted(invariant(), fails(false));
-    assert_red(invariant(), fails(true), &["c1", "100ms"]);
+    assert_accepted(invariant(), fails(vec![aborted()]));
+    assert_red(invariant(), fails(vec![located(50), aborted()]), &["c1", "100ms"]);
+    // Its folder was being made when it failed.
+    assert_red(invariant(), fails(vec![aborted(), located(150)]), &["c1", "150ms"]);
 }
